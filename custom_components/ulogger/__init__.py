@@ -1,0 +1,1 @@
+"""uLogger: a gateway from Bluetooth devices to the uLogger cloud."""

@@ -1,0 +1,1 @@
+"""The device's side of the protocol: GATT, packets, the transfer and one Bluetooth session."""

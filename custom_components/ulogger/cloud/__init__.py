@@ -1,0 +1,1 @@
+"""The clouds' side: what every cloud must offer, and what each of them speaks."""

@@ -1,0 +1,1 @@
+"""uLogger's own cloud: topics, messages, credentials, registration and telemetry."""

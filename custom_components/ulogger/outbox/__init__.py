@@ -1,0 +1,1 @@
+"""Captures on disk until the cloud has acknowledged them."""

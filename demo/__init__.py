@@ -1,0 +1,1 @@
+"""A real Home Assistant with a virtual device and a local cloud."""

@@ -1,0 +1,1 @@
+"""The local cloud: a broker with mutual TLS and the service behind it."""

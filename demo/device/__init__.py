@@ -1,0 +1,1 @@
+"""The virtual device: simulated firmware, its radio and its links."""
