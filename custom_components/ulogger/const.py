@@ -1,0 +1,56 @@
+"""Names of what an account (config entry) keeps, and the values it starts with."""
+
+from typing import Final
+
+DOMAIN: Final = "ulogger"
+
+# The account itself: entry.data
+CONF_CONNECTION: Final = "connection"
+CONF_CUSTOMER_ID: Final = "customer_id"
+CONF_GROUP_ID: Final = "group_id"
+CONF_CERTIFICATE: Final = "certificate"
+CONF_PRIVATE_KEY: Final = "private_key"
+CONF_BROKER: Final = "broker"
+CONF_PORT: Final = "port"
+CONF_CA: Final = "ca"
+CONF_TOPIC_PREFIX: Final = "topic_prefix"
+CONF_CLIENT_SUFFIX: Final = "client_suffix"
+
+CONNECTION_MQTT: Final = "mqtt"
+CONNECTION_HOME_ASSISTANT: Final = "home_assistant"
+
+DEFAULT_BROKER: Final = "mqtt.ulogger.ai"
+DEFAULT_PORT: Final = 8883
+DEFAULT_TOPIC_PREFIX: Final = "ulogger/"
+
+# What can be changed at any time: entry.options
+CONF_APPLICATIONS: Final = "applications"
+CONF_DEVICE_TYPES: Final = "device_types"
+CONF_CONFIRMED_ADDRESS: Final = "confirmed_address"
+CONF_NAME_PATTERNS: Final = "name_patterns"
+CONF_COLLECT_INTERVAL: Final = "collect_interval"
+CONF_HEARTBEATS: Final = "heartbeats"
+CONF_DAILY_QUOTA_KB: Final = "daily_quota_kb"
+CONF_RETENTION_DAYS: Final = "retention_days"
+CONF_RETENTION_MB: Final = "retention_mb"
+CONF_UNDELIVERED_BUDGET_MB: Final = "undelivered_budget_mb"
+CONF_FORWARD_LOGS: Final = "forward_logs"
+CONF_LEVEL: Final = "level"
+CONF_INTEGRATIONS: Final = "integrations"
+
+DEFAULT_NAME_PATTERNS: Final = ("uLogger*",)
+DEFAULT_COLLECT_INTERVAL: Final = 15
+DEFAULT_HEARTBEATS: Final = True
+DEFAULT_DAILY_QUOTA_KB: Final = 0
+DEFAULT_RETENTION_DAYS: Final = 7
+DEFAULT_RETENTION_MB: Final = 100
+DEFAULT_UNDELIVERED_BUDGET_MB: Final = 500
+
+LEVEL_OFF: Final = "off"
+FORWARD_LEVELS: Final = (LEVEL_OFF, "debug", "info", "warning", "error", "critical")
+
+# What a gateway tells the discovery card about a device nobody has approved yet
+ATTR_APPLICATION_ID: Final = "application_id"
+ATTR_DEVICE_TYPE: Final = "device_type"
+ATTR_NAME: Final = "name"
+ATTR_ADDRESS: Final = "address"
