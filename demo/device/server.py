@@ -1,0 +1,183 @@
+"""The proxy's other end: advertisements and GATT links of virtual devices, over a loopback socket.
+
+It lives in the demo's process and not in Home Assistant's, so that the devices keep their
+memories when Home Assistant is killed. What is said on the socket stands in
+``demo/custom_components/ulogger_demo/client.py``.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+import contextlib
+import json
+from typing import Any, Protocol, Self
+
+from custom_components.ulogger.agent.gatt import GattClient
+
+ADVERTISING_SECONDS = 1.0
+INTERVAL_UNIT_MS = 1.25
+
+type Message = dict[str, Any]
+
+
+class Peripheral(Protocol):
+    """A device within the proxy's reach."""
+
+    address: str
+    name: str
+    rssi: int
+    service_uuids: list[str]
+
+    @property
+    def advertising(self) -> bool:
+        """Whether it can be heard now."""
+
+    @property
+    def table(self) -> dict[str, dict[str, list[str]]]:
+        """Its services, their characteristics and what these can do."""
+
+    async def connect(self, lost: Callable[[], None]) -> GattClient:
+        """Open a link, calling ``lost`` when the device drops it; OSError when it can't."""
+
+    async def disconnect(self) -> None:
+        """Close the link."""
+
+
+class RadioServer:
+    """Serves the devices in reach to any number of scanners."""
+
+    def __init__(self, peripherals: Iterable[Peripheral] = ()) -> None:
+        """Start with these devices in reach; more may be put into ``peripherals`` later."""
+        self.peripherals = {device.address: device for device in peripherals}
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close every connection."""
+        await self.stop()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        if self._server is None:
+            raise RuntimeError("not started")
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Listen on a free port of the loopback interface."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+
+    async def stop(self) -> None:
+        """Close every connection and listen no more."""
+        if self._server is None:
+            return
+        self._server.close()
+        for writer in list(self._writers):
+            writer.close()
+        await self._server.wait_closed()
+        self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            with contextlib.suppress(OSError):
+                request = json.loads(await reader.readline() or "{}")
+                if request.get("op") == "scan":
+                    await self._advertise(reader, writer)
+                elif request.get("op") == "connect":
+                    await self._link(request["address"], reader, writer)
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _advertise(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        gone = asyncio.ensure_future(reader.read())
+        while not gone.done():
+            for device in list(self.peripherals.values()):
+                if device.advertising:
+                    writer.write(_line(_advertisement(device)))
+            await writer.drain()
+            await asyncio.wait([gone], timeout=ADVERTISING_SECONDS)
+
+    async def _link(
+        self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        device = self.peripherals.get(address)
+        try:
+            if device is None:
+                raise ConnectionError("out of reach")  # noqa: TRY301
+            client = await device.connect(writer.close)
+        except OSError as error:
+            writer.write(_line({"error": str(error) or type(error).__name__}))
+            await writer.drain()
+            return
+        try:
+            writer.write(_line({"mtu": client.mtu_size, "services": device.table}))
+            link = _Link(client, writer)
+            async for line in reader:
+                await link.take(json.loads(line))
+        finally:
+            await device.disconnect()
+
+
+class _Link:
+    """Does to one device what one central asks."""
+
+    def __init__(self, client: GattClient, writer: asyncio.StreamWriter) -> None:
+        self._client = client
+        self._writer = writer
+
+    async def take(self, message: Message) -> None:
+        """Carry out a request and answer it, except writes without response."""
+        answer: Message = {"id": message.get("id")}
+        try:
+            answer |= await self._do(message)
+        except Exception as error:  # noqa: BLE001
+            answer["error"] = str(error) or type(error).__name__
+        if "id" in message and not self._writer.is_closing():
+            self._writer.write(_line(answer))
+
+    async def _do(self, message: Message) -> Message:
+        client, uuid = self._client, message.get("uuid", "")
+        match message["op"]:
+            case "read":
+                return {"value": bytes(await client.read_gatt_char(uuid)).hex()}
+            case "write" | "command" as op:
+                value = bytes.fromhex(message["value"])
+                await client.write_gatt_char(uuid, value, response=op == "write")
+            case "subscribe":
+                await client.start_notify(uuid, lambda _, value: self._notify(uuid, value))
+            case "unsubscribe":
+                await client.stop_notify(uuid)
+            case "interval":
+                units = round(message["ms"] / INTERVAL_UNIT_MS)
+                if change := getattr(client, "set_connection_params", None):
+                    await change(units, units, 0, 400)
+            case op:
+                raise ValueError(f"the proxy does not know {op!r}")
+        return {}
+
+    def _notify(self, uuid: str, value: bytes | bytearray) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(_line({"notify": uuid, "value": value.hex()}))
+
+
+def _advertisement(device: Peripheral) -> Message:
+    return {
+        "address": device.address,
+        "name": device.name,
+        "rssi": device.rssi,
+        "service_uuids": device.service_uuids,
+        "manufacturer_data": {},
+    }
+
+
+def _line(message: Message) -> bytes:
+    return json.dumps(message).encode() + b"\n"

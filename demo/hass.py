@@ -1,0 +1,190 @@
+"""Home Assistant as a process: its configuration directory, its start and every way to end it."""
+
+import asyncio
+from collections.abc import Iterator
+import json
+import os
+from pathlib import Path
+import re
+import signal
+import socket
+import sys
+
+from .api import Api
+
+REPOSITORY = Path(__file__).parent.parent
+START_SECONDS = 90.0
+STOP_SECONDS = 30.0
+
+CONFIGURATION = """\
+# Written by script/demo: a small Home Assistant whose only radio is the demo's Bluetooth proxy.
+homeassistant:
+  name: uLogger demo
+  country: DE
+  time_zone: UTC
+frontend:
+config:
+history:
+logbook:
+my:
+bluetooth:
+logger:
+  default: warning
+  logs:
+    custom_components.ulogger: info
+ulogger_demo:
+  port: {radio_port}
+"""
+
+# Questions of a first start that would add integrations which talk to the internet.
+ONBOARDING = {
+    "version": 4,
+    "minor_version": 1,
+    "key": "onboarding",
+    "data": {"done": ["core_config", "analytics", "integration"]},
+}
+
+OUR_PROBLEM = re.compile(
+    r"^\S+ \S+ (WARNING|ERROR|CRITICAL) .*ulogger|^  File .*custom_components/ulogger/"
+    r"|Detected blocking call.*ulogger"
+)
+# Home Assistant says this of every custom integration.
+EXPECTED = re.compile(r"We found a custom integration|SetupPhases|has not been tested")
+
+
+class HassError(Exception):
+    """Home Assistant did not start, or ended by itself."""
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Hass:
+    """One configuration directory and, now and then, a process that runs it."""
+
+    def __init__(self, config: Path, *, port: int, radio_port: int) -> None:
+        """Prepare to run in ``config``, serving the browser on ``port``."""
+        self.config = config
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = config / "home-assistant-output.log"
+        self._radio_port = radio_port
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The running process, or None."""
+        running = self._process is not None and self._process.returncode is None
+        return self._process.pid if self._process is not None and running else None
+
+    def write_configuration(self) -> None:
+        """Lay out the directory: configuration, web server's address, both components."""
+        components = self.config / "custom_components"
+        components.mkdir(parents=True, exist_ok=True)
+        for name, source in (
+            ("ulogger", REPOSITORY / "custom_components/ulogger"),
+            ("ulogger_demo", REPOSITORY / "demo/custom_components/ulogger_demo"),
+        ):
+            if not (components / name).exists():
+                (components / name).symlink_to(source)
+        (self.config / "configuration.yaml").write_text(
+            CONFIGURATION.format(radio_port=self._radio_port)
+        )
+        storage = self.config / ".storage"
+        storage.mkdir(exist_ok=True)
+        (storage / "http").write_text(json.dumps(_web_server(self.port)))
+        (storage / "onboarding").write_text(json.dumps(ONBOARDING))
+
+    async def start(self) -> None:
+        """Run Home Assistant and return when it answers; HassError tells why it does not."""
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "homeassistant",
+                "--config",
+                str(self.config),
+                "--skip-pip",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        try:
+            async with asyncio.timeout(START_SECONDS), Api(self.url) as api:
+                while not await api.answers():
+                    if self._process.returncode is not None:
+                        raise HassError(
+                            f"Home Assistant ended with {self._process.returncode}:\n{self.tail()}"
+                        )
+                    await asyncio.sleep(0.1)
+        except TimeoutError as error:
+            raise HassError(
+                f"Home Assistant did not answer on {self.url} within {START_SECONDS:.0f} s:\n"
+                f"{self.tail()}"
+            ) from error
+
+    async def stop(self) -> None:
+        """Ask Home Assistant to end, and insist after a while."""
+        await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """End Home Assistant as a power cut would."""
+        await self._end(signal.SIGKILL)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send the process a signal, for example SIGSTOP and SIGCONT."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _end(self, number: signal.Signals) -> None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(number)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines that Home Assistant printed."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def problems(self) -> list[str]:
+        """Warnings, errors and traces in the log that name our integration."""
+        return list(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        for line in self.log.read_text(errors="replace").splitlines():
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+            if OUR_PROBLEM.search(plain) and not EXPECTED.search(plain):
+                yield plain
+
+
+def _web_server(port: int) -> dict[str, object]:
+    """Settings of the web server as Home Assistant keeps them since they left the YAML."""
+    stable = {
+        "server_host": ["127.0.0.1"],
+        "server_port": port,
+        "cors_allowed_origins": [],
+        "login_attempts_threshold": -1,
+        "ip_ban_enabled": False,
+        "ssl_profile": "modern",
+        "use_x_frame_options": True,
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "error": None,
+        "error_message": None,
+    }
+    data = {"stable": stable, "pending": None, "yaml_migration_done": True}
+    return {"version": 2, "minor_version": 2, "key": "http", "data": data}
+
+
