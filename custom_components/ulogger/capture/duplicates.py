@@ -1,0 +1,113 @@
+"""What was taken off a device before: the same capture again, or one that only goes on."""
+
+import hashlib
+from dataclasses import replace
+from typing import Final
+
+from .errors import TruncatedCapture
+from .frames import FRAME_OVERHEAD, iter_raw_frames
+from .log_buffer import LogHeader, check_log, xor_checksum
+from .model import Capture, CaptureError, CaptureKind
+
+LARGEST_TICKS: Final = 0xFFFF_FFFF
+
+
+def content_key(capture: Capture) -> bytes:
+    """Return 32 bytes that two captures share exactly when they are the same content.
+
+    Firmware agents since 1.2.4 offer again after a reset what was already taken. Then session
+    token, wall clock and anchor tick of a log's header can differ although nothing was added:
+    they are left out. Everything else counts: device, kind, version, tick rate, sequence
+    number, frames and trailer. A damaged capture is known only by all of its bytes.
+    """
+    content = capture.data
+    if capture.kind is CaptureKind.LOG and capture.fault is None:
+        content = _timeless(content)
+    digest = hashlib.sha256()
+    serial = capture.device.serial.encode(errors="surrogatepass")
+    for part in (
+        capture.kind.value.encode(),
+        capture.device.application_id.to_bytes(8, "little", signed=True),
+        serial,
+        (capture.fault.value if capture.fault else "").encode(),
+        content,
+    ):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.digest()
+
+
+def continuation(previous: bytes, current: bytes) -> bytes | None:
+    """Return a log buffer of only those frames of ``current`` that ``previous`` does not have.
+
+    None when ``current`` does not begin with exactly the frames of ``previous`` and go on, or
+    when the shorter buffer would not be exact; then all of ``current`` has to go up.
+
+    **Ticks.** A frame's ticks count from the frame before it, the first one's from the device's
+    boot or last anchor: a point B that the buffer does not carry, only its reader may know.
+    In ``current`` the first new frame lies at B + (sum of all ticks before it) + its own. So
+    its ticks become *that sum with its own*, and header fields stay as they are (token,
+    anchor tick, tick rate, wall clock; a trailer too) but for ``used_bytes`` and ``checksum``.
+    Whatever B a reader takes, every new frame lies where ``current`` would have put it, the
+    last frame too: so a reader that counts back from the anchor also finds the same times.
+    That is what exact means here: nothing about the new frames can be told from sending all.
+
+    It is not exact, and None, when
+
+    * the sum does not fit the 32 bits of a frame's ticks;
+    * version, tick rate or sequence number differ: ticks of the two can't be compared;
+    * the buffers have versions 1 or 2, whose header has no anchor to check against;
+    * the device was reset between the old frames and the new ones, because its tick counter
+      starts again at 0 there and a sum over the gap means nothing. It shows in anchors: the
+      anchor went backwards, or either buffer has more ticks in it than its own anchor has, or
+      there are more ticks after the first new frame than went by between the two anchors.
+      (A reset that leaves no contradiction can't be seen by any reader of ``current`` either.)
+    """
+    try:
+        before, now = check_log(previous), check_log(current)
+        cut = now.size + before.used_bytes
+        if not _goes_on(previous, before, current, now):
+            return None
+        old_ticks = sum(frame.ticks for frame in iter_raw_frames(previous))
+        first, *rest = (frame for frame in iter_raw_frames(current) if frame.offset >= cut)
+    except CaptureError:
+        return None
+    later_ticks = sum(frame.ticks for frame in rest)
+    ticks = old_ticks + first.ticks
+    if first.offset != cut or ticks > LARGEST_TICKS:
+        return None
+    if not _one_tick_count(before, now, old_ticks, ticks + later_ticks, later_ticks):
+        return None
+    moved = ticks.to_bytes(4, "little")
+    frames = current[cut : cut + 2] + moved + current[cut + FRAME_OVERHEAD : now.total]
+    header = replace(now, used_bytes=len(frames), checksum=xor_checksum(frames))
+    return header.pack() + frames + current[now.total :]
+
+
+def _goes_on(previous: bytes, before: LogHeader, current: bytes, now: LogHeader) -> bool:
+    """Whether one buffer's frames are the other's and more, of the same kind of log."""
+    if not now.anchor_tick or now.used_bytes <= before.used_bytes or not before.used_bytes:
+        return False
+    if (before.version, before.tick_rate_hz) != (now.version, now.tick_rate_hz):
+        return False
+    return current.startswith(previous[before.size : before.total], now.size)
+
+
+def _one_tick_count(
+    before: LogHeader, now: LogHeader, old_ticks: int, all_ticks: int, later_ticks: int
+) -> bool:
+    """Whether anchors and ticks can all come from one run of the device's tick counter."""
+    elapsed = now.anchor_tick - before.anchor_tick
+    if elapsed < 0 or later_ticks > elapsed:
+        return False
+    return old_ticks <= before.anchor_tick and all_ticks <= now.anchor_tick
+
+
+def _timeless(data: bytes) -> bytes:
+    """Return a log buffer without what differs when the same frames are offered again."""
+    try:
+        header = check_log(data)
+    except CaptureError:
+        return data
+    plain = replace(header, session_token=0, anchor_tick=0, epoch_us=0)
+    return plain.pack() + data[header.size :]
