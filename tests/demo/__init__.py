@@ -1,0 +1,1 @@
+"""The demo: its proxy, its Home Assistant, the whole road."""
