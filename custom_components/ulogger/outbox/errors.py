@@ -1,0 +1,104 @@
+"""What can go wrong on disk, and whether trying again can help."""
+# ruff: noqa: N818 - the family is named by its base; its members say what happened
+
+import errno
+import sqlite3
+from typing import ClassVar, Final
+
+
+class OutboxError(Exception):
+    """Something the outbox could not do; nothing was acknowledged and nothing is half there.
+
+    ``retryable`` says whether the same call can succeed later without anybody's help,
+    ``reason`` is the translation key.
+    """
+
+    retryable: ClassVar[bool] = False
+    reason: ClassVar[str] = "outbox_failed"
+
+
+class DiskFull(OutboxError):
+    """There is no room; devices must keep what they have."""
+
+    retryable = True
+    reason = "disk_full"
+
+
+class DiskFailed(OutboxError):
+    """The disk refused to read or write: an I/O error, or it became read-only."""
+
+    retryable = True
+    reason = "disk_failed"
+
+
+class OutboxLocked(OutboxError):
+    """Another process has the file open."""
+
+    retryable = True
+    reason = "outbox_locked"
+
+
+class OutboxDamaged(OutboxError):
+    """The file's content is not what was written; opening it anew repairs what can be repaired."""
+
+    reason = "outbox_damaged"
+
+
+class OutboxTooNew(OutboxError):
+    """A later version of the integration wrote the file; it is left as it is."""
+
+    reason = "outbox_too_new"
+
+
+class OutboxClosed(OutboxError):
+    """The outbox was closed before the call could begin."""
+
+    reason = "outbox_closed"
+
+
+class Unstorable(OutboxError):
+    """A name or number in the capture can't be written: text that is no Unicode."""
+
+    reason = "unstorable"
+
+
+class NoSuchCapture(OutboxError):
+    """The capture is not, or no longer, in the outbox."""
+
+    reason = "no_such_capture"
+
+
+class CapturesWait(OutboxError):
+    """The device still has captures that no cloud has."""
+
+    reason = "captures_wait"
+
+    def __init__(self, captures: int) -> None:
+        super().__init__(f"{captures} captures are not delivered")
+        self.captures = captures
+
+
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_BY_CODE: Final[dict[int, type[OutboxError]]] = {
+    sqlite3.SQLITE_FULL: DiskFull,
+    sqlite3.SQLITE_IOERR: DiskFailed,
+    sqlite3.SQLITE_READONLY: DiskFailed,
+    sqlite3.SQLITE_CANTOPEN: DiskFailed,
+    sqlite3.SQLITE_PERM: DiskFailed,
+    sqlite3.SQLITE_AUTH: DiskFailed,
+    sqlite3.SQLITE_NOMEM: DiskFailed,
+    sqlite3.SQLITE_INTERRUPT: DiskFailed,
+    sqlite3.SQLITE_BUSY: OutboxLocked,
+    sqlite3.SQLITE_LOCKED: OutboxLocked,
+}
+
+
+def translated(error: sqlite3.Error | OSError | ValueError | OverflowError) -> OutboxError:
+    """Name the failure by SQLite's primary result code; what no code explains is damage."""
+    if isinstance(error, OSError):
+        kind: type[OutboxError] = DiskFull if error.errno in _NO_SPACE else DiskFailed
+        return kind(str(error))
+    if not isinstance(error, sqlite3.Error):
+        return Unstorable(str(error))
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    return _BY_CODE.get(code, OutboxDamaged)(str(error))

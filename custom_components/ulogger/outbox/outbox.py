@@ -1,0 +1,256 @@
+"""The outbox: captures on disk, from the device's release until a cloud has them."""
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+from ..capture.model import Capture, DeviceKey
+from . import database, files, opening, queries, records, recovery
+from .database import Database, Run
+from .model import (
+    DAMAGED,
+    Added,
+    CaptureState,
+    DeviceCounters,
+    Item,
+    Recovery,
+    Row,
+    Space,
+)
+
+_SHED_AT_ONCE: Final = 200
+_PAGES_AT_ONCE: Final = 500
+_DAY: Final = 86_400.0
+_CHECK_SECONDS: Final = 2.0
+_LONGEST_FREEZE: Final = 3600.0
+
+
+class Outbox:
+    """A durable queue per device, first in, first out; devices never wait for each other.
+
+    Whatever changes something has reached the disk when it returns. Every method raises an
+    ``OutboxError`` (``retryable``, ``reason``) and nothing else; after one nothing is half done.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        run: Run,
+        recovered: Recovery | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._path = path
+        self._run = run
+        self._now = now
+        self._database = Database(connection, path, run)
+        self._recovered = recovered
+        self._frozen = False
+        self._thaw_timer: asyncio.TimerHandle | None = None
+        self._thawing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        run: Run,
+        *,
+        now: Callable[[], float] = time.time,
+        check_seconds: float = _CHECK_SECONDS,
+    ) -> Self:
+        """Open the file, creating or repairing it; its structure is checked for a bounded time.
+
+        Raises ``OutboxLocked`` (another process has it), ``OutboxTooNew`` (a later version wrote
+        it), ``DiskFull`` or ``DiskFailed``. A damaged file is no error: see ``recovered``.
+        """
+        connection, recovered = await run(opening.open_file, path, now(), check_seconds)
+        return cls(path, connection, run, recovered, now)
+
+    @staticmethod
+    async def remove(path: Path, run: Run) -> None:
+        """Delete a closed outbox with everything that was ever set aside of it."""
+
+        def delete() -> None:
+            for file in recovery.belongings(path):
+                file.unlink(missing_ok=True)
+
+        await run(delete)
+
+    @property
+    def recovered(self) -> Recovery | None:
+        """What became of a damaged file, told again at each opening until it is dismissed."""
+        return self._recovered
+
+    async def dismiss_recovery(self) -> None:
+        """Take note of the recovery; the file set aside stays where it is."""
+        await self._database.write(recovery.dismiss)
+        self._recovered = None
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the file."""
+        self._cancel_timer()
+        await self._database.close()
+
+    async def add(self, capture: Capture) -> Added:
+        """Take a capture in. When this returns, the device may erase it.
+
+        A capture with a fault goes into quarantine; what is here already, byte for byte, is
+        counted and not kept twice; of a log that begins with captures taken before only the new
+        frames are kept.
+        """
+        return await self._database.write(lambda c: records.add(c, capture, self._now()))
+
+    async def batch(
+        self,
+        limit: int = 32,
+        *,
+        max_bytes: int = 1 << 20,
+        exclude: Collection[DeviceKey] = (),
+        core_dumps_only: Collection[DeviceKey] = (),
+    ) -> list[Item]:
+        """Load the next captures to deliver, with their bytes, at least one if any waits.
+
+        Devices take turns, the one that has waited longest first; of each device the items are
+        the beginning of its queue, in order. ``exclude`` leaves devices out (their cloud token is
+        missing, their last attempt has just failed), ``core_dumps_only`` lets only core dumps of
+        a device pass (its daily limit is reached). The same items come again until they are
+        delivered, quarantined or discarded.
+        """
+        arguments = (limit, max_bytes, frozenset(exclude), frozenset(core_dumps_only))
+        while True:
+            found = await self._database.read(lambda c: queries.heads(c, *arguments))
+            if not found.damaged:
+                return found.items
+            await asyncio.gather(*(self.quarantine(each, DAMAGED) for each in found.damaged))
+
+    async def delivered(self, ids: Iterable[int], now: float | None = None) -> int:
+        """Mark captures as acknowledged by the cloud and count them; returns how many are new."""
+        moment = self._now() if now is None else now
+        marked = tuple(ids)
+        return await self._database.write(lambda c: records.deliver(c, marked, moment))
+
+    async def failed(self, capture_id: int, error: str) -> int:
+        """Note a failed attempt; the capture stays the head of its queue. Returns the attempts."""
+        return await self._database.write(lambda c: records.fail(c, capture_id, error, self._now()))
+
+    async def quarantine(self, capture_id: int, reason: str) -> bool:
+        """Take a capture that can never be delivered out of its device's way.
+
+        ``reason`` is a ``CaptureFault`` (or "damaged"). False when the capture does not wait.
+        """
+        return await self._database.write(lambda c: records.quarantine(c, capture_id, reason))
+
+    async def retry(self, capture_id: int) -> bool:
+        """Let a quarantined capture wait again, at its old place. False if it was not in it."""
+        return await self._database.write(lambda c: records.retry(c, capture_id))
+
+    async def discard(self, capture_id: int) -> bool:
+        """Delete a capture because its owner says so. False when it is not here."""
+        return await self._database.write(lambda c: records.discard(c, capture_id))
+
+    async def read(self, capture_id: int) -> Capture:
+        """Load one capture with its bytes, in whatever state; raises ``NoSuchCapture``."""
+        return await self._database.read(lambda c: queries.read(c, capture_id))
+
+    async def listing(
+        self,
+        key: DeviceKey | None = None,
+        *,
+        states: Collection[CaptureState] = tuple(CaptureState),
+        limit: int | None = None,
+    ) -> list[Row]:
+        """Describe captures, newest first, without loading their bytes."""
+        return await self._database.read(lambda c: queries.listing(c, key, states, limit))
+
+    async def counters(self) -> Mapping[DeviceKey, DeviceCounters]:
+        """Read the counters of every device; ``DeviceCounters.total`` adds them up."""
+        return await self._database.read(lambda c: queries.counters(c, self._now()))
+
+    async def space(self) -> Space:
+        """Tell how much room there is; ``Space.has_room`` decides whether to collect."""
+
+        def measure(connection: sqlite3.Connection) -> Space:
+            return Space(
+                free=shutil.disk_usage(self._path.parent).free,
+                file=files.size(self._path),
+                undelivered=queries.undelivered_bytes(connection),
+            )
+
+        return await self._database.read(measure)
+
+    async def sweep(self, *, days: float, megabytes: float) -> int:
+        """Delete delivered captures that are too old or too many, oldest first.
+
+        Captures that no cloud has are never touched, counters and the memory of contents stay,
+        the file shrinks. Returns how many captures went.
+        """
+        before = self._now() - days * _DAY
+        shed = partial(records.shed, before=before, megabytes=megabytes, most=_SHED_AT_ONCE)
+        gone = 0
+        while step := await self._database.write(shed):
+            gone += step
+        while await self._database.read(_vacuum):
+            pass
+        return gone
+
+    async def forget_device(self, key: DeviceKey, *, force: bool = False) -> int:
+        """Delete a device's captures, counters and memory.
+
+        Raises ``CapturesWait`` when the device has captures that no cloud has, unless ``force``;
+        returns how many such captures were deleted.
+        """
+        return await self._database.write(lambda c: records.forget(c, key, force=force))
+
+    async def checkpoint(self) -> None:
+        """Bring the log into the file, unless it is frozen."""
+        if not self._frozen:
+            await self._database.read(database.checkpoint)
+
+    async def freeze(self, seconds: float = _LONGEST_FREEZE) -> None:
+        """Leave the file itself unchanged so that it can be copied; nobody has to wait.
+
+        What is added meanwhile is written to the log beside it, of which any beginning is as good
+        as the whole: a copy of both is consistent whenever it is made. Ends by ``thaw``, or by
+        itself after ``seconds``.
+        """
+        self._cancel_timer()
+        if not self._frozen:
+            await self._database.read(database.freeze)
+            self._frozen = True
+        self._thaw_timer = asyncio.get_running_loop().call_later(seconds, self._thaw_late)
+
+    async def thaw(self) -> None:
+        """End a freeze."""
+        self._cancel_timer()
+        if self._frozen:
+            self._frozen = False
+            await self._database.read(database.thaw)
+
+    @asynccontextmanager
+    async def frozen(self, seconds: float = _LONGEST_FREEZE) -> AsyncIterator[None]:
+        """Keep the file unchanged inside."""
+        await self.freeze(seconds)
+        try:
+            yield
+        finally:
+            await self.thaw()
+
+    def _thaw_late(self) -> None:
+        self._thawing = asyncio.get_running_loop().create_task(self.thaw())
+
+    def _cancel_timer(self) -> None:
+        if self._thaw_timer is not None:
+            self._thaw_timer.cancel()
+            self._thaw_timer = None
+
+
+def _vacuum(connection: sqlite3.Connection) -> bool:
+    """Give some free pages back to the disk; tells whether there are more."""
+    connection.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
+    return bool(connection.execute("PRAGMA freelist_count").fetchone()[0])

@@ -1,0 +1,128 @@
+"""Tables of the outbox, and the steps from every earlier version to the present one."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Final
+
+from .contents import remember_all
+from .transactions import transaction
+
+type Migration = Callable[[sqlite3.Connection], None]
+
+_BEGINNING: Final = (
+    """CREATE TABLE devices (
+        id INTEGER PRIMARY KEY,
+        application_id INTEGER NOT NULL,
+        serial TEXT NOT NULL,
+        uploads INTEGER NOT NULL DEFAULT 0,
+        bytes_uploaded INTEGER NOT NULL DEFAULT 0,
+        last_upload REAL,
+        last_upload_size INTEGER,
+        core_dumps INTEGER NOT NULL DEFAULT 0,
+        last_core_dump REAL,
+        duplicates INTEGER NOT NULL DEFAULT 0,
+        continuations INTEGER NOT NULL DEFAULT 0,
+        day INTEGER NOT NULL DEFAULT 0,
+        bytes_that_day INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (application_id, serial))""",
+    """CREATE TABLE captures (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        device_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        state TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        captured_at REAL NOT NULL,
+        stored_at REAL NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        last_error TEXT,
+        last_attempt REAL,
+        reason TEXT,
+        delivered_at REAL,
+        continues INTEGER)""",
+    """CREATE TABLE bodies (
+        id INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        application_id INTEGER NOT NULL,
+        serial TEXT NOT NULL,
+        device_type TEXT NOT NULL,
+        git_version TEXT NOT NULL,
+        git_hash TEXT NOT NULL,
+        captured_at REAL NOT NULL,
+        fault TEXT,
+        digest BLOB NOT NULL,
+        data BLOB NOT NULL)""",
+    """CREATE TABLE gauges (
+        device_id INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        captures INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        PRIMARY KEY (device_id, state)) WITHOUT ROWID""",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX captures_by_device ON captures (device_id, id)",
+    "CREATE INDEX captures_waiting ON captures (device_id, id) WHERE state = 'waiting'",
+    """CREATE INDEX captures_dumps ON captures (device_id, id)
+        WHERE state = 'waiting' AND kind = 'core_dump'""",
+    """CREATE INDEX captures_quarantined ON captures (device_id, id)
+        WHERE state = 'quarantined'""",
+    "CREATE INDEX captures_delivered ON captures (delivered_at, id) WHERE state = 'delivered'",
+    """CREATE TRIGGER capture_came AFTER INSERT ON captures BEGIN
+        INSERT INTO gauges VALUES (new.device_id, new.state, 1, new.size)
+        ON CONFLICT DO UPDATE SET captures = captures + 1, bytes = bytes + new.size;
+    END""",
+    """CREATE TRIGGER capture_moved AFTER UPDATE OF state ON captures
+    WHEN old.state <> new.state BEGIN
+        UPDATE gauges SET captures = captures - 1, bytes = bytes - old.size
+        WHERE device_id = old.device_id AND state = old.state;
+        INSERT INTO gauges VALUES (new.device_id, new.state, 1, new.size)
+        ON CONFLICT DO UPDATE SET captures = captures + 1, bytes = bytes + new.size;
+    END""",
+    """CREATE TRIGGER capture_went AFTER DELETE ON captures BEGIN
+        UPDATE gauges SET captures = captures - 1, bytes = bytes - old.size
+        WHERE device_id = old.device_id AND state = old.state;
+    END""",
+)
+
+_CONTENTS: Final = (
+    """CREATE TABLE contents (
+        id INTEGER PRIMARY KEY,
+        device_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        key BLOB NOT NULL,
+        capture_id INTEGER NOT NULL,
+        whole INTEGER NOT NULL,
+        kept INTEGER NOT NULL DEFAULT 1,
+        UNIQUE (device_id, kind, key))""",
+    "CREATE INDEX contents_by_capture ON contents (capture_id)",
+    "CREATE INDEX contents_gone ON contents (device_id, id) WHERE kept = 0",
+)
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Version 1: devices with their counters, captures and their bodies."""
+    for statement in _BEGINNING:
+        connection.execute(statement)
+
+
+def _remember_contents(connection: sqlite3.Connection) -> None:
+    """Version 2: contents are remembered, so that what a device offers again is recognised."""
+    for statement in _CONTENTS:
+        connection.execute(statement)
+    remember_all(connection)
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_begin, _remember_contents)
+VERSION: Final = len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Read which version the file has; 0 is a new one."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Take the file through every version it has missed, each one whole or not at all."""
+    for version in range(version_of(connection), VERSION):
+        with transaction(connection):
+            MIGRATIONS[version](connection)
+            connection.execute(f"PRAGMA user_version = {version + 1}")
