@@ -1,7 +1,6 @@
 """Home Assistant's own HTTP and WebSocket interface, as a browser uses it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
@@ -56,9 +55,7 @@ class Api:
                 method, self._url + path, headers=headers, **kwargs
             ) as response:
                 if response.status >= 400:
-                    raise ApiError(
-                        f"{method} {path}: {response.status} {await response.text()}"
-                    )
+                    raise ApiError(f"{method} {path}: {response.status} {await response.text()}")
                 return await response.json()
         except aiohttp.ClientError as error:
             raise ApiError(f"{method} {path}: {error!r}") from error
@@ -89,10 +86,10 @@ class Api:
         form = {"client_id": self._client_id, "grant_type": "authorization_code", "code": code}
         self._token = (await self.request("POST", "/auth/token", data=form))["access_token"]
 
-    async def upload(self, path: Path) -> str:
+    async def upload(self, name: str, content: bytes) -> str:
         """Upload a file as the frontend's file selector does; returns its id."""
         form = aiohttp.FormData()
-        form.add_field("file", path.read_bytes(), filename=path.name)
+        form.add_field("file", content, filename=name)
         answer = await self.request("POST", "/api/file_upload", data=form)
         file_id: str = answer["file_id"]
         return file_id
@@ -111,12 +108,12 @@ class Api:
         return step
 
     async def discovered(self, handler: str) -> list[Json]:
-        """The discovery cards of an integration that wait for an answer."""
+        """Return the discovery cards of an integration that wait for an answer."""
         flows = await self.command("config_entries/flow/progress")
         return [flow for flow in flows if flow["handler"] == handler]
 
     async def entries(self, domain: str) -> list[Json]:
-        """The config entries of an integration."""
+        """Return the config entries of an integration."""
         found: list[Json] = await self.request(
             "GET", f"/api/config/config_entries/entry?domain={domain}"
         )

@@ -1,14 +1,14 @@
 """Home Assistant as a process: its configuration directory, its start and every way to end it."""
 
 import asyncio
-from collections.abc import Iterator
 import json
 import os
-from pathlib import Path
 import re
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from .api import Api
 
@@ -57,7 +57,7 @@ class HassError(Exception):
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
+    """Return a port of the loopback interface that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -79,8 +79,8 @@ class Hass:
     @property
     def pid(self) -> int | None:
         """The running process, or None."""
-        running = self._process is not None and self._process.returncode is None
-        return self._process.pid if self._process is not None and running else None
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
 
     def write_configuration(self) -> None:
         """Lay out the directory: configuration, web server's address, both components."""
@@ -156,7 +156,7 @@ class Hass:
             await process.wait()
 
     def tail(self, lines: int = 20) -> str:
-        """The last lines that Home Assistant printed."""
+        """Return the last lines that Home Assistant printed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def problems(self) -> list[str]:
@@ -171,7 +171,7 @@ class Hass:
 
 
 def _web_server(port: int) -> dict[str, object]:
-    """Settings of the web server as Home Assistant keeps them since they left the YAML."""
+    """Return the web server's settings as Home Assistant keeps them since they left YAML."""
     stable = {
         "server_host": ["127.0.0.1"],
         "server_port": port,
@@ -186,5 +186,3 @@ def _web_server(port: int) -> dict[str, object]:
     }
     data = {"stable": stable, "pending": None, "yaml_migration_done": True}
     return {"version": 2, "minor_version": 2, "key": "http", "data": data}
-
-

@@ -5,8 +5,8 @@ long reads and disconnects are the traffic that a radio would carry.
 """
 
 import asyncio
-from collections.abc import Callable
 import contextlib
+from collections.abc import Callable
 from typing import Any, ClassVar, Self, override
 
 from bleak.args import SizedBuffer
@@ -16,7 +16,7 @@ from bleak.backends.descriptor import BleakGATTDescriptor
 from bleak.backends.device import BLEDevice
 from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
 from bleak.exc import BleakError
-from bumble.att import Attribute, ATT_Error
+from bumble.att import ATT_Error, Attribute
 from bumble.controller import Controller
 from bumble.core import AdvertisingData, BaseBumbleError
 from bumble.device import Connection, Device, Peer
@@ -69,13 +69,18 @@ class BumblePeripheral:
         self._device = _device(link, name, address)
         self._outgoing: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self._sending: asyncio.Task[None] | None = None
-        self._characteristics = {
+        self._characteristics: dict[str, Characteristic[bytes]] = {
             uuid: Characteristic(uuid, properties, permissions, value)
             for uuid, properties, permissions, value in (
-                (LOG_DATA, Characteristic.NOTIFY, Attribute.READABLE, None),
-                (CORE_DUMP_DATA, Characteristic.NOTIFY, Attribute.READABLE, None),
+                (LOG_DATA, Characteristic.NOTIFY, Attribute.READABLE, b""),
+                (CORE_DUMP_DATA, Characteristic.NOTIFY, Attribute.READABLE, b""),
                 (LOG_ACK, WRITABLE, Attribute.WRITEABLE, self._writes(firmware.write_ack)),
-                (CONFIG, Characteristic.READ, Attribute.READABLE, self._reads(firmware.read_config)),
+                (
+                    CONFIG,
+                    Characteristic.READ,
+                    Attribute.READABLE,
+                    self._reads(firmware.read_config),
+                ),
                 (
                     LOG_CONFIG,
                     WRITABLE,
@@ -144,7 +149,9 @@ class BumblePeripheral:
 class BumbleCentral:
     """The host's radio on a virtual link; its `backend` is a class that bleak can use."""
 
-    def __init__(self, link: LocalLink, *, mtu: int = 23, address: str = "F0:00:00:00:00:01") -> None:
+    def __init__(
+        self, link: LocalLink, *, mtu: int = 23, address: str = "F0:00:00:00:00:01"
+    ) -> None:
         """Ask for ``mtu`` on every connection, unless it is ATT's own 23."""
         self.device = _device(link, "host", address)
         self.mtu = mtu
@@ -184,11 +191,11 @@ class BumbleClient(BaseBleakClient):
         return self._connection is not None
 
     @override
-    async def connect(self, pair: bool, **kwargs: Any) -> None:  # noqa: FBT001
+    async def connect(self, pair: bool, **kwargs: Any) -> None:
         """Connect, exchange the MTU and discover everything."""
         try:
             connection = await self.central.device.connect(
-                f"{self.address}", timeout=kwargs.get("timeout", self._timeout)
+                self.address, timeout=kwargs.get("timeout", self._timeout)
             )
             self._connection = connection
             connection.on(Connection.EVENT_DISCONNECTION, self._disconnected)
@@ -213,12 +220,12 @@ class BumbleClient(BaseBleakClient):
 
     @override
     async def pair(self, *args: Any, **kwargs: Any) -> None:
-        """These devices do not pair."""
+        """Refuse: these devices do not pair."""
         raise BleakError("These devices do not pair")
 
     @override
     async def unpair(self) -> None:
-        """These devices do not pair."""
+        """Refuse: these devices do not pair."""
         raise BleakError("These devices do not pair")
 
     async def _over_the_air[T](self, work: Any) -> T:
@@ -302,8 +309,10 @@ async def _discover(peer: Peer, mtu: int) -> BleakGATTServiceCollection:
 
 
 def _uuid(uuid: Any) -> str:
-    return str(uuid.to_hex_str("-")).lower() if len(uuid.uuid_bytes) == 16 else (
-        f"0000{uuid.to_hex_str()}-0000-1000-8000-00805f9b34fb".lower()
+    return (
+        str(uuid.to_hex_str("-")).lower()
+        if len(uuid.uuid_bytes) == 16
+        else (f"0000{uuid.to_hex_str()}-0000-1000-8000-00805f9b34fb".lower())
     )
 
 

@@ -6,36 +6,73 @@ memories when Home Assistant is killed. What is said on the socket stands in
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
 import contextlib
 import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self
-
-from custom_components.ulogger.agent.gatt import GattClient
 
 ADVERTISING_SECONDS = 1.0
 INTERVAL_UNIT_MS = 1.25
 
 type Message = dict[str, Any]
+type NotifyCallback = Callable[[Any, bytearray], object]
+
+
+class Link(Protocol):
+    """One connection to a device, called as bleak's client is, with UUIDs."""
+
+    @property
+    def mtu_size(self) -> int:
+        """The ATT MTU in bytes."""
+
+    async def read_gatt_char(self, uuid: str, /) -> bytearray:
+        """Read a value."""
+
+    async def write_gatt_char(
+        self, uuid: str, data: bytes, /, *, response: bool | None = None
+    ) -> None:
+        """Write a value, as a request or as a command."""
+
+    async def start_notify(self, uuid: str, callback: NotifyCallback, /) -> None:
+        """Call back with every notification."""
+
+    async def stop_notify(self, uuid: str, /) -> None:
+        """End the notifications."""
+
+    async def set_connection_params(
+        self, min_interval: int, max_interval: int, latency: int, supervision: int, /
+    ) -> None:
+        """Ask for another connection interval, in units of 1.25 ms."""
 
 
 class Peripheral(Protocol):
     """A device within the proxy's reach."""
 
-    address: str
-    name: str
-    rssi: int
-    service_uuids: list[str]
+    @property
+    def address(self) -> str:
+        """Its Bluetooth address."""
+
+    @property
+    def name(self) -> str:
+        """What it calls itself on the air."""
+
+    @property
+    def rssi(self) -> int:
+        """How strongly it is heard, in dBm."""
+
+    @property
+    def service_uuids(self) -> Sequence[str]:
+        """The services that it advertises."""
 
     @property
     def advertising(self) -> bool:
         """Whether it can be heard now."""
 
     @property
-    def table(self) -> dict[str, dict[str, list[str]]]:
+    def table(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """Its services, their characteristics and what these can do."""
 
-    async def connect(self, lost: Callable[[], None]) -> GattClient:
+    async def connect(self, lost: Callable[[], None]) -> Link:
         """Open a link, calling ``lost`` when the device drops it; OSError when it can't."""
 
     async def disconnect(self) -> None:
@@ -95,9 +132,7 @@ class RadioServer:
             self._writers.discard(writer)
             writer.close()
 
-    async def _advertise(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _advertise(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         gone = asyncio.ensure_future(reader.read())
         while not gone.done():
             for device in list(self.peripherals.values()):
@@ -112,7 +147,7 @@ class RadioServer:
         device = self.peripherals.get(address)
         try:
             if device is None:
-                raise ConnectionError("out of reach")  # noqa: TRY301
+                raise ConnectionError("out of reach")
             client = await device.connect(writer.close)
         except OSError as error:
             writer.write(_line({"error": str(error) or type(error).__name__}))
@@ -120,17 +155,17 @@ class RadioServer:
             return
         try:
             writer.write(_line({"mtu": client.mtu_size, "services": device.table}))
-            link = _Link(client, writer)
+            session = _Session(client, writer)
             async for line in reader:
-                await link.take(json.loads(line))
+                await session.take(json.loads(line))
         finally:
             await device.disconnect()
 
 
-class _Link:
+class _Session:
     """Does to one device what one central asks."""
 
-    def __init__(self, client: GattClient, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, client: Link, writer: asyncio.StreamWriter) -> None:
         self._client = client
         self._writer = writer
 
@@ -158,8 +193,7 @@ class _Link:
                 await client.stop_notify(uuid)
             case "interval":
                 units = round(message["ms"] / INTERVAL_UNIT_MS)
-                if change := getattr(client, "set_connection_params", None):
-                    await change(units, units, 0, 400)
+                await client.set_connection_params(units, units, 0, 400)
             case op:
                 raise ValueError(f"the proxy does not know {op!r}")
         return {}
@@ -174,7 +208,7 @@ def _advertisement(device: Peripheral) -> Message:
         "address": device.address,
         "name": device.name,
         "rssi": device.rssi,
-        "service_uuids": device.service_uuids,
+        "service_uuids": list(device.service_uuids),
         "manufacturer_data": {},
     }
 

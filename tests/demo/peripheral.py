@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 SERVICE = "691fe31f-1a06-4c7c-88c7-0993ec53f40c"
 VALUE = "3ad8119d-8f9d-4297-9302-aa56f2283a72"
@@ -14,7 +14,7 @@ class EchoDevice:
     name = "Echo"
     rssi = -40
     service_uuids = (SERVICE,)
-    table = {SERVICE: {VALUE: ["read", "write", "write-without-response", "notify"]}}
+    table: ClassVar = {SERVICE: {VALUE: ["read", "write", "write-without-response", "notify"]}}
     mtu_size = 185
     services = None
 
@@ -47,9 +47,7 @@ class EchoDevice:
     async def read_gatt_char(self, uuid: str) -> bytearray:
         return bytearray(self.value)
 
-    async def write_gatt_char(
-        self, uuid: str, data: bytes, response: bool | None = None
-    ) -> None:
+    async def write_gatt_char(self, uuid: str, data: bytes, response: bool | None = None) -> None:
         if data == b"refuse":
             raise ValueError("refused")
         self.value = data
@@ -62,5 +60,7 @@ class EchoDevice:
     async def stop_notify(self, uuid: str) -> None:
         del self._callbacks[uuid]
 
-    async def set_connection_params(self, low: int, high: int, latency: int, timeout: int) -> None:
+    async def set_connection_params(
+        self, low: int, high: int, latency: int, supervision: int
+    ) -> None:
         self.intervals.append(high)

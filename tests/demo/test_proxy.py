@@ -4,8 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-from bleak.exc import BleakError
 import pytest
+from bleak.exc import BleakError
 
 from demo.custom_components.ulogger_demo.client import RemoteClient
 from demo.device.server import RadioServer

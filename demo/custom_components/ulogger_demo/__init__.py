@@ -1,7 +1,6 @@
 """A Bluetooth proxy for Home Assistant whose radio is another process of the demo."""
 
 import probatio as vol
-
 from homeassistant.components import bluetooth
 from homeassistant.const import CONF_HOST, CONF_PORT, EVENT_HOMEASSISTANT_STOP
 from homeassistant.core import Event, HomeAssistant

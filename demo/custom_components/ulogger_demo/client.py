@@ -19,10 +19,10 @@ Values are hexadecimal; ``services`` maps a service's UUID to ``{uuid: [properti
 """
 
 import asyncio
-from collections.abc import Mapping
 import contextlib
 import itertools
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, override
 
 from bleak.args import SizedBuffer
@@ -76,7 +76,7 @@ class RemoteClient(BaseBleakClient):
         return self._writer is not None
 
     @override
-    async def connect(self, pair: bool, **kwargs: Any) -> None:  # noqa: FBT001
+    async def connect(self, pair: bool, **kwargs: Any) -> None:
         """Open the link and learn the device's GATT table."""
         self.scanner.allocate(self.address)
         try:
@@ -94,11 +94,12 @@ class RemoteClient(BaseBleakClient):
         try:
             writer.write(_line({"op": "connect", "address": self.address}))
             answer: dict[str, Any] = json.loads(await reader.readline() or '{"error": "gone"}')
-            if "error" in answer:
-                raise BleakError(f"No link to {self.address}: {answer['error']}")
         except BaseException:
             writer.close()
             raise
+        if "error" in answer:
+            writer.close()
+            raise BleakError(f"No link to {self.address}: {answer['error']}")
         self._mtu = answer["mtu"]
         self.services = gatt_table(answer["services"], self._mtu)
         self._writer = writer
@@ -142,16 +143,20 @@ class RemoteClient(BaseBleakClient):
 
     @override
     async def pair(self, *args: Any, **kwargs: Any) -> None:
-        """These devices do not pair."""
+        """Refuse: these devices do not pair."""
         raise BleakError("The demo's devices do not pair")
 
     @override
     async def unpair(self) -> None:
-        """These devices do not pair."""
+        """Refuse: these devices do not pair."""
         raise BleakError("The demo's devices do not pair")
 
     async def set_connection_params(
-        self, min_interval: int, max_interval: int, latency: int, timeout: int
+        self,
+        min_interval: int,
+        max_interval: int,
+        latency: int,
+        timeout: int,  # noqa: ASYNC109
     ) -> None:
         """Ask the device for another connection interval (units of 1.25 ms)."""
         await self._ask("interval", ms=max_interval * INTERVAL_UNIT_MS)
@@ -193,14 +198,14 @@ class RemoteClient(BaseBleakClient):
     async def read_gatt_descriptor(
         self, descriptor: BleakGATTDescriptor, **kwargs: Any
     ) -> bytearray:
-        """The proxy keeps descriptors to itself."""
+        """Refuse: the proxy keeps descriptors to itself."""
         raise BleakError(f"Descriptor {descriptor.uuid} can't be read through the proxy")
 
     @override
     async def write_gatt_descriptor(
         self, descriptor: BleakGATTDescriptor, data: SizedBuffer
     ) -> None:
-        """The proxy keeps descriptors to itself."""
+        """Refuse: the proxy keeps descriptors to itself."""
         raise BleakError(f"Descriptor {descriptor.uuid} can't be written through the proxy")
 
     def _say(self, message: dict[str, Any]) -> None:
@@ -244,7 +249,5 @@ def gatt_table(
             )
             table.add_characteristic(characteristic)
             if "notify" in properties:
-                table.add_descriptor(
-                    BleakGATTDescriptor(None, next(handles), CCCD, characteristic)
-                )
+                table.add_descriptor(BleakGATTDescriptor(None, next(handles), CCCD, characteristic))
     return table

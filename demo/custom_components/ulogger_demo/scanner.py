@@ -5,14 +5,13 @@ import json
 import logging
 from typing import Any, override
 
-from bleak_retry_connector import Allocations
 from habluetooth import (
+    Allocations,
     BaseHaRemoteScanner,
     BluetoothScanningMode,
     HaBluetoothConnector,
     get_manager,
 )
-
 from homeassistant.components.bluetooth import MONOTONIC_TIME
 
 from .client import RemoteClient
