@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import replace
 from typing import Final
 
-from .errors import TruncatedCapture
 from .frames import FRAME_OVERHEAD, iter_raw_frames
 from .log_buffer import LogHeader, check_log, xor_checksum
 from .model import Capture, CaptureError, CaptureKind
@@ -18,18 +17,14 @@ def content_key(capture: Capture) -> bytes:
     Firmware agents since 1.2.4 offer again after a reset what was already taken. Then session
     token, wall clock and anchor tick of a log's header can differ although nothing was added:
     they are left out. Everything else counts: device, kind, version, tick rate, sequence
-    number, frames and trailer. A damaged capture is known only by all of its bytes.
+    number, frames and trailer. A log that fails its checks is known only by all of its bytes.
     """
-    content = capture.data
-    if capture.kind is CaptureKind.LOG and capture.fault is None:
-        content = _timeless(content)
+    content = _timeless(capture.data) if capture.kind is CaptureKind.LOG else capture.data
     digest = hashlib.sha256()
-    serial = capture.device.serial.encode(errors="surrogatepass")
     for part in (
         capture.kind.value.encode(),
         capture.device.application_id.to_bytes(8, "little", signed=True),
-        serial,
-        (capture.fault.value if capture.fault else "").encode(),
+        capture.device.serial.encode(errors="surrogatepass"),
         content,
     ):
         digest.update(len(part).to_bytes(8, "little"))
@@ -55,8 +50,8 @@ def continuation(previous: bytes, current: bytes) -> bytes | None:
     It is not exact, and None, when
 
     * the sum does not fit the 32 bits of a frame's ticks;
-    * version, tick rate or sequence number differ: ticks of the two can't be compared;
-    * the buffers have versions 1 or 2, whose header has no anchor to check against;
+    * version or tick rate differ: ticks of the two can't be compared;
+    * the buffers are of version 1 or 2, whose header has no anchor to check against;
     * the device was reset between the old frames and the new ones, because its tick counter
       starts again at 0 there and a sum over the gap means nothing. It shows in anchors: the
       anchor went backwards, or either buffer has more ticks in it than its own anchor has, or
