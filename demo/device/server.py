@@ -15,7 +15,7 @@ ADVERTISING_SECONDS = 1.0
 INTERVAL_UNIT_MS = 1.25
 
 type Message = dict[str, Any]
-type NotifyCallback = Callable[[Any, bytearray], object]
+type NotifyCallback = Callable[[Any, bytearray], None]
 
 
 class Link(Protocol):

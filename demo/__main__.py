@@ -1,0 +1,127 @@
+"""The command line of script/demo."""
+
+import argparse
+import asyncio
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .api import PASSWORD, USER, ApiError
+from .check import report, wait_until_delivered
+from .cloud.broker import BrokerError
+from .device.life import live
+from .fleet import Buffers, UnusableBufferError, make_fleet
+from .harness import Harness
+from .hass import REPOSITORY, HassError
+
+DEMO_DIRECTORY = REPOSITORY / ".demo"
+PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS_PER_BYTE = 1 / 1000
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="script/demo",
+        description="A real Home Assistant with virtual Bluetooth devices and a local cloud.",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="without a browser: wait until every capture is in the cloud, compare, report as JSON",
+    )
+    parser.add_argument("--log", type=Path, metavar="FILE", help="the devices' log buffer")
+    parser.add_argument("--core-dump", type=Path, metavar="FILE", help="the devices' core dump")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="how many (1)")
+    parser.add_argument("--port", type=int, default=8123, help="the browser's port (8123)")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="how long --check waits for captures"
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="put configuration, logs and captures into a new directory",
+    )
+    options = parser.parse_args(arguments)
+    if not 1 <= options.devices <= 1000:
+        parser.error("--devices: between 1 and 1000")
+    return options
+
+
+def say(text: str) -> None:
+    """Tell the person; standard output stays free for the report."""
+    print(text, file=sys.stderr, flush=True)
+
+
+async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
+    """Run headless until everything was delivered; prints the report and returns the exit code."""
+    started = time.monotonic()
+    devices = make_fleet(options.devices, buffers)
+    size = options.devices * (len(buffers.log) + len(buffers.core_dump))
+    patience = options.timeout or PATIENCE_SECONDS + size * PATIENCE_SECONDS_PER_BYTE
+    async with Harness(directory, devices) as demo:
+        say(f"Home Assistant answers on {demo.hass.url} after {time.monotonic() - started:.1f} s")
+        await demo.set_up_account()
+        say(f"Account set up; waiting for {2 * options.devices} captures, {patience:.0f} s at most")
+        comparison = await wait_until_delivered(devices, demo.cloud, patience)
+        outcome = report(comparison, devices, started=started, log_problems=demo.hass.problems())
+        if not comparison.ok:
+            say("Not everything arrived as it was. Home Assistant's last words:")
+            say(demo.hass.tail(40))
+            say(f"Entities: {json.dumps(await demo.entities(), indent=1)}")
+    outcome["log_problems"] = demo.hass.problems()
+    print(json.dumps(outcome), flush=True)
+    return 0 if comparison.ok else 1
+
+
+async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
+    """Run for a person with a browser until Ctrl-C."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    devices = make_fleet(options.devices, buffers)
+    say("Starting Home Assistant ...")
+    async with Harness(directory, devices, port=options.port) as demo, asyncio.TaskGroup() as life:
+        entry = await demo.set_up_account()
+        say(
+            f"\n  {demo.hass.url}/config/integrations/integration/ulogger\n"
+            f"  user {USER}, password {PASSWORD}\n\n"
+            f"  configuration and log: {demo.hass.config}\n"
+            f"  what the cloud received: {demo.directory / 'cloud'}\n\n"
+            f"{entry['title']} is set up; Ctrl-C ends everything."
+        )
+        living = [life.create_task(live(device.firmware)) for device in devices]
+        await stopped.wait()
+        for task in living:
+            task.cancel()
+        say("Stopping ...")
+    return 0
+
+
+async def main(arguments: list[str]) -> int:
+    """Do what the command line asks for."""
+    options = parse(arguments)
+    buffers = Buffers.load(options.log, options.core_dump)
+    if options.check and options.keep is None:
+        with tempfile.TemporaryDirectory(prefix="ulogger-demo-") as temporary:
+            return await check(options, buffers, Path(temporary))
+    directory = options.keep or DEMO_DIRECTORY
+    if options.keep is None:
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+    await asyncio.to_thread(directory.mkdir, parents=True)
+    return await (check if options.check else show)(options, buffers, directory)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main(sys.argv[1:])))
+    except (ApiError, BrokerError, HassError, OSError, UnusableBufferError) as error:
+        say(f"demo: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

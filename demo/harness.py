@@ -1,0 +1,136 @@
+"""Everything a demo is made of, started and stopped together or piece by piece.
+
+Home Assistant, the broker and the service behind it each end and start on their own, and the
+devices keep their memories meanwhile::
+
+    async with Harness(directory, make_fleet(3, Buffers.load())) as demo:
+        await demo.set_up_account()
+        await demo.hass.kill()
+        await demo.broker.astop()
+        demo.devices[0].cut()
+        await demo.broker.astart()
+        await demo.restart_hass()
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from .api import Api, ApiError, Json
+from .cloud.broker import LocalBroker
+from .cloud.service import LocalCloud
+from .device.server import RadioServer
+from .device.virtual import VirtualDevice
+from .hass import Hass, free_port
+
+CUSTOMER_ID = 4711
+CARD_SECONDS = 60.0
+
+
+class Harness:
+    """A demo in a directory of its own."""
+
+    def __init__(
+        self, directory: Path, devices: Sequence[VirtualDevice], *, port: int | None = None
+    ) -> None:
+        """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default."""
+        self.directory = directory
+        self.devices = list(devices)
+        self.broker = LocalBroker(directory / "broker", customer_id=CUSTOMER_ID)
+        self.cloud = LocalCloud(self.broker, directory=directory / "cloud")
+        self.radio = RadioServer(self.devices)
+        self._port = port or free_port()
+        self._hass: Hass | None = None
+        self._api: Api | None = None
+
+    @property
+    def hass(self) -> Hass:
+        """The Home Assistant process."""
+        if self._hass is None:
+            raise RuntimeError("not started")
+        return self._hass
+
+    @property
+    def api(self) -> Api:
+        """Home Assistant's interface, signed in."""
+        if self._api is None:
+            raise RuntimeError("not started")
+        return self._api
+
+    async def __aenter__(self) -> Self:
+        """Start everything and sign in; what had started ends again when something fails."""
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop everything."""
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start broker, service, radio and Home Assistant, and make the first user."""
+        await self.broker.astart()
+        await self.cloud.start()
+        await self.radio.start()
+        self._hass = Hass(self.directory / "config", port=self._port, radio_port=self.radio.port)
+        self._api = Api(self.hass.url)
+        await asyncio.to_thread(self.hass.write_configuration)
+        await self.hass.start()
+        await self.api.onboard()
+
+    async def stop(self) -> None:
+        """Stop everything, Home Assistant first."""
+        if self._api is not None:
+            await self._api.close()
+        if self._hass is not None:
+            await self._hass.stop()
+        await self.radio.stop()
+        await self.cloud.stop()
+        await self.broker.astop()
+
+    async def restart_hass(self) -> None:
+        """Start Home Assistant again, after a stop or a kill, and sign in."""
+        await self.hass.stop()
+        await self.hass.start()
+        await self.api.sign_in()
+
+    async def set_up_account(self) -> Json:
+        """Answer the discovery card of a device with the account; returns the config entry."""
+        card = await self._card()
+        step = await self.api.flow(card["flow_id"], {"next_step_id": "certificate"})
+        archive = await self.api.upload("certificate.zip", self.broker.download)
+        ca = await self.api.upload("ca.pem", self.broker.ca.encode())
+        account: dict[str, Any] = {
+            "customer_id": CUSTOMER_ID,
+            "group_id": 0,
+            "archive": archive,
+            "advanced": {"broker": self.broker.host, "port": self.broker.port, "ca": ca},
+        }
+        step = await self.api.flow(step["flow_id"], account)
+        if step["type"] != "create_entry":
+            raise ApiError(f"The account was not set up: {step.get('errors') or step}")
+        entry: Json = step["result"]
+        return entry
+
+    async def _card(self) -> Json:
+        """Wait for the discovery card of any device."""
+        try:
+            async with asyncio.timeout(CARD_SECONDS):
+                while not (cards := await self.api.discovered("ulogger")):  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+        except TimeoutError as error:
+            raise ApiError(
+                f"No device was discovered within {CARD_SECONDS:.0f} s:\n{self.hass.tail()}"
+            ) from error
+        return cards[0]
+
+    async def entities(self) -> dict[str, str]:
+        """Return the states of our entities, for a person who wonders what goes on."""
+        entries = await self.api.command("config/entity_registry/list")
+        ours = {entry["entity_id"] for entry in entries if entry["platform"] == "ulogger"}
+        states = await self.api.states()
+        return {name: state["state"] for name, state in states.items() if name in ours}
