@@ -2,7 +2,8 @@
 
 Jobs run through the injected executor, one group at a time, in the order they came. Writes that
 wait together are committed together, with one fsync; each is answered only after it. A job that
-fails takes nobody with it: its group is rolled back and every job of it committed alone.
+fails takes nobody with it: its group is rolled back and every job of it committed alone. On a
+full disk the log is brought into the file first, which gives room back.
 """
 
 import asyncio
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import files
-from .errors import OutboxClosed, OutboxDamaged, OutboxError, translated
-from .transactions import transaction
+from .errors import DiskFull, OutboxClosed, OutboxDamaged, OutboxError, translated
+from .transactions import settle, transaction
 
 type Run = Callable[..., Awaitable[Any]]
 """Runs a blocking callable with its arguments elsewhere: ``hass.async_add_executor_job``."""
@@ -59,6 +60,12 @@ def make_durable(connection: sqlite3.Connection) -> None:
     thaw(connection)
 
 
+def abandon(connection: sqlite3.Connection) -> None:
+    """Close a file without bringing its log into it."""
+    connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+    connection.close()
+
+
 def checkpoint(connection: sqlite3.Connection) -> None:
     """Bring the log into the file and empty it."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -95,6 +102,7 @@ class Database:
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
         self._in_use = threading.Lock()
+        self.frozen = False
 
     async def write[T](self, work: Work[T]) -> T:
         """Do work in a transaction; when this returns, it is on disk.
@@ -163,6 +171,9 @@ class Database:
     def _commit(self, works: list[Work[Any]]) -> list[Any]:
         with self._in_use:
             results = self._attempt(lambda _: self._together(works))
+            if isinstance(results, DiskFull) and not self.frozen:
+                self._attempt(checkpoint)
+                results = self._attempt(lambda _: self._together(works))
             if not isinstance(results, OutboxError):
                 return list(results)
             if len(works) == 1:
@@ -184,6 +195,7 @@ class Database:
     def _attempt(self, work: Work[Any]) -> Any:
         """Do work; an error of the disk or of the room is its result."""
         try:
+            settle(self._connection)
             return work(self._connection)
         except OutboxError as error:
             return error

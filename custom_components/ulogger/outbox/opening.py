@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from . import files, recovery
-from .database import SUSPECT, connect, make_durable
+from .database import SUSPECT, abandon, connect, make_durable
 from .errors import OutboxDamaged, OutboxTooNew, translated
 from .model import Recovery
 from .schema import VERSION, migrate, version_of
@@ -48,19 +48,18 @@ def _repaired(path: Path, now: float) -> tuple[sqlite3.Connection, Recovery | No
 
 
 def _opened(path: Path, check_seconds: float) -> tuple[sqlite3.Connection, Recovery | None]:
-    connection = connect(path)
-    try:
+    with contextlib.ExitStack() as given_up:
+        connection = connect(path)
+        given_up.callback(abandon, connection)
         _check_version(connection)
         _check(connection, check_seconds)
         make_durable(connection)
         migrate(connection)
         for table in _TABLES:
             connection.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608
-        return connection, recovery.noted(connection, path)
-    except sqlite3.Error, OutboxDamaged, OutboxTooNew:
-        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
-        connection.close()
-        raise
+        recovered = recovery.noted(connection, path)
+        given_up.pop_all()
+        return connection, recovered
 
 
 def _check_version(connection: sqlite3.Connection) -> None:

@@ -51,7 +51,6 @@ class Outbox:
         self._now = now
         self._database = Database(connection, path, run)
         self._recovered = recovered
-        self._frozen = False
         self._thaw_timer: asyncio.TimerHandle | None = None
         self._thawing: asyncio.Task[None] | None = None
 
@@ -209,7 +208,7 @@ class Outbox:
 
     async def checkpoint(self) -> None:
         """Bring the log into the file, unless it is frozen."""
-        if not self._frozen:
+        if not self._database.frozen:
             await self._database.read(database.checkpoint)
 
     async def freeze(self, seconds: float = _LONGEST_FREEZE) -> None:
@@ -220,16 +219,16 @@ class Outbox:
         itself after ``seconds``.
         """
         self._cancel_timer()
-        if not self._frozen:
+        if not self._database.frozen:
             await self._database.read(database.freeze)
-            self._frozen = True
+            self._database.frozen = True
         self._thaw_timer = asyncio.get_running_loop().call_later(seconds, self._thaw_late)
 
     async def thaw(self) -> None:
         """End a freeze."""
         self._cancel_timer()
-        if self._frozen:
-            self._frozen = False
+        if self._database.frozen:
+            self._database.frozen = False
             await self._database.read(database.thaw)
 
     @asynccontextmanager

@@ -1,0 +1,146 @@
+"""What a device offers again: dropped on equality, never on likeness."""
+
+import pytest
+
+from custom_components.ulogger.capture.model import CaptureFault, CaptureKind
+from custom_components.ulogger.outbox import contents
+from custom_components.ulogger.outbox.model import Outcome
+from custom_components.ulogger.outbox.outbox import Outbox
+
+from .conftest import Opener
+from .world import CLOCK, LAMP, Clock, captured, core_dump, frame, log
+
+
+async def test_the_same_log_under_another_token_and_time_is_counted_and_not_kept_twice(
+    outbox: Outbox,
+) -> None:
+    first = await outbox.add(captured(data=log(frame(1), token=5, epoch=1)))
+    again = await outbox.add(captured(data=log(frame(1), token=6, anchor=200_000, epoch=2)))
+    assert (again.outcome, again.capture_id, again.size) == (
+        Outcome.DUPLICATE,
+        first.capture_id,
+        0,
+    )
+    assert len(await outbox.listing()) == 1
+    assert (await outbox.counters())[CLOCK.key].duplicates == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        captured(data=log(frame(1)), device=LAMP),
+        captured(data=log(frame(2))),
+        captured(data=log(frame(1), frame(1), anchor=1)),
+        captured(data=log(frame(1)) + b"trailer"),
+        captured(data=log(frame(1)), kind=CaptureKind.CORE_DUMP),
+        captured(data=log(frame(1)), fault=CaptureFault.CHECKSUM),
+    ],
+    ids=["device", "frame", "more", "trailer", "kind", "fault"],
+)
+async def test_what_only_resembles_a_capture_is_kept(outbox: Outbox, other: object) -> None:
+    await outbox.add(captured(data=log(frame(1))))
+    assert (await outbox.add(other)).outcome in {Outcome.STORED, Outcome.QUARANTINED}
+    assert len(await outbox.listing()) == 2
+
+
+async def test_a_delivered_capture_is_recognised(outbox: Outbox) -> None:
+    added = await outbox.add(core_dump(1))
+    await outbox.delivered([added.capture_id or 0])
+    assert (await outbox.add(core_dump(1))).outcome is Outcome.DUPLICATE
+
+
+async def test_equal_keys_are_not_believed_without_equal_bytes(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "content_key", lambda capture: b"always the same")
+    await outbox.add(captured(1))
+    assert (await outbox.add(captured(2))).outcome is Outcome.STORED
+    assert len(await outbox.batch()) == 2
+
+
+async def test_a_capture_whose_copy_here_is_damaged_is_taken_again(
+    outbox: Outbox, opened: Opener
+) -> None:
+    added = await outbox.add(captured(1))
+    await outbox._database.write(
+        lambda c: c.execute("UPDATE bodies SET data = x'00' WHERE id = ?", (added.capture_id,))
+    )
+    assert (await outbox.add(captured(1))).outcome is Outcome.STORED
+
+
+@pytest.mark.parametrize("how", ["sweep", "discard"])
+async def test_a_content_is_remembered_after_its_capture_has_left(
+    outbox: Outbox, how: str, opened: Opener
+) -> None:
+    added = await outbox.add(captured(1))
+    capture_id = added.capture_id or 0
+    if how == "discard":
+        await outbox.discard(capture_id)
+    else:
+        await outbox.delivered([capture_id])
+        await outbox.sweep(days=0, megabytes=0)
+    assert await outbox.listing() == []
+    await outbox.close()
+    outbox = await opened()
+    again = await outbox.add(captured(1))
+    assert (again.outcome, again.capture_id) == (Outcome.DUPLICATE, None)
+
+
+async def test_only_the_latest_contents_are_remembered(outbox: Outbox) -> None:
+    ids = [(await outbox.add(captured(n))).capture_id or 0 for n in range(contents.REMEMBERED + 1)]
+    for capture_id in ids:
+        await outbox.discard(capture_id)
+    assert (await outbox.add(captured(1))).outcome is Outcome.DUPLICATE
+    assert (await outbox.add(captured(0))).outcome is Outcome.STORED
+
+
+async def test_of_a_log_that_goes_on_only_the_new_frames_are_kept(outbox: Outbox) -> None:
+    first = await outbox.add(captured(data=log(frame(1), frame(2))))
+    longer = log(frame(1), frame(2), frame(3), anchor=200_000)
+    added = await outbox.add(captured(data=longer))
+    assert added.outcome is Outcome.CONTINUATION
+    assert added.size < len(longer)
+    row = (await outbox.listing())[0]
+    assert (row.capture_id, row.continues) == (added.capture_id, first.capture_id)
+    rest = await outbox.read(row.capture_id)
+    assert rest.data == log(frame(3, ticks=3), anchor=200_000)
+    assert (await outbox.counters())[CLOCK.key].continuations == 1
+
+
+async def test_a_log_that_goes_on_and_on_is_followed(outbox: Outbox) -> None:
+    frames = [frame(number) for number in range(6)]
+    for count in range(1, 7):
+        anchor = 100_000 * count
+        added = await outbox.add(captured(data=log(*frames[:count], anchor=anchor)))
+        assert added.size == len(log(frames[0]))
+        again = await outbox.add(captured(data=log(*frames[:count], anchor=anchor + 5)))
+        assert (again.outcome, again.capture_id) == (Outcome.DUPLICATE, added.capture_id)
+
+
+async def test_frames_that_were_all_taken_in_two_pieces_are_a_duplicate(outbox: Outbox) -> None:
+    whole = log(frame(1), frame(2), anchor=200_000)
+    await outbox.add(captured(data=log(frame(1))))
+    await outbox.add(captured(data=whole))
+    await outbox._database.write(lambda c: c.execute("DELETE FROM contents WHERE whole = 0"))
+    assert (await outbox.add(captured(data=whole))).outcome is Outcome.DUPLICATE
+
+
+async def test_a_log_that_goes_on_from_a_quarantined_one_is_kept_whole(outbox: Outbox) -> None:
+    first = await outbox.add(captured(data=log(frame(1))))
+    await outbox.quarantine(first.capture_id or 0, CaptureFault.REFUSED)
+    longer = captured(data=log(frame(1), frame(2), anchor=200_000))
+    assert (await outbox.add(longer)).outcome is Outcome.STORED
+
+
+async def test_a_dump_too_long_to_be_erased_is_kept_once_however_often_it_comes(
+    outbox: Outbox, clock: Clock
+) -> None:
+    data = core_dump(1, size=900).data
+    kind, fault = CaptureKind.CORE_DUMP, CaptureFault.TOO_LONG
+    first = await outbox.add(captured(data=data, kind=kind, fault=fault))
+    shorter = captured(data=data[:500], kind=kind, fault=fault)
+    other = captured(data=data[:500] + b"!", kind=kind, fault=fault)
+    assert (await outbox.add(captured(data=data, kind=kind, fault=fault))).size == 0
+    assert (await outbox.add(shorter)).capture_id == first.capture_id
+    assert (await outbox.add(other)).outcome is Outcome.QUARANTINED
+    assert (await outbox.counters())[CLOCK.key].duplicates == 2

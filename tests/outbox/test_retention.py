@@ -1,0 +1,89 @@
+"""What leaves the disk, and what never does."""
+
+from pathlib import Path
+
+import pytest
+
+from custom_components.ulogger.capture.model import CaptureFault
+from custom_components.ulogger.outbox.errors import CapturesWait
+from custom_components.ulogger.outbox.outbox import Outbox
+
+from .world import CLOCK, LAMP, NOW, Clock, captured
+
+_DAY = 86_400
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+async def _delivered(outbox: Outbox, count: int, *, size: int = 20) -> list[int]:
+    ids = []
+    for number in range(count):
+        ids.append((await outbox.add(captured(number, size=size))).capture_id or 0)
+        await outbox.delivered(ids[-1:], NOW + number * _DAY)
+    return ids
+
+
+async def test_delivered_captures_are_kept_for_their_days(outbox: Outbox, clock: Clock) -> None:
+    ids = await _delivered(outbox, 4)
+    clock.now = NOW + 9 * _DAY
+    assert await outbox.sweep(days=7, megabytes=100) == 2
+    assert [row.capture_id for row in await outbox.listing()] == ids[:1:-1]
+
+
+async def test_too_many_are_shed_oldest_first(outbox: Outbox) -> None:
+    ids = await _delivered(outbox, 5, size=1000)
+    size = len(captured(0, size=1000).data)
+    assert await outbox.sweep(days=99, megabytes=3 * size / 1_000_000) == 2
+    assert [row.capture_id for row in await outbox.listing()] == ids[:1:-1]
+
+
+async def test_counters_survive_what_is_shed(outbox: Outbox) -> None:
+    await _delivered(outbox, 3)
+    before = (await outbox.counters())[CLOCK.key]
+    await outbox.sweep(days=0, megabytes=0)
+    after = (await outbox.counters())[CLOCK.key]
+    assert (after.kept, after.kept_bytes) == (0, 0)
+    assert (after.uploads, after.bytes_uploaded) == (before.uploads, before.bytes_uploaded)
+
+
+async def test_undelivered_captures_are_never_shed(outbox: Outbox, clock: Clock) -> None:
+    await outbox.add(captured(1))
+    await outbox.add(captured(2, fault=CaptureFault.CHECKSUM))
+    clock.now = NOW + 9999 * _DAY
+    assert await outbox.sweep(days=0, megabytes=0) == 0
+    assert len(await outbox.listing()) == 2
+
+
+async def test_the_file_shrinks(outbox: Outbox, path: Path, clock: Clock) -> None:
+    await _delivered(outbox, 300, size=4000)
+    await outbox.checkpoint()
+    full = _size(path)
+    clock.now = NOW + 999 * _DAY
+    assert await outbox.sweep(days=0, megabytes=0) == 300
+    await outbox.checkpoint()
+    assert _size(path) < full / 5
+
+
+async def test_a_device_with_waiting_captures_is_forgotten_only_by_force(outbox: Outbox) -> None:
+    await outbox.add(captured(1))
+    await outbox.add(captured(2, fault=CaptureFault.CHECKSUM))
+    await outbox.add(captured(3, LAMP))
+    with pytest.raises(CapturesWait) as refused:
+        await outbox.forget_device(CLOCK.key)
+    assert (refused.value.captures, refused.value.retryable) == (2, False)
+    assert len(await outbox.listing()) == 3
+    assert await outbox.forget_device(CLOCK.key, force=True) == 2
+    assert list(await outbox.counters()) == [LAMP.key]
+    assert [row.key for row in await outbox.listing()] == [LAMP.key]
+
+
+async def test_a_forgotten_device_may_come_back(outbox: Outbox) -> None:
+    [capture_id] = await _delivered(outbox, 1)
+    assert await outbox.forget_device(CLOCK.key) == 0
+    assert await outbox.forget_device(CLOCK.key) == 0
+    added = await outbox.add(captured(0))
+    assert added.capture_id is not None
+    assert added.capture_id > capture_id
+    assert (await outbox.counters())[CLOCK.key].uploads == 0
