@@ -60,12 +60,11 @@ class Trial:
 
     def _time(self, data: bytes) -> float:
         start = time.thread_time()
+        self._refused = False
         try:
             self.target.run(data)
         except self.target.errors:
             self._refused = True
-        else:
-            self._refused = False
         except Exception as error:
             raise Broken(f"raised {type(error).__name__}: {error}") from error
         return time.thread_time() - start
