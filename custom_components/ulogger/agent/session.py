@@ -1,0 +1,304 @@
+"""One Bluetooth session with a device: who it is, its log, its core dump, and the erase command.
+
+The erase command is given in one place, ``Pending.__aexit__``: a capture is handed out as a
+context, and leaving that without an error is the commit.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+from ..capture.core_dump import check_core_dump
+from ..capture.log_buffer import LogHeader, check_log
+from ..capture.model import Capture, CaptureError, CaptureFault, CaptureKind, DeviceIdentity
+from .errors import AgentError, ChecksumFailed, LinkLost
+from .gatt import CONFIG, CORE_DUMP_DATA, LOG_ACK, LOG_CONFIG, LOG_DATA, RSSI, GattClient
+from .link import FAST_INTERVAL, USUAL_INTERVAL, Link, Requests
+from .memory import TransferMemory
+from .pace import Pace
+from .packets import LogConfigPacket, encode_ack, parse_identification, parse_rssi
+from .transfer import PATIENCE, WIRE_LIMIT, Outcome, Transfer
+
+REFETCHES: Final = 3
+"""How often a capture with a wrong checksum is fetched again in one session."""
+PROGRESS_INTERVAL: Final = 1.0
+AFTER_A_LOG: Final = (0.6, 1.0, 1.0)
+"""Patience for the core dump that may follow a log; the firmware begins it after 100 ms."""
+CHECKS: Final[dict[CaptureKind, Callable[[bytes], object]]] = {
+    CaptureKind.LOG: check_log,
+    CaptureKind.CORE_DUMP: check_core_dump,
+}
+_SOURCES: Final = ((LOG_DATA, CaptureKind.LOG), (CORE_DUMP_DATA, CaptureKind.CORE_DUMP))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a transfer is, in bytes."""
+
+    kind: CaptureKind
+    done: int
+    total: int
+
+
+class AgentSession:
+    """The protocol over a client that is connected, and that the caller disconnects.
+
+    ``memory`` belongs to the device and outlives the session. With ``accept_damaged`` a
+    capture whose checksum stays wrong is handed out (marked) instead of ChecksumFailed.
+    Every wait has a limit, and every error is an AgentError. The caller may tell of a broken
+    link with ``link_lost``; else it is noticed at the next deadline.
+    """
+
+    def __init__(
+        self,
+        client: GattClient,
+        *,
+        memory: TransferMemory | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        accept_damaged: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.memory = memory if memory is not None else TransferMemory()
+        self._client = client
+        self._link = Link(client)
+        self._on_progress = on_progress
+        self._accept_damaged = accept_damaged
+        self._now = now
+        self._loop = asyncio.get_running_loop()
+        self._pace = Pace()
+        self._wanted: tuple[CaptureKind, ...] = tuple(CaptureKind)
+        self._transfer: Transfer | None = None
+        self._first_chunk_at = 0.0
+        self._reported_at = float("-inf")
+        self._requests: Requests | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._open = False
+
+    async def identify(self) -> DeviceIdentity:
+        """Read who the device is, and nothing else; BadIdentification if that can't be used."""
+        return parse_identification(await self._link.read(CONFIG))
+
+    async def read_rssi(self) -> int | None:
+        """Read the signal strength that the device sees, in dBm; older firmware has none."""
+        if self._link.find(RSSI) is None:
+            return None
+        return parse_rssi(await self._link.read(RSSI))
+
+    async def write_log_config(self, config: LogConfigPacket | bytes) -> None:
+        """Set what the device logs; BadLogConfig unless it is nine sensible bytes."""
+        packet = config if isinstance(config, LogConfigPacket) else LogConfigPacket.parse(config)
+        await self._link.write(self._link.require(LOG_CONFIG), packet.encode(), response=True)
+
+    def link_lost(self) -> None:
+        """Take note that the connection broke."""
+        self._fail(LinkLost("the device disconnected"))
+
+    async def captures(self, device: DeviceIdentity) -> AsyncIterator[Pending]:
+        """Fetch what the device has: its log, then its core dump, each as a context.
+
+        Leaving a context without an error gives the erase command; with one, the device keeps
+        everything and the session's captures end.
+        """
+        self.memory.belongs_to(device.key)
+        ack = self._link.require(LOG_ACK)
+        try:
+            await self._begin(ack)
+            patience: Sequence[float] = PATIENCE
+            while (capture := await self._capture(device, patience)) is not None:
+                pending = Pending(self, capture)
+                yield pending
+                if not pending.committed or capture.kind is CaptureKind.CORE_DUMP:
+                    return
+                patience = AFTER_A_LOG
+                self._wanted = (CaptureKind.CORE_DUMP,)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Unsubscribe, and give the link its usual interval back."""
+        if not self._open:
+            return
+        self._open = False
+        self._transfer = None
+        if self._requests is not None:
+            self._requests.close()
+        for uuid, _ in _SOURCES:
+            await self._link.unsubscribe(uuid)
+        await self._link.interval(*USUAL_INTERVAL)
+
+    async def erase(self, capture: Capture) -> None:
+        """Tell the device that it may forget a capture. Called by leaving its context."""
+        transfer = self._transfer
+        if transfer is None or self._requests is None:
+            raise LinkLost("the session is over")
+        memory = self.memory
+        if capture.fault is CaptureFault.TOO_LONG:
+            if capture.kind is CaptureKind.CORE_DUMP:
+                memory.too_long = transfer.first_payload
+            memory.partials.pop(capture.kind, None)
+            return
+        await asyncio.sleep(max(0.0, transfer.quiet_at() - self._loop.time()))
+        ack = self._link.require(LOG_ACK)
+        await self._link.write(ack, encode_ack(transfer.total), response="write" in ack.properties)
+        memory.partials.pop(capture.kind, None)
+        memory.checksum_failures = 0
+
+    async def _begin(self, ack: Any) -> None:
+        self._open = True
+        self._wanted = tuple(CaptureKind)
+        self._requests = Requests(self._client, ack, self._fail)
+        await self._link.interval(*FAST_INTERVAL)
+        for uuid, kind in _SOURCES:
+            await self._link.subscribe(uuid, self._receiver(kind))
+
+    async def _capture(self, device: DeviceIdentity, patience: Sequence[float]) -> Capture | None:
+        """Fetch one buffer until it is whole; None when there is none."""
+        for attempt in range(1 + REFETCHES):
+            transfer = await self._fetch(patience, resume=attempt == 0)
+            if transfer.kind is None or transfer.outcome is Outcome.EMPTY:
+                return None
+            fault = self._fault(transfer)
+            if fault is not CaptureFault.CHECKSUM or (
+                attempt == REFETCHES and self._accept_damaged
+            ):
+                return Capture(transfer.kind, device, transfer.data, self._first_chunk_at, fault)
+            self.memory.partials.pop(transfer.kind, None)
+        self.memory.checksum_failures += 1
+        raise ChecksumFailed(f"fetched {1 + REFETCHES} times, never whole")
+
+    @staticmethod
+    def _fault(transfer: Transfer) -> CaptureFault | None:
+        """Check what was fetched."""
+        data, kind = transfer.data, transfer.kind
+        if transfer.outcome is Outcome.TOO_LONG:
+            return CaptureFault.TOO_LONG
+        try:
+            CHECKS[kind or CaptureKind.LOG](data)
+        except CaptureError:
+            with suppress(CaptureError):
+                if kind is CaptureKind.LOG and LogHeader.parse(data).total >= WIRE_LIMIT:
+                    return CaptureFault.TOO_LONG
+            return CaptureFault.CHECKSUM
+        return None
+
+    async def _fetch(self, patience: Sequence[float], *, resume: bool) -> Transfer:
+        """Run one transfer to its outcome, keeping what came of it if that fails."""
+        memory = self.memory
+        transfer = Transfer(
+            partials=memory.partials if resume else None,
+            too_long=memory.too_long,
+            patience=patience,
+            pace=self._pace,
+            wanted=self._wanted,
+        )
+        self._waiter = self._loop.create_future()
+        self._transfer = transfer
+        try:
+            self._advance(transfer.start(self._loop.time()))
+            await self._waiter
+        finally:
+            self._waiter = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if transfer.kind is not None and (kept := transfer.partial(self._loop.time())):
+                memory.partials[transfer.kind] = kept
+        return transfer
+
+    def _receiver(self, kind: CaptureKind) -> Callable[[Any, bytearray], None]:
+        """Make the notification callback of a characteristic."""
+        clock = self._loop.time
+
+        def receive(_: Any, data: bytearray) -> None:
+            transfer = self._transfer
+            if transfer is None or self._waiter is None:
+                return
+            now = clock()
+            unknown = transfer.kind is None
+            try:
+                requests = transfer.on_chunk(kind, data, now)
+            except AgentError as err:
+                self._fail(err)
+                return
+            if unknown:
+                self._first_chunk_at = self._now()
+            if requests or transfer.outcome is not None:
+                self._advance(requests)
+            if now - self._reported_at >= PROGRESS_INTERVAL:
+                self._report(transfer, now)
+
+        return receive
+
+    def _advance(self, requests: Sequence[int]) -> None:
+        """Write requests, or end the wait."""
+        transfer, waiter = self._transfer, self._waiter
+        if transfer is None or waiter is None or self._requests is None:
+            return
+        if transfer.outcome is not None:
+            if not waiter.done():
+                waiter.set_result(None)
+            return
+        self._requests.send(requests)
+        if self._timer is None:
+            self._timer = self._loop.call_at(transfer.wake_at(), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        transfer = self._transfer
+        if transfer is None or self._waiter is None:
+            return
+        if not self._link.up:
+            self._fail(LinkLost("the link is down"))
+            return
+        try:
+            requests = transfer.on_timer(self._loop.time())
+        except AgentError as err:
+            self._fail(err)
+            return
+        self._advance(requests)
+
+    def _report(self, transfer: Transfer, now: float) -> None:
+        if transfer.kind is None:
+            return
+        self._reported_at = now
+        if self._on_progress is not None:
+            self._on_progress(Progress(transfer.kind, transfer.done, transfer.size))
+
+    def _fail(self, error: AgentError) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+
+
+class Pending:
+    """A capture that the device still has: enter it, put it on disk, leave it."""
+
+    def __init__(self, session: AgentSession, capture: Capture) -> None:
+        self.capture = capture
+        self.committed = False
+        self._session = session
+
+    async def __aenter__(self) -> Capture:
+        """Hand the capture out."""
+        return self.capture
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the erase command, unless something went wrong."""
+        if error is not None:
+            await self._session.close()
+            return
+        try:
+            await self._session.erase(self.capture)
+        except AgentError:
+            await self._session.close()
+            raise
+        self.committed = self.capture.fault is not CaptureFault.TOO_LONG

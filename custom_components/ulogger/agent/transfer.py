@@ -1,0 +1,337 @@
+"""The windowed transfer: chunks and time in, requests out. No I/O and no clock of its own.
+
+An ack is a request for the chunk at an offset, and requests can be pipelined. An ack at or
+past the total is the erase command, so while anything is missing no request reaches the
+total. The erase command itself is not given here: it is the session's, after the commit.
+
+| state | event | way on |
+|---|---|---|
+| probing | start | ask for 0, window 1: the device starts a transfer, or sends its beginning |
+| probing | chunk 0 of either kind | fetching, with its kind, total and payload length |
+| probing | chunk 0 of a kind that was taken already | empty: for the next session |
+| probing | any other chunk | late, ignored |
+| probing | never an answer | ask again until patience ends, then nothing is there: empty |
+| fetching | chunk asked for, in order | place it, window + 1 (while round trips stay short) |
+| fetching | chunk out of order, twice or late | place it by its offset, or drop it |
+| fetching | deadline passed or overtaken by many | ask for that chunk again, window halved |
+| fetching | all deadlines pass, three times | ask for 0 as well: the device may have forgotten |
+| fetching | chunk of another total or kind | drop everything, probing; too often: BadChunks |
+| fetching | first bytes equal a kept prefix | take the prefix over, fetch only the tail |
+| fetching | first bytes tell of other data | forget the kept prefix, fetch all |
+| fetching | dump's own length is over u16 | fetch up to offset 65,535, too long: never erased |
+| any | chunk of no payload or past the total | drop, count |
+| any | nothing new for 10 s, or 10 min in all | NoAnswer, BadChunks if there was only rubbish |
+| whole | no byte is missing | check the sum; wrong: a new transfer, up to three times |
+| whole | link lost at any time | the prefix is kept for the next session |
+"""
+
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum, auto
+from struct import Struct
+from typing import Final
+
+from ..capture.core_dump import declared_length
+from ..capture.model import CaptureKind
+from .errors import BadChunks, NoAnswer
+from .memory import PROOF, Partial
+from .pace import LONGEST_TIMEOUT, Pace
+from .packets import CHUNK_HEADER
+
+PATIENCE: Final = (0.5, 1.0, 1.0, 1.5)
+"""Seconds after each unanswered first request; then the device has nothing."""
+SILENCE: Final = 10.0
+"""Seconds without a new byte after which a transfer is given up."""
+TIME_LIMIT: Final = 600.0
+CONTRADICTIONS: Final = 16
+OVERTAKEN: Final = 8
+"""Later requests that may be answered before a chunk counts as lost: links keep the order."""
+STALLS: Final = 3
+WIRE_LIMIT: Final = 0x10000
+_HEADER: Final = Struct("<HH")
+_NONE: Final[Sequence[int]] = ()
+
+
+class Outcome(Enum):
+    """How a transfer ended."""
+
+    WHOLE = auto()
+    EMPTY = auto()
+    TOO_LONG = auto()
+
+
+class Transfer:
+    """One buffer on its way from the device, of whichever kind it offers.
+
+    Every method that takes the time (any monotonic clock, in seconds) returns the offsets
+    to ask for now. ``outcome`` is set at the end; ``on_timer`` is due at ``wake_at()``.
+    """
+
+    def __init__(
+        self,
+        *,
+        partials: Mapping[CaptureKind, Partial] | None = None,
+        too_long: bytes = b"",
+        patience: Sequence[float] = PATIENCE,
+        pace: Pace | None = None,
+        wanted: Collection[CaptureKind] = tuple(CaptureKind),
+    ) -> None:
+        self.kind: CaptureKind | None = None
+        self.total = 0
+        self.outcome: Outcome | None = None
+        self.rejected = 0
+        self.duplicates = 0
+        self.resent = 0
+        self.resumed = 0
+        self.pace = pace or Pace()
+        self.pace.restart()
+        self._partials = dict(partials or {})
+        self._known_too_long = too_long
+        self._patience = patience
+        self._wanted = wanted
+        self._too_long = False
+        self._data = bytearray()
+        self._there = bytearray()
+        self._missing = 0
+        self._stride = 0
+        self._ahead = 0
+        self._outstanding: dict[int, tuple[int, float]] = {}
+        self._again: deque[int] = deque()
+        self._tries: dict[int, int] = {}
+        self._order = 0
+        self._stalls = 0
+        self._contradictions = 0
+        self._heard = False
+        self._started = self._progressed = self._asked = 0.0
+
+    @property
+    def data(self) -> bytes:
+        """What was fetched; whole when the outcome says so."""
+        return bytes(self._data)
+
+    @property
+    def size(self) -> int:
+        """How many bytes are to be fetched; 0 until the device has answered."""
+        return len(self._data)
+
+    @property
+    def done(self) -> int:
+        """How many of them are there."""
+        return len(self._data) - self._missing
+
+    @property
+    def first_payload(self) -> bytes:
+        """The first chunk's payload."""
+        return bytes(self._data[: self._stride])
+
+    def partial(self, now: float) -> Partial | None:
+        """Keep what can serve another session: the bytes before the first hole."""
+        hole = self._there.find(0)
+        end = len(self._data) if hole < 0 else hole
+        if self.kind is None or end <= PROOF:
+            return None
+        return Partial(self.total, bytes(self._data[:end]), now)
+
+    def quiet_at(self) -> float:
+        """Return when no request of this transfer can be on its way any more.
+
+        At once if every request was answered exactly once; else two timeouts after the last.
+        A stale request after the erase command could move a core dump's offset, or end it.
+        """
+        if not (self.resent or self.duplicates or self._outstanding):
+            return self._asked
+        return self._asked + 2 * self.pace.timeout
+
+    def start(self, now: float) -> Sequence[int]:
+        """Ask for the first chunk."""
+        self._started = self._progressed = now
+        return self._probe(now)
+
+    def on_chunk(self, kind: CaptureKind, data: bytes | bytearray, now: float) -> Sequence[int]:
+        """Place a notification; BadChunks when the device contradicts itself too often."""
+        if self.outcome is not None:
+            return _NONE
+        if len(data) <= CHUNK_HEADER:
+            self.rejected += 1
+            return _NONE
+        offset, total = _HEADER.unpack_from(data)
+        if self.kind is None:
+            if offset:
+                self.duplicates += 1
+                return _NONE
+            if not self._begin(kind, total, data[CHUNK_HEADER:]):
+                return _NONE
+        elif kind is not self.kind or total != self.total:
+            return self._contradicted(now)
+        end = min(offset + len(data) - CHUNK_HEADER, len(self._data))
+        if end <= offset:
+            self.rejected += 1
+            return _NONE
+        self._stalls = 0
+        if new := self._there.count(0, offset, end):
+            length = end - offset
+            self._data[offset:end] = data[CHUNK_HEADER : CHUNK_HEADER + length]
+            self._there[offset:end] = b"\1" * length
+            self._missing -= new
+            self._progressed = now
+            if self._partials and self._there.find(0, 0, min(PROOF, len(self._data))) < 0:
+                self._resume(kind, now)
+        else:
+            self.duplicates += 1
+        if (request := self._outstanding.pop(offset, None)) is not None:
+            self._answered(offset, *request, now)
+        if not self._missing:
+            self.outcome = Outcome.TOO_LONG if self._too_long else Outcome.WHOLE
+            return _NONE
+        return self._requests(now)
+
+    def wake_at(self) -> float:
+        """Return when ``on_timer`` is due next."""
+        deadlines = [sent + self._wait(offset) for offset, (_, sent) in self._outstanding.items()]
+        return min(deadlines, default=self._asked + LONGEST_TIMEOUT)
+
+    def on_timer(self, now: float) -> Sequence[int]:
+        """Ask again for what did not come in time.
+
+        Raises NoAnswer when it makes no sense any more, BadChunks when all that came was bad.
+        """
+        if self.outcome is not None:
+            return _NONE
+        late = [
+            (offset, order)
+            for offset, (order, sent) in self._outstanding.items()
+            if sent + self._wait(offset) <= now + 1e-6
+        ]
+        if late and not self._heard and self._tries.get(0, 0) + 1 >= len(self._patience):
+            if self.rejected:
+                raise BadChunks("the device sends nothing but malformed chunks")
+            self.outcome = Outcome.EMPTY
+            return _NONE
+        if now - self._progressed > SILENCE or now - self._started > TIME_LIMIT:
+            raise NoAnswer(f"{self.done} of {self.size} bytes came, then nothing more")
+        for offset, order in late:
+            self._lost(offset, order)
+        self._stalls += bool(late)
+        requests = self._requests(now)
+        if self._stalls >= STALLS and self.kind is not None:
+            self._stalls = 0
+            self.resent += 1
+            self._asked = now
+            return [0, *requests]
+        return requests
+
+    def _probe(self, now: float) -> Sequence[int]:
+        """Ask for the beginning, and believe nothing until it is there."""
+        self.kind = None
+        self._missing = 0
+        self._data = bytearray()
+        self._outstanding.clear()
+        self._again.clear()
+        self._tries.clear()
+        self.pace.restart()
+        return self._ask([0], now)
+
+    def _begin(self, kind: CaptureKind, total: int, payload: bytes | bytearray) -> bool:
+        """Take the first chunk for what the transfer is about."""
+        size = total
+        self._too_long = False
+        if kind is CaptureKind.CORE_DUMP and len(payload) >= 4:
+            true_length = declared_length(bytes(payload[:4]))
+            if true_length >= WIRE_LIMIT and true_length % WIRE_LIMIT == total:
+                size, self._too_long = WIRE_LIMIT, True
+        if not size:
+            self.rejected += 1
+            return False
+        self._heard = True
+        taken_before = self._too_long and self._known_too_long == payload
+        if taken_before or kind not in self._wanted:
+            self.outcome = Outcome.EMPTY
+            return False
+        self.kind, self.total = kind, total
+        self._data, self._there = bytearray(size), bytearray(size)
+        self._missing, self._stride, self._ahead = size, len(payload), 0
+        self.pace.fit(len(payload))
+        kept = self._partials.get(kind)
+        self._partials = {kind: kept} if kept and kept.total == total else {}
+        return True
+
+    def _resume(self, kind: CaptureKind, now: float) -> None:
+        """Take a kept prefix over if the fresh beginning is that of the same data."""
+        kept = self._partials.pop(kind)
+        fresh = bytes(self._data[: min(PROOF, len(self._data))])
+        if not kept.continues_as(kind, fresh, now):
+            return
+        first, end = self._there.find(0), len(kept.prefix)
+        if 0 <= first < end:
+            self._data[first:end] = kept.prefix[first:]
+            self._there[first:end] = b"\1" * (end - first)
+        missing = self._there.count(0)
+        self.resumed = self._missing - missing
+        self._missing = missing
+
+    def _contradicted(self, now: float) -> Sequence[int]:
+        self._contradictions += 1
+        if self._contradictions > CONTRADICTIONS:
+            raise BadChunks("the device keeps changing what it sends")
+        return self._probe(now)
+
+    def _answered(self, offset: int, order: int, sent: float, now: float) -> None:
+        pace, outstanding = self.pace, self._outstanding
+        if offset not in self._tries:
+            pace.measured(now - sent)
+        while outstanding:
+            oldest = next(iter(outstanding))
+            number = outstanding[oldest][0]
+            if number > order:
+                break
+            if number + OVERTAKEN >= order:
+                return
+            self._lost(oldest, number)
+        pace.answered_in_order()
+
+    def _lost(self, offset: int, order: int) -> None:
+        del self._outstanding[offset]
+        self._again.append(offset)
+        self._tries[offset] = self._tries.get(offset, 0) + 1
+        self.resent += 1
+        self.pace.lost(order, self._order)
+
+    def _wait(self, offset: int) -> float:
+        tries = self._tries.get(offset, 0)
+        if not self._heard:
+            return self._patience[min(tries, len(self._patience) - 1)]
+        return min(self.pace.timeout * 2.0 ** min(tries, 8), LONGEST_TIMEOUT)
+
+    def _requests(self, now: float) -> Sequence[int]:
+        """Fill the window."""
+        room = self.pace.window - len(self._outstanding)
+        if room <= 0:
+            return _NONE
+        chosen: list[int] = []
+        while room > len(chosen) and (offset := self._next()) is not None:
+            chosen.append(offset)
+            self._outstanding[offset] = (0, now)
+        return self._ask(chosen, now)
+
+    def _ask(self, offsets: list[int], now: float) -> Sequence[int]:
+        for offset in offsets:
+            self._order += 1
+            self._outstanding[offset] = (self._order, now)
+        if offsets:
+            self._asked = now
+        return offsets
+
+    def _next(self) -> int | None:
+        """Choose what to ask for: what was lost, then what comes next, then what holes remain."""
+        while self._again:
+            offset = self._again.popleft()
+            if self.kind is None or not self._there[offset]:
+                return offset
+        if self.kind is None:
+            return None
+        if (offset := self._there.find(0, self._ahead)) < 0:
+            if self._outstanding:
+                return None
+            offset = self._there.find(0)
+        self._ahead = offset + self._stride
+        return offset
