@@ -32,6 +32,10 @@ logger:
   default: warning
   logs:
     custom_components.ulogger: info
+    # Neither a camera nor a voice is part of the demo.
+    haffmpeg: critical
+    homeassistant.components.ffmpeg: critical
+    homeassistant.components.camera: critical
 ulogger_demo:
   port: {radio_port}
 """
@@ -114,6 +118,7 @@ class Hass:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                cwd=self.config,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
         try:
