@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from custom_components.ulogger.outbox import database
 from custom_components.ulogger.outbox.outbox import Outbox
 
 from .world import Clock, outbox_path
@@ -52,3 +53,13 @@ async def opened(
 @pytest.fixture
 async def outbox(opened: Opener) -> Outbox:
     return await opened()
+
+
+@pytest.fixture
+def abandon() -> Callable[[Outbox], None]:
+    """Let go of the file as a killed process does: the log stays where it is."""
+
+    def abandoning(outbox: Outbox) -> None:
+        database.abandon(outbox._database._connection)
+
+    return abandoning

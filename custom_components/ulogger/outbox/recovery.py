@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import contents, envelope, files
-from .database import SUSPECT, connect, make_durable
+from .database import SUSPECT, checkpoint, connect, make_durable
 from .model import DAMAGED, CaptureState, Recovery
 from .schema import migrate
 from .transactions import transaction
@@ -25,7 +25,8 @@ _REBUILT: Final = "-rebuilt"
 _SALVAGE: Final = "-salvage"
 _META: Final = "recovery"
 _PAGE: Final = 4096
-_FILE_SIZE_FIELD: Final = slice(28, 32)
+_POINTER_MAP: Final = 2
+_FILE_SIZE_FIELD: Final = 28
 
 _DEVICE_COLUMNS: Final = (
     "id, application_id, serial, uploads, bytes_uploaded, last_upload, last_upload_size,"
@@ -47,13 +48,14 @@ def rebuild(path: Path, now: float) -> None:
     try:
         make_durable(target)
         migrate(target)
+        checkpoint(target)
+        signposts = _signposts(target, building)
     finally:
         target.close()
-    blank = building.read_bytes()[:_PAGE]
     target = connect(building)
     try:
         make_durable(target)
-        with transaction(target), _readable(path, blank) as source:
+        with transaction(target), _readable(path, signposts) as source:
             brought, distrusted, lost = _bring_over(source, target, now)
             aside = _aside(path, now)
             note = [aside.name, now, brought, distrusted, lost]
@@ -112,12 +114,23 @@ def _aside(path: Path, now: float) -> Path:
     return aside
 
 
-@contextlib.contextmanager
-def _readable(path: Path, blank: bytes) -> Iterator[sqlite3.Connection]:
-    """Open a copy of the damaged file, under the first page of a new one where its own is gone.
+def _signposts(connection: sqlite3.Connection, path: Path) -> dict[int, bytes]:
+    """Take the pages of a new file, by offset, that tell where its tables begin."""
+    roots = {row[0] for row in connection.execute("SELECT rootpage FROM sqlite_schema")}
+    file = path.read_bytes()
+    return {
+        start: file[start : start + _PAGE]
+        for number, start in enumerate(range(0, len(file), _PAGE), 1)
+        if number not in roots and number != _POINTER_MAP
+    }
 
-    All tables stand at the same pages in every outbox of one version, so a new file's first page
-    leads to them. Nothing is believed for it: every row is checked against its hash.
+
+@contextlib.contextmanager
+def _readable(path: Path, signposts: dict[int, bytes]) -> Iterator[sqlite3.Connection]:
+    """Open a copy of the damaged file, with a new one's signposts where its own are gone.
+
+    All tables begin at the same pages in every outbox of one version, so a new file's signposts
+    lead to them. Nothing is believed for it: every row is checked against its hash.
     """
     salvage = files.companion(path, _SALVAGE)
     files.delete(salvage)
@@ -126,11 +139,13 @@ def _readable(path: Path, blank: bytes) -> Iterator[sqlite3.Connection]:
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(files.companion(path, ending), files.companion(salvage, ending))
     if not _begins_readably(salvage):
-        pages = (salvage.stat().st_size // _PAGE).to_bytes(4, "big")
-        page = bytearray(blank)
-        page[_FILE_SIZE_FIELD] = pages
+        pages = salvage.stat().st_size // _PAGE
         with salvage.open("r+b") as file:
-            file.write(page)
+            for start, page in signposts.items():
+                file.seek(start)
+                file.write(page)
+            file.seek(_FILE_SIZE_FIELD)
+            file.write(pages.to_bytes(4, "big"))
     source = connect(salvage)
     try:
         yield source
