@@ -19,7 +19,7 @@ LARGEST_IMAGE: Final = 64 * 1024 * 1024
 """Firmware with debug information has some megabytes; more than this is refused unread."""
 MOST_SECTIONS: Final = 1024
 MOST_MEMORY_PARTS: Final = 64
-MOST_SYMBOLS: Final = 100_000
+MOST_SYMBOLS: Final = 65_536
 LARGEST_STRING_TABLE: Final = 8 * 1024 * 1024
 MOST_SHARED_NAMES: Final = 16
 """How often a name is looked for as the end of another one, which linkers store only once."""

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from .elf import ElfFile
 
 LARGEST_TABLE: Final = 4 * 1024 * 1024
-MOST_BYTES_READ: Final = 64 * 1024
+MOST_BYTES_READ: Final = 48 * 1024
 MOST_UNITS: Final = 8_000
 MOST_SEQUENCES: Final = 20_000
 MOST_FILES: Final = 2_000
