@@ -10,8 +10,8 @@ from custom_components.ulogger.agent.session import AgentSession
 from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
 from demo.device.firmware import Firmware
 from demo.device.link import SimulatedClient
-from demo.device.log_samples import sample_log
 from demo.device.radio import Air
+from demo.device.samples import sample_log
 
 DEVICE = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
 REPEAT = 2.0

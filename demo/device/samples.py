@@ -1,14 +1,16 @@
-"""Log buffers of any size, valid to the last byte."""
+"""Log buffers and core dumps of any size, valid to the last byte."""
 
 from dataclasses import replace
 from random import Random
 from struct import Struct
 
 from custom_components.ulogger.capture.log_buffer import xor_checksum
+from custom_components.ulogger.capture.model import DeviceIdentity
 
 from .log_memory import DEFAULT_HEADER
 
 _FRAME = Struct("<HIBIB")
+_DUMP_HEADER = Struct("<IIII44s68s68s68s")
 _NO_ARGUMENTS = 6
 _TICKS = 10
 _INFO = 1 << 5
@@ -34,8 +36,22 @@ def sample_log(size: int, seed: int = 0) -> bytes:
     return header.pack() + frames
 
 
+def sample_core_dump(device: DeviceIdentity, size: int, seed: int = 0) -> bytes:
+    """Make a dump of ``size`` bytes, at least its header; what it holds is noise."""
+    body = Random(seed).randbytes(size - _DUMP_HEADER.size)
+    strings = (device.git_hash, device.device_type, device.serial, device.git_version)
+    header = _DUMP_HEADER.pack(
+        size,
+        sum(body) & 0xFFFF_FFFF,
+        1,
+        device.application_id,
+        *(text.encode() for text in strings),
+    )
+    return header + body
+
+
 def _padding(size: int) -> bytes:
-    """One frame of a given size: a string of no meaning after a call without arguments."""
+    """Make one frame of a given size: a string of no meaning after a call without arguments."""
     if size < SMALLEST_FRAME:
         return bytes(size)
     payload = size - _FRAME.size + _NO_ARGUMENTS
