@@ -36,7 +36,7 @@ class Buffers:
 
     @classmethod
     def load(cls, log: Path | None = None, core_dump: Path | None = None) -> Buffers:
-        """Read the files, the example's captures where none is named; UnusableBufferError when bad."""
+        """Read the files, the example's captures where none is named; or UnusableBufferError."""
         buffers = cls(
             (log or FIXTURES / "log.bin").read_bytes(),
             (core_dump or FIXTURES / "core_dump.bin").read_bytes(),

@@ -60,9 +60,16 @@ class BumblePeripheral:
     """A firmware that can be heard and connected to on a virtual link."""
 
     def __init__(
-        self, link: LocalLink, address: str, firmware: Firmware, *, name: str = "uLogger Example"
+        self,
+        link: LocalLink,
+        address: str,
+        firmware: Firmware,
+        *,
+        name: str = "uLogger Example",
+        serves_agent: bool = True,
     ) -> None:
-        """Put the firmware's GATT table into a server."""
+        """Put the firmware's GATT table into a server; without the agent's it is just a device."""
+        self._serves_agent = serves_agent
         self.address = address
         self.firmware = firmware
         self.connection: Connection | None = None
@@ -101,7 +108,8 @@ class BumblePeripheral:
 
     async def __aenter__(self) -> Self:
         """Power on and advertise."""
-        self._device.add_service(Service(SERVICE, list(self._characteristics.values())))
+        if self._serves_agent:
+            self._device.add_service(Service(SERVICE, list(self._characteristics.values())))
         self._device.on(Device.EVENT_CONNECTION, self._connected)
         await self._device.power_on()
         name = (AdvertisingData.COMPLETE_LOCAL_NAME, self._device.name.encode())
@@ -113,6 +121,7 @@ class BumblePeripheral:
     async def __aexit__(self, *_: object) -> None:
         """Fall silent."""
         self._stop()
+        await self._device.stop_advertising()
         await self._device.power_off()
 
     async def drop(self) -> None:
