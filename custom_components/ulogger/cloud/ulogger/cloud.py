@@ -1,0 +1,159 @@
+"""uLogger's cloud over any MQTT transport: captures up, log configurations down."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ...capture.log_buffer import check_log, with_session_token
+from ...capture.model import Capture, CaptureError, CaptureKind, DeviceIdentity, DeviceKey
+from ..interface import InvalidMessage, MessageTooLarge, Transport
+from .device_topics import DeviceTopics
+from .messages import LogConfig
+from .registration import REPLY_TIMEOUT, Registrar
+from .telemetry import LARGEST_MESSAGE, Telemetry
+from .text_logs import Sequences, TextLine, text_log_messages
+from .tokens import TokenCache
+from .topics import Topics
+
+
+class UloggerCloud(Telemetry):
+    """One customer's group at uLogger. Every method that sends raises CloudError.
+
+    ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
+    uLogger. ``on_log_config`` is called with each log configuration for a device that is
+    watched (see `watch_log_config`).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        customer_id: int,
+        group_id: int = 0,
+        topic_prefix: str = "",
+        tokens: TokenCache,
+        reply_timeout: float = REPLY_TIMEOUT,
+    ) -> None:
+        topics = Topics(customer_id, group_id, topic_prefix)
+        super().__init__(transport, topics)
+        self.transport = transport
+        self.topics = topics
+        self.tokens = tokens
+        self.counters: Counter[str] = Counter()
+        self.on_log_config: Callable[[DeviceKey, LogConfig], None] | None = None
+        self._registrar = Registrar(
+            transport, topics, tokens, self.counters, reply_timeout=reply_timeout
+        )
+        self._configs = DeviceTopics(
+            transport, topics.log_configs, topics.log_config, self._configured
+        )
+        self._watched: set[DeviceKey] = set()
+        self._waiting: dict[DeviceKey, list[asyncio.Future[LogConfig]]] = defaultdict(list)
+        self._sequences = Sequences()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a capture could be delivered now."""
+        return self.transport.connected
+
+    # Captures
+
+    async def deliver(self, capture: Capture) -> None:
+        """Return once the cloud has acknowledged the capture.
+
+        A log carries no serial: only its session token names the device. So a log whose
+        device can't be registered stays where it is; it never goes up without a token.
+        """
+        if len(capture.data) > LARGEST_MESSAGE:
+            raise MessageTooLarge(f"a capture of {len(capture.data)} bytes")
+        if capture.kind is CaptureKind.CORE_DUMP:
+            await self.transport.publish(self.topics.core_dump, capture.data)
+        else:
+            await self._deliver_log(capture)
+        self.counters["captures_delivered"] += 1
+
+    async def register(self, device: DeviceIdentity) -> int:
+        """Return the device's session token, registering it if need be."""
+        return await self._registrar.token(device)
+
+    async def forget(self, key: DeviceKey) -> None:
+        """Forget a device's session token; it registers again next time."""
+        await self.tokens.forget(key)
+
+    async def _deliver_log(self, capture: Capture) -> None:
+        try:
+            check_log(capture.data)
+        except CaptureError as err:
+            raise InvalidMessage(f"the log can't be sent: {err}") from err
+        token = await self.register(capture.device)
+        await self.transport.publish(
+            self.topics.binary_log(capture.device.application_id),
+            with_session_token(capture.data, token),
+        )
+
+    # Text logs
+
+    async def publish_text_log(self, device: DeviceIdentity, lines: Sequence[TextLine]) -> None:
+        """Publish lines of text as a device's log."""
+        messages = text_log_messages(device, lines, lambda: self._sequences.next(device.key))
+        for message in messages:
+            await self.transport.publish(self.topics.text_logs(device.application_id), message)
+
+    # Log configurations
+
+    async def watch_log_config(self, key: DeviceKey) -> None:
+        """Have ``on_log_config`` called for a device, over all reconnections."""
+        self._watched.add(key)
+        await self._configs.listen(key)
+
+    async def unwatch_log_config(self, key: DeviceKey) -> None:
+        """Don't have ``on_log_config`` called for a device any longer."""
+        self._watched.discard(key)
+        if not self._waiting.get(key):
+            await self._configs.leave(key)
+
+    async def wait_log_config(self, key: DeviceKey, seconds: float) -> LogConfig | None:
+        """Return the next log configuration for a device, None when none comes in time."""
+        future: asyncio.Future[LogConfig] = asyncio.get_running_loop().create_future()
+        self._waiting[key].append(future)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._configs.listen(key)
+                return await future
+        except TimeoutError:
+            return None
+        finally:
+            self._waiting[key].remove(future)
+            if not self._waiting[key]:
+                del self._waiting[key]
+                if key not in self._watched:
+                    await self._configs.leave(key)
+
+    def _configured(self, key: DeviceKey | None, payload: bytes) -> None:
+        if key is None or (key not in self._watched and key not in self._waiting):
+            self.counters["log_configs_for_others"] += 1
+            return
+        try:
+            config, names_readable = LogConfig.parse(payload)
+        except InvalidMessage:
+            self.counters["log_configs_invalid"] += 1
+            return
+        self.counters["log_configs"] += 1
+        self.counters["log_config_names_invalid"] += not names_readable
+        for future in self._waiting.get(key, ()):
+            if not future.done():
+                future.set_result(config)
+        if key in self._watched and self.on_log_config is not None:
+            self.on_log_config(key, config)
+
+    # Diagnostics
+
+    def diagnostics(self) -> Mapping[str, Any]:
+        """Return counts of what was done and refused; nothing in it is secret."""
+        return {
+            "counters": dict(self.counters),
+            "tokens": len(self.tokens),
+            "boot_wildcard_refused": self._registrar.wildcard_refused,
+            "config_wildcard_refused": self._configs.wildcard_refused,
+        }
