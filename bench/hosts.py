@@ -14,6 +14,8 @@ from demo.device.radio import Air
 from demo.device.samples import sample_log
 
 DEVICE = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
+PAYLOAD = 16
+"""Bytes of log in a chunk, as in the example firmware."""
 REPEAT = 2.0
 """Seconds after which the host that waits asks again."""
 _CHUNK = Struct("<HH")
@@ -78,7 +80,7 @@ async def take(host: str, air: Air, size: int) -> Run:
     """Let a host take a log of ``size`` bytes over a link."""
     loop = asyncio.get_running_loop()
     log = sample_log(size, air.seed)
-    firmware = Firmware(DEVICE, log, schedule=loop, log_region=size)
+    firmware = Firmware(DEVICE, log, schedule=loop, log_region=size, chunk_payload=PAYLOAD)
     client = SimulatedClient(firmware, air)
     await client.connect()
     began = loop.time()
