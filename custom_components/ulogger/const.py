@@ -3,6 +3,9 @@
 from typing import Final
 
 DOMAIN: Final = "ulogger"
+MANUFACTURER: Final = "uLogger"
+GATEWAY_APPLICATION: Final = 0
+"""The application that the gateway itself is, in metrics, events and text logs of its own."""
 
 # The account itself: entry.data
 CONF_CONNECTION: Final = "connection"

@@ -1,0 +1,267 @@
+"""Set up an account, change it, renew its certificate; ask before a device is collected."""
+
+from collections.abc import Mapping
+from typing import Any, override
+
+from bluetooth_data_tools import human_readable_name
+from homeassistant.components.bluetooth import BluetoothServiceInfoBleak
+from homeassistant.config_entries import (
+    SOURCE_BLUETOOTH,
+    SOURCE_RECONFIGURE,
+    ConfigEntry,
+    ConfigFlow,
+    ConfigFlowResult,
+)
+from homeassistant.core import callback
+from homeassistant.helpers.typing import DiscoveryInfoType
+
+from .account_checks import (
+    FormError,
+    account_title,
+    account_unique_id,
+    async_check_bridge,
+    async_check_certificate,
+    async_check_renewal,
+)
+from .account_schema import (
+    CONF_ACCOUNT,
+    SECTION_ADVANCED,
+    UPLOADS_SCHEMA,
+    accounts_schema,
+    bridge_schema,
+    certificate_schema,
+)
+from .approval import application_unique_id, approving_entry, with_application
+from .const import (
+    ATTR_ADDRESS,
+    ATTR_APPLICATION_ID,
+    ATTR_DEVICE_TYPE,
+    ATTR_NAME,
+    CONF_BROKER,
+    CONF_CA,
+    CONF_CONFIRMED_ADDRESS,
+    CONF_GROUP_ID,
+    CONF_PORT,
+    CONF_TOPIC_PREFIX,
+    DEFAULT_TOPIC_PREFIX,
+    DOMAIN,
+)
+from .options_flow import UloggerOptionsFlow
+from .uploads import Uploads
+
+CONNECTIONS = ["certificate", "home_assistant"]
+LONGEST_NAME = 64
+MARKDOWN = str.maketrans(dict.fromkeys("\\`*_[]<>!|#", " "))
+
+
+def shown_name(name: str) -> str:
+    """Return what a device calls itself as bounded plain text: it can call itself anything."""
+    printable = "".join(char if char.isprintable() else " " for char in name)
+    return " ".join(printable.translate(MARKDOWN).split())[:LONGEST_NAME]
+
+
+class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
+    """One entry for each customer and group."""
+
+    VERSION = 1
+
+    def __init__(self) -> None:
+        self._uploads = Uploads()
+        self._confirmed_address: str | None = None
+        self._question: DiscoveryInfoType = {}
+
+    @staticmethod
+    @callback
+    @override
+    def async_get_options_flow(config_entry: ConfigEntry) -> UloggerOptionsFlow:
+        """Return the flow that changes the options."""
+        return UloggerOptionsFlow()
+
+    @override
+    async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask how captures reach the cloud."""
+        return self.async_show_menu(step_id="user", menu_options=CONNECTIONS)
+
+    @override
+    async def async_step_bluetooth(
+        self, discovery_info: BluetoothServiceInfoBleak
+    ) -> ConfigFlowResult:
+        """Show the card of a device that no account is there for.
+
+        Once there is one, its gateway takes devices in by itself, after asking.
+        """
+        if self._async_current_entries(include_ignore=False):
+            return self.async_abort(reason="already_configured")
+        await self.async_set_unique_id(discovery_info.address)
+        self._abort_if_unique_id_configured()
+        self._confirmed_address = discovery_info.address
+        name = human_readable_name(None, discovery_info.name, discovery_info.address)
+        self.context["title_placeholders"] = {"name": shown_name(name)}
+        return await self.async_step_bluetooth_confirm()
+
+    async def async_step_bluetooth_confirm(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Ask how the captures of the discovered device reach the cloud."""
+        return self.async_show_menu(
+            step_id="bluetooth_confirm",
+            menu_options=CONNECTIONS,
+            description_placeholders=dict(self.context["title_placeholders"]),
+        )
+
+    async def async_step_reconfigure(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Ask how captures reach the cloud from now on."""
+        return self.async_show_menu(step_id="reconfigure", menu_options=CONNECTIONS)
+
+    async def async_step_certificate(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Take the account's IDs and certificate, and try them on the broker."""
+        entry = self._changed_entry()
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            try:
+                data = await async_check_certificate(self.hass, self._uploads, user_input, entry)
+            except FormError as err:
+                errors = err.errors
+            else:
+                return await self._async_finish(data)
+        has_ca = entry is not None and entry.data.get(CONF_CA) is not None
+        return self.async_show_form(
+            step_id="certificate",
+            data_schema=self.add_suggested_values_to_schema(
+                certificate_schema(new=entry is None, has_ca=has_ca),
+                user_input or _as_typed(entry),
+            ),
+            errors=errors,
+        )
+
+    async def async_step_home_assistant(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Take the account's IDs; captures go through Home Assistant's own MQTT."""
+        entry = self._changed_entry()
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            try:
+                data = await async_check_bridge(self.hass, user_input, entry)
+            except FormError as err:
+                errors = err.errors
+            else:
+                return await self._async_finish(data)
+        return self.async_show_form(
+            step_id="home_assistant",
+            data_schema=self.add_suggested_values_to_schema(
+                bridge_schema(new=entry is None), user_input or _as_typed(entry)
+            ),
+            errors=errors,
+        )
+
+    def _changed_entry(self) -> ConfigEntry | None:
+        """Return the account that is being changed; none while one is set up."""
+        return self._get_reconfigure_entry() if self.source == SOURCE_RECONFIGURE else None
+
+    async def _async_finish(self, data: dict[str, Any]) -> ConfigFlowResult:
+        """Change the account, whose outbox stays, or create it."""
+        unique_id = account_unique_id(data)
+        if (entry := self._changed_entry()) is not None:
+            title = entry.title
+            if title == account_title(entry.data):
+                title = account_title(data)
+            return self.async_update_reload_and_abort(
+                entry, unique_id=unique_id, title=title, data=data
+            )
+        await self.async_set_unique_id(unique_id, raise_on_progress=False)
+        self._abort_if_unique_id_configured()
+        self._close_other_cards()
+        options = {}
+        if self._confirmed_address is not None:
+            options[CONF_CONFIRMED_ADDRESS] = self._confirmed_address
+        return self.async_create_entry(title=account_title(data), data=data, options=options)
+
+    @callback
+    def _close_other_cards(self) -> None:
+        """Take back the cards of other devices: the new account's gateway takes them in."""
+        for card in self._async_in_progress(match_context={"source": SOURCE_BLUETOOTH}):
+            self.hass.config_entries.flow.async_abort(card["flow_id"])
+
+    @override
+    async def async_step_integration_discovery(
+        self, discovery_info: DiscoveryInfoType
+    ) -> ConfigFlowResult:
+        """Show the card of an application that a gateway met and may not collect yet."""
+        application_id = discovery_info[ATTR_APPLICATION_ID]
+        await self.async_set_unique_id(application_unique_id(application_id))
+        self._abort_if_unique_id_configured()
+        self._question = discovery_info
+        name = shown_name(discovery_info[ATTR_NAME])
+        self.context["title_placeholders"] = {"name": f"{name} ({application_id})"}
+        return await self.async_step_application()
+
+    async def async_step_application(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Ask whether the application's devices may be collected, and by which account."""
+        application_id = self._question[ATTR_APPLICATION_ID]
+        if approving_entry(self.hass, application_id) is not None:
+            return self.async_abort(reason="already_configured")
+        accounts = self.hass.config_entries.async_entries(
+            DOMAIN, include_ignore=False, include_disabled=False
+        )
+        if not accounts:
+            return self.async_abort(reason="no_account")
+        if user_input is not None:
+            chosen = user_input.get(CONF_ACCOUNT, accounts[0].entry_id)
+            if (entry := self.hass.config_entries.async_get_entry(chosen)) is None:
+                return self.async_abort(reason="no_account")
+            device_type = self._question[ATTR_DEVICE_TYPE]
+            return self.async_update_reload_and_abort(
+                entry,
+                options=with_application(entry.options, application_id, device_type),
+                reason="application_added",
+            )
+        return self.async_show_form(
+            step_id="application",
+            data_schema=accounts_schema(accounts),
+            description_placeholders={
+                "application_id": str(application_id),
+                "device_type": shown_name(self._question[ATTR_DEVICE_TYPE]) or "?",
+                "name": shown_name(self._question[ATTR_NAME]),
+                "address": self._question[ATTR_ADDRESS],
+            },
+        )
+
+    async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
+        """Ask for a new certificate: the broker refuses the present one, or it has expired."""
+        return await self.async_step_reauth_confirm()
+
+    async def async_step_reauth_confirm(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Take the new certificate and try it on the account's broker."""
+        entry = self._get_reauth_entry()
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            try:
+                renewed = await async_check_renewal(self.hass, self._uploads, user_input, entry)
+            except FormError as err:
+                errors = err.errors
+            else:
+                return self.async_update_reload_and_abort(entry, data_updates=renewed)
+        return self.async_show_form(
+            step_id="reauth_confirm",
+            data_schema=self.add_suggested_values_to_schema(UPLOADS_SCHEMA, user_input),
+            errors=errors,
+        )
+
+
+def _as_typed(entry: ConfigEntry | None) -> dict[str, Any]:
+    """Return what a form shows at first; never the certificate, the key or the CA."""
+    if entry is None:
+        return {CONF_TOPIC_PREFIX: DEFAULT_TOPIC_PREFIX}
+    broker = {key: entry.data[key] for key in (CONF_BROKER, CONF_PORT) if key in entry.data}
+    prefix = entry.data.get(CONF_TOPIC_PREFIX) or DEFAULT_TOPIC_PREFIX
+    group = entry.data[CONF_GROUP_ID]
+    return {CONF_GROUP_ID: group, CONF_TOPIC_PREFIX: prefix, SECTION_ADVANCED: broker}

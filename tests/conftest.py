@@ -1,0 +1,54 @@
+"""What every test with a Home Assistant in it needs; the rooms' own tests see nothing of it."""
+
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+from unittest.mock import AsyncMock, MagicMock, patch
+
+import pytest
+from homeassistant.core import HomeAssistant
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+
+from demo.cloud.broker import LocalBroker
+from tests.flows import Upload, make_upload
+from tests.local_cloud import broker, cloud_service
+
+__all__ = ["broker", "cloud_service"]
+
+
+@pytest.fixture(autouse=True)
+def home_assistant_with_bluetooth(request: pytest.FixtureRequest) -> None:
+    """Let Home Assistant find the integration, and give it an adapter that hears nothing."""
+    if "hass" in request.fixturenames:
+        request.getfixturevalue("enable_custom_integrations")
+        request.getfixturevalue("enable_bluetooth")
+
+
+@pytest.fixture
+async def home_assistants_mqtt(
+    mqtt_mock: MagicMock, mqtt_client_mock: MagicMock
+) -> AsyncGenerator[MagicMock]:
+    """Have Home Assistant's MQTT integration connected to a broker that is not there."""
+    yield mqtt_mock
+    mqtt_client_mock.on_socket_close(mqtt_client_mock, None, MagicMock(fileno=lambda: -1))
+
+
+@pytest.fixture
+def set_up() -> Iterator[AsyncMock]:
+    """Count set-ups of accounts, for flows that are only about whether one comes about."""
+    with (
+        patch("custom_components.ulogger.async_setup_entry", return_value=True) as counted,
+        patch("custom_components.ulogger.async_unload_entry", return_value=True),
+    ):
+        yield counted
+
+
+@pytest.fixture
+async def upload(hass: HomeAssistant, hass_client: ClientSessionGenerator) -> Upload:
+    """Return what uploads a file."""
+    return await make_upload(hass, hass_client)
+
+
+@pytest.fixture
+async def at_broker(broker: LocalBroker, upload: Upload) -> dict[str, Any]:
+    """Return the section of the form that leads to the local broker."""
+    return {"broker": broker.host, "port": broker.port, "ca": await upload(broker.ca)}
