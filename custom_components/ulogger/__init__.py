@@ -1,1 +1,116 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
+
+from typing import Any
+
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.const import Platform
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import ConfigEntryNotReady
+from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers.typing import ConfigType
+
+from .actions import async_register_actions
+from .cloud_setup import async_set_up_cloud
+from .const import DOMAIN, MANUFACTURER
+from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .downloads import async_register_downloads
+from .gateway import Gateway
+from .heartbeat import Heartbeats
+from .issues import Issues
+from .log_forwarding import LogForwarding
+from .log_relay import LogRelay
+from .outbox.errors import OutboxError
+from .outbox.outbox import Outbox
+from .removal import async_remove_outbox, async_take_over
+from .storage import AccountStore, outbox_path
+from .watch import Watch
+
+CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
+
+PLATFORMS = (
+    Platform.BINARY_SENSOR,
+    Platform.BUTTON,
+    Platform.EVENT,
+    Platform.SELECT,
+    Platform.SENSOR,
+    Platform.SWITCH,
+)
+
+
+async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
+    """Register the actions; they explain themselves when no account is loaded."""
+    async_register_actions(hass)
+    async_register_downloads(hass)
+    return True
+
+
+async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
+    """Open the account's outbox, then let everything else come up beside Home Assistant.
+
+    A cloud that can't be reached is no reason to wait: devices are collected all the same, and
+    what they gave goes up when the cloud is back.
+    """
+    store = AccountStore(hass, entry.entry_id)
+    await store.async_load()
+    setup = await async_set_up_cloud(hass, entry, store)
+    await async_take_over(hass, entry)
+    try:
+        outbox = await Outbox.open(outbox_path(hass, entry.entry_id), hass.async_add_executor_job)
+    except OutboxError as err:
+        raise ConfigEntryNotReady(
+            translation_domain=DOMAIN,
+            translation_key=err.reason,
+            translation_placeholders={"device": entry.title, "detail": str(err)},
+        ) from err
+    gateway = entry.runtime_data = Gateway(
+        hass,
+        entry,
+        store=store,
+        outbox=outbox,
+        transport=setup.transport,
+        cloud=setup.cloud,
+        certificate_expiry=setup.certificate_expiry,
+        make_device=lambda gateway, record: DeviceCoordinator(hass, gateway, record),
+    )
+    dr.async_get(hass).async_get_or_create(
+        config_entry_id=entry.entry_id,
+        identifiers={(DOMAIN, entry.entry_id)},
+        entry_type=dr.DeviceEntryType.SERVICE,
+        manufacturer=MANUFACTURER,
+        name=entry.title,
+    )
+    await gateway.async_start()
+    await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    Watch(hass, entry).start()
+    Heartbeats(hass, entry).start()
+    Issues(hass, entry).start()
+    LogForwarding(hass, entry).start()
+    LogRelay(hass, entry).start()
+    return True
+
+
+async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
+    """End sessions, then let go of the outbox."""
+    if unloaded := await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
+        await entry.runtime_data.async_stop()
+    return unloaded
+
+
+async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+    """Delete the account's tokens, settings and outbox; captures that wait are not deleted."""
+    await AccountStore(hass, entry.entry_id).async_remove()
+    await async_remove_outbox(hass, entry)
+
+
+async def async_remove_config_entry_device(
+    hass: HomeAssistant, entry: UloggerConfigEntry, device: dr.AnyDeviceEntry
+) -> bool:
+    """Forget a device; it may come back with its next advertisement."""
+    gateway = entry.runtime_data
+    if (DOMAIN, entry.entry_id) in device.identifiers:
+        return False
+    for coordinator in list(gateway.devices.values()):
+        if coordinator.identifier in device.identifiers:
+            await gateway.async_forget(coordinator.identity.key)
+    return True

@@ -1,0 +1,96 @@
+"""Binary sensors: the account's connection to its cloud, and whether a device is registered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import override
+
+from homeassistant.components.binary_sensor import (
+    BinarySensorEntity,
+    BinarySensorEntityDescription,
+)
+from homeassistant.components.binary_sensor.const import BinarySensorDeviceClass
+from homeassistant.const import EntityCategory
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+
+from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .entity import AccountEntity, DeviceEntity, add_device_entities
+from .gateway import Gateway
+
+PARALLEL_UPDATES = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceBinaryDescription(BinarySensorEntityDescription):
+    """A binary sensor of one device."""
+
+    value: Callable[[DeviceCoordinator], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountBinaryDescription(BinarySensorEntityDescription):
+    """A binary sensor of the account."""
+
+    value: Callable[[Gateway[DeviceCoordinator]], bool]
+
+
+DEVICE_BINARY_SENSORS = (
+    DeviceBinaryDescription(
+        key="session_token",
+        translation_key="session_token",
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        value=lambda device: device.has_token,
+    ),
+)
+
+ACCOUNT_BINARY_SENSORS = (
+    AccountBinaryDescription(
+        key="cloud_connection",
+        translation_key="cloud_connection",
+        device_class=BinarySensorDeviceClass.CONNECTIVITY,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda gateway: gateway.transport.connected,
+    ),
+)
+
+
+async def async_setup_entry(
+    hass: HomeAssistant,
+    entry: UloggerConfigEntry,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+) -> None:
+    """Add the account's binary sensors, and each device's when it is there."""
+    async_add_entities(
+        AccountBinarySensor(entry.runtime_data, description)
+        for description in ACCOUNT_BINARY_SENSORS
+    )
+    add_device_entities(
+        entry,
+        async_add_entities,
+        lambda device: [
+            DeviceBinarySensor(device, description) for description in DEVICE_BINARY_SENSORS
+        ],
+    )
+
+
+class DeviceBinarySensor(DeviceEntity, BinarySensorEntity):
+    """A binary sensor of one device."""
+
+    entity_description: DeviceBinaryDescription
+
+    @property
+    @override
+    def is_on(self) -> bool:
+        return self.entity_description.value(self.coordinator)
+
+
+class AccountBinarySensor(AccountEntity, BinarySensorEntity):
+    """A binary sensor of the account."""
+
+    entity_description: AccountBinaryDescription
+
+    @property
+    @override
+    def is_on(self) -> bool:
+        return self.entity_description.value(self.gateway)

@@ -1,0 +1,36 @@
+"""The button that collects a device now."""
+
+from typing import override
+
+from homeassistant.components.button import ButtonEntity, ButtonEntityDescription
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+
+from .coordinator import UloggerConfigEntry
+from .entity import DeviceEntity, add_device_entities
+from .errors import translated
+
+PARALLEL_UPDATES = 0
+
+UPLOAD_NOW = ButtonEntityDescription(key="upload_now", translation_key="upload_now")
+
+
+async def async_setup_entry(
+    hass: HomeAssistant,
+    entry: UloggerConfigEntry,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+) -> None:
+    """Add the button of each device when it is there."""
+    add_device_entities(
+        entry, async_add_entities, lambda device: [UploadButton(device, UPLOAD_NOW)]
+    )
+
+
+class UploadButton(DeviceEntity, ButtonEntity):
+    """Collects the device now; what comes goes up as soon as the cloud takes it."""
+
+    @override
+    async def async_press(self) -> None:
+        with translated(self.coordinator.identity.serial):
+            await self.coordinator.async_collect()
+        self.coordinator.gateway.delivery.retry_now()

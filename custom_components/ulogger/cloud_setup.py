@@ -1,0 +1,88 @@
+"""From a config entry to its cloud: credentials, the way there, tokens."""
+
+import ssl
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from homeassistant.components import mqtt
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import ConfigEntryAuthFailed, ConfigEntryNotReady
+from homeassistant.util.ssl import create_client_context
+
+from . import const as c
+from .cloud.interface import Transport
+from .cloud.mqtt import MqttTransport
+from .cloud.pacing import Pace
+from .cloud.ulogger.cloud import UloggerCloud
+from .cloud.ulogger.credentials import Credentials, CredentialsError, build_tls_context
+from .cloud.ulogger.tokens import TokenCache
+from .home_assistant_mqtt import HomeAssistantTransport
+from .storage import AccountStore
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSetup:
+    """An account's cloud, the transport under it, and when its certificate ends."""
+
+    cloud: UloggerCloud
+    transport: Transport
+    certificate_expiry: datetime | None = None
+
+
+def client_id(entry: ConfigEntry[Any]) -> str:
+    """Name this gateway to the broker: the same always, and nobody else's."""
+    return f"cust-{entry.data[c.CONF_CUSTOMER_ID]}-ha-{entry.data[c.CONF_CLIENT_SUFFIX]}"
+
+
+async def async_set_up_cloud(
+    hass: HomeAssistant, entry: ConfigEntry[Any], store: AccountStore
+) -> CloudSetup:
+    """Make the account's cloud; nothing connects yet.
+
+    Raises ConfigEntryAuthFailed when the certificate can't be used at all, and
+    ConfigEntryNotReady when Home Assistant's MQTT integration, if chosen, is not there.
+    """
+    expiry: datetime | None = None
+    transport: Transport
+    if entry.data[c.CONF_CONNECTION] == c.CONNECTION_HOME_ASSISTANT:
+        if not await mqtt.async_wait_for_mqtt_client(hass):
+            raise ConfigEntryNotReady(
+                translation_domain=c.DOMAIN, translation_key="mqtt_not_available"
+            )
+        transport = HomeAssistantTransport(hass)
+    else:
+        try:
+            context, expiry = await hass.async_add_executor_job(_tls, entry)
+        except CredentialsError as err:
+            raise ConfigEntryAuthFailed(
+                translation_domain=c.DOMAIN,
+                translation_key="credentials_unusable",
+                translation_placeholders={"detail": str(err)},
+            ) from err
+        host = entry.data[c.CONF_BROKER]
+        transport = MqttTransport(
+            host,
+            entry.data[c.CONF_PORT],
+            context,
+            client_id=client_id(entry),
+            # The limits are AWS IoT's; a broker of one's own has none of them.
+            pace=Pace() if host == c.DEFAULT_BROKER else None,
+        )
+    cloud = UloggerCloud(
+        transport,
+        customer_id=entry.data[c.CONF_CUSTOMER_ID],
+        group_id=entry.data[c.CONF_GROUP_ID],
+        topic_prefix=entry.data.get(c.CONF_TOPIC_PREFIX, ""),
+        tokens=TokenCache(store.tokens, store.async_save_tokens),
+    )
+    return CloudSetup(cloud, transport, expiry)
+
+
+def _tls(entry: ConfigEntry[Any]) -> tuple[ssl.SSLContext, datetime]:
+    """Read the credentials; blocks. An expired certificate is the broker's to refuse."""
+    credentials = Credentials(
+        entry.data[c.CONF_CERTIFICATE], entry.data[c.CONF_PRIVATE_KEY], entry.data.get(c.CONF_CA)
+    )
+    return build_tls_context(credentials, create_client_context), credentials.expires_at

@@ -1,0 +1,153 @@
+"""Diagnostics: enough to solve a support case, and no secret in it."""
+
+from dataclasses import asdict
+from typing import Any
+
+from homeassistant.components import bluetooth
+from homeassistant.components.bluetooth import BluetoothReachabilityIntent
+from homeassistant.components.diagnostics import REDACTED, async_redact_data
+from homeassistant.const import __version__
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.device_registry import AnyDeviceEntry
+from homeassistant.loader import async_get_integration
+
+from .const import (
+    CONF_CA,
+    CONF_CERTIFICATE,
+    CONF_CLIENT_SUFFIX,
+    CONF_CUSTOMER_ID,
+    CONF_PRIVATE_KEY,
+    DOMAIN,
+)
+from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .outbox.errors import OutboxError
+from .outbox.model import CaptureState
+
+SECRETS = {
+    CONF_CA,
+    CONF_CERTIFICATE,
+    CONF_CLIENT_SUFFIX,
+    CONF_CUSTOMER_ID,
+    CONF_PRIVATE_KEY,
+    "token",
+    "unique_id",
+}
+ROWS = 100
+
+
+async def async_get_config_entry_diagnostics(
+    hass: HomeAssistant, entry: UloggerConfigEntry
+) -> dict[str, Any]:
+    """Describe the account, its cloud, its outbox and all its devices."""
+    gateway = entry.runtime_data
+    integration = await async_get_integration(hass, DOMAIN)
+    return {
+        "versions": {"home_assistant": __version__, "ulogger": str(integration.version)},
+        "entry": {
+            "data": async_redact_data(dict(entry.data), SECRETS),
+            "options": dict(entry.options),
+            "certificate_expiry": gateway.certificate_expiry,
+        },
+        "bluetooth": _bluetooth(hass),
+        "cloud": _without_customer(gateway.cloud_diagnostics(), entry),
+        "outbox": await _outbox(entry),
+        "strangers": [
+            {"name": record.name, "application_id": record.identity.application_id}
+            for record in gateway.store.devices.values()
+            if not record.approved
+        ],
+        "rejections": dict(gateway.rejections),
+        "devices": [_device(hass, device) for device in gateway.devices.values()],
+    }
+
+
+async def async_get_device_diagnostics(
+    hass: HomeAssistant, entry: UloggerConfigEntry, device: AnyDeviceEntry
+) -> dict[str, Any]:
+    """Describe one device; the account's own device gets the whole account."""
+    for coordinator in entry.runtime_data.devices.values():
+        if coordinator.identifier in device.identifiers:
+            return {
+                "bluetooth": _bluetooth(hass),
+                "device": _device(hass, coordinator),
+                "captures": await _captures(entry, coordinator),
+            }
+    return await async_get_config_entry_diagnostics(hass, entry)
+
+
+def _bluetooth(hass: HomeAssistant) -> dict[str, Any]:
+    return {
+        "connectable_scanners": bluetooth.async_scanner_count(hass, connectable=True),
+        "adapters": [
+            {
+                "name": scanner.name,
+                "connectable": scanner.connectable,
+                "slots": asdict(slots) if (slots := scanner.get_allocations()) else None,
+            }
+            for scanner in bluetooth.async_current_scanners(hass)
+        ],
+    }
+
+
+def _device(hass: HomeAssistant, device: DeviceCoordinator) -> dict[str, Any]:
+    identity, record, state = device.identity, device.record, device.data
+    return {
+        "identity": asdict(identity),
+        "address": record.address,
+        "name": record.name,
+        "collect": record.collect,
+        "left_alone": device.left_alone,
+        "reachability": bluetooth.async_address_reachability_diagnostics(
+            hass, record.address, BluetoothReachabilityIntent.CONNECTION
+        ),
+        "last_seen": record.last_seen,
+        "token": REDACTED if device.has_token else None,
+        "log_setting": asdict(record.log_setting) if record.log_setting else None,
+        "modules": record.modules,
+        "state": asdict(state),
+        "sessions": [asdict(session) for session in device.timeline],
+    }
+
+
+async def _outbox(entry: UloggerConfigEntry) -> dict[str, Any]:
+    gateway = entry.runtime_data
+    try:
+        space = asdict(await gateway.outbox.space())
+        undelivered = await gateway.outbox.listing(
+            states=(CaptureState.WAITING, CaptureState.QUARANTINED), limit=ROWS
+        )
+    except OutboxError as err:
+        return {"error": err.reason, "detail": str(err)}
+    recovered = gateway.outbox.recovered
+    return {
+        "space": space,
+        "totals": asdict(gateway.totals),
+        "undelivered": [asdict(row) for row in undelivered],
+        "recovered": None
+        if recovered is None
+        else {**asdict(recovered), "set_aside": recovered.set_aside.name},
+    }
+
+
+async def _captures(entry: UloggerConfigEntry, device: DeviceCoordinator) -> list[dict[str, Any]]:
+    rows = await entry.runtime_data.outbox.listing(device.identity.key, limit=ROWS)
+    return [asdict(row) for row in rows]
+
+
+def _without_customer(data: dict[str, Any], entry: UloggerConfigEntry) -> dict[str, Any]:
+    """Hide the customer wherever a topic or a message of the connection's history names it."""
+    customer = f"/{entry.data[CONF_CUSTOMER_ID]}/"
+
+    def hide(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace(customer, f"/{REDACTED}/").replace(
+                f"cust-{entry.data[CONF_CUSTOMER_ID]}", f"cust-{REDACTED}"
+            )
+        if isinstance(value, dict):
+            return {key: hide(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [hide(each) for each in value]
+        return value
+
+    hidden: dict[str, Any] = hide(data)
+    return hidden

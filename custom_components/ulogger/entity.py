@@ -1,0 +1,67 @@
+"""What all entities of the integration share."""
+
+from collections.abc import Callable, Iterable
+from typing import override
+
+from homeassistant.core import callback
+from homeassistant.helpers.device_registry import DeviceInfo
+from homeassistant.helpers.entity import Entity, EntityDescription
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from homeassistant.helpers.update_coordinator import CoordinatorEntity
+
+from .const import DOMAIN
+from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .gateway import Gateway
+
+
+class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):
+    """An entity of one device; it stays available while the device is out of range."""
+
+    _attr_has_entity_name = True
+
+    def __init__(self, coordinator: DeviceCoordinator, description: EntityDescription) -> None:
+        super().__init__(coordinator)
+        self.entity_description = description
+        domain, identifier = coordinator.identifier
+        self._attr_unique_id = (
+            f"{coordinator.gateway.entry.entry_id}-{identifier}-{description.key}"
+        )
+        self._attr_device_info = DeviceInfo(identifiers={(domain, identifier)})
+
+    @property
+    @override
+    def available(self) -> bool:
+        return True
+
+
+class AccountEntity(Entity):
+    """An entity of the account: this gateway and its cloud."""
+
+    _attr_has_entity_name = True
+    _attr_should_poll = False
+
+    def __init__(self, gateway: Gateway[DeviceCoordinator], description: EntityDescription) -> None:
+        self.gateway = gateway
+        self.entity_description = description
+        entry_id = gateway.entry.entry_id
+        self._attr_unique_id = f"{entry_id}-{description.key}"
+        self._attr_device_info = DeviceInfo(identifiers={(DOMAIN, entry_id)})
+
+    @override
+    async def async_added_to_hass(self) -> None:
+        """Follow the account."""
+        self.async_on_remove(self.gateway.async_add_listener(self.async_write_ha_state))
+
+
+@callback
+def add_device_entities(
+    entry: UloggerConfigEntry,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+    entities_of: Callable[[DeviceCoordinator], Iterable[Entity]],
+) -> None:
+    """Add the entities of every device that there is, and of those that come later."""
+    entry.async_on_unload(
+        entry.runtime_data.async_add_device_listener(
+            lambda device: async_add_entities(entities_of(device))
+        )
+    )

@@ -1,0 +1,89 @@
+"""Tells the cloud which devices are alive: after a session, and daily while they are seen."""
+
+import logging
+import time
+from datetime import datetime, timedelta
+
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.helpers.event import async_call_later, async_track_time_interval
+
+from .capture.model import DeviceKey
+from .cloud.interface import CloudError
+from .coordinator import DeviceCoordinator, UloggerConfigEntry
+
+_LOGGER = logging.getLogger(__name__)
+
+GATHER = 5.0
+"""Seconds that heartbeats wait for others, to go up together."""
+LOOK_EVERY = timedelta(minutes=30)
+AT_LEAST_EVERY = 23 * 3600.0
+SEEN_WITHIN = 3600.0
+
+
+class Heartbeats:
+    """One account's heartbeats, many devices in one message."""
+
+    def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
+        self.hass = hass
+        self._entry = entry
+        self._gateway = entry.runtime_data
+        self._waiting: dict[DeviceKey, list[dict[str, object]]] = {}
+        self._timer: CALLBACK_TYPE | None = None
+
+    @callback
+    def start(self) -> None:
+        """Send heartbeats until the entry is unloaded."""
+        on_unload = self._entry.async_on_unload
+        on_unload(self._gateway.async_add_session_listener(self._session_succeeded))
+        on_unload(self._gateway.async_add_listener(self._send_soon))
+        on_unload(async_track_time_interval(self.hass, self._look, LOOK_EVERY))
+        on_unload(self._stop)
+
+    @callback
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer()
+
+    @callback
+    def _session_succeeded(self, device: DeviceCoordinator) -> None:
+        self._beat(device)
+
+    @callback
+    def _look(self, _now: datetime) -> None:
+        now = time.time()
+        for device in self._gateway.devices.values():
+            seen = now - device.record.last_seen <= SEEN_WITHIN or device.data.present
+            if seen and now - device.record.last_heartbeat >= AT_LEAST_EVERY:
+                self._beat(device)
+
+    @callback
+    def _beat(self, device: DeviceCoordinator) -> None:
+        if not self._gateway.settings.heartbeats:
+            return
+        timestamp = int(time.time())
+        metrics: list[dict[str, object]] = [
+            {"name": "heartbeat", "value": 1, "timestamp": timestamp}
+        ]
+        if device.data.rssi is not None:
+            metrics.append({"name": "rssi", "value": device.data.rssi, "timestamp": timestamp})
+        self._waiting[device.identity.key] = metrics
+        self._send_soon()
+
+    @callback
+    def _send_soon(self) -> None:
+        if self._waiting and self._timer is None and self._gateway.transport.connected:
+            self._timer = async_call_later(self.hass, GATHER, self._send)
+
+    async def _send(self, _now: datetime) -> None:
+        self._timer = None
+        sending, self._waiting = self._waiting, {}
+        try:
+            await self._gateway.cloud.publish_metrics_of(sending)
+        except CloudError as err:
+            _LOGGER.debug("Heartbeats could not be sent and will be later: %s", err)
+            self._waiting = sending | self._waiting
+            return
+        for key in sending:
+            if (device := self._gateway.devices.get(key)) is not None:
+                device.record.last_heartbeat = time.time()
+        self._gateway.store.save_soon()

@@ -1,0 +1,150 @@
+"""What a person should look at: repair issues, raised and cleared by the state of things."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from homeassistant.components import bluetooth
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.event import async_track_time_interval
+from homeassistant.util import dt as dt_util
+
+from .const import DOMAIN
+from .coordinator import UloggerConfigEntry
+
+EVALUATE_EVERY = timedelta(minutes=1)
+CERTIFICATE_NOTICE = timedelta(days=30)
+CLOUD_PATIENCE = 3600.0
+DEVICE_PATIENCE = 24 * 3600.0
+QUOTA_DAYS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing that is not as it should be; `about` tells apart those of one kind."""
+
+    key: str
+    about: str = ""
+    fixable: bool = False
+    severity: ir.IssueSeverity = ir.IssueSeverity.WARNING
+    placeholders: dict[str, str] = field(default_factory=dict)
+
+
+class Issues:
+    """One account's issues, kept equal to what is the case."""
+
+    def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
+        self.hass = hass
+        self._entry = entry
+        self._gateway = entry.runtime_data
+        self._shown: dict[str, Issue] = {}
+
+    @callback
+    def start(self) -> None:
+        """Evaluate now, on changes and every minute, until the entry is unloaded."""
+        on_unload = self._entry.async_on_unload
+        on_unload(self._gateway.async_add_listener(self.evaluate))
+        on_unload(async_track_time_interval(self.hass, self._evaluate_at, EVALUATE_EVERY))
+        on_unload(self._clear)
+        self.evaluate()
+
+    @callback
+    def _evaluate_at(self, _now: datetime) -> None:
+        self.evaluate()
+
+    @callback
+    def evaluate(self) -> None:
+        """Raise what is the case and not shown, clear what is shown and no longer the case."""
+        active = {self._issue_id(issue): issue for issue in self._active()}
+        for issue_id in self._shown.keys() - active.keys():
+            ir.async_delete_issue(self.hass, DOMAIN, issue_id)
+        for issue_id, issue in active.items():
+            if self._shown.get(issue_id) == issue:
+                continue
+            ir.async_create_issue(
+                self.hass,
+                DOMAIN,
+                issue_id,
+                data={"entry_id": self._entry.entry_id, "about": issue.about},
+                is_fixable=issue.fixable,
+                severity=issue.severity,
+                translation_key=issue.key,
+                translation_placeholders={"account": self._entry.title, **issue.placeholders},
+            )
+        self._shown = active
+
+    @callback
+    def _clear(self) -> None:
+        for issue_id in self._shown:
+            ir.async_delete_issue(self.hass, DOMAIN, issue_id)
+        self._shown = {}
+
+    def _issue_id(self, issue: Issue) -> str:
+        return "-".join(filter(None, (issue.key, self._entry.entry_id, issue.about)))
+
+    def _active(self) -> Iterator[Issue]:
+        for rule in (self._certificate, self._cloud, self._bluetooth, self._outbox, self._devices):
+            yield from rule()
+
+    def _certificate(self) -> Iterator[Issue]:
+        gateway = self._gateway
+        if gateway.credentials_refused:
+            yield Issue("certificate_refused", fixable=True, severity=ir.IssueSeverity.ERROR)
+        if (expiry := gateway.certificate_expiry) is None:
+            return
+        placeholders = {"date": dt_util.as_local(expiry).date().isoformat()}
+        if expiry <= dt_util.utcnow():
+            yield Issue(
+                "certificate_expired",
+                fixable=True,
+                severity=ir.IssueSeverity.ERROR,
+                placeholders=placeholders,
+            )
+        elif expiry - dt_util.utcnow() <= CERTIFICATE_NOTICE:
+            yield Issue("certificate_expires", fixable=True, placeholders=placeholders)
+
+    def _cloud(self) -> Iterator[Issue]:
+        gateway = self._gateway
+        if gateway.taken_over:
+            yield Issue("taken_over")
+        since = gateway.disconnected_since
+        if since is not None and time.time() - since >= CLOUD_PATIENCE:
+            yield Issue("cloud_unreachable")
+
+    def _bluetooth(self) -> Iterator[Issue]:
+        if not bluetooth.async_scanner_count(self.hass, connectable=True):
+            yield Issue("no_adapter")
+
+    def _outbox(self) -> Iterator[Issue]:
+        gateway = self._gateway
+        if not gateway.has_room:
+            yield Issue("no_room", severity=ir.IssueSeverity.ERROR)
+        if count := gateway.totals.quarantined:
+            yield Issue("quarantine", fixable=True, placeholders={"count": str(count)})
+        if (recovered := gateway.outbox.recovered) is not None:
+            yield Issue(
+                "outbox_recovered",
+                fixable=True,
+                severity=ir.IssueSeverity.ERROR,
+                placeholders={
+                    "file": recovered.set_aside.name,
+                    "brought_over": str(recovered.brought_over),
+                    "quarantined": str(recovered.quarantined),
+                    "lost": "?" if recovered.lost is None else str(recovered.lost),
+                },
+            )
+
+    def _devices(self) -> Iterator[Issue]:
+        now = time.time()
+        for device in self._gateway.devices.values():
+            identity = device.identity
+            about = f"{identity.application_id}-{identity.serial}"
+            placeholders = {"device": identity.serial}
+            since = device.unreachable_since
+            seen = now - device.record.last_seen < DEVICE_PATIENCE
+            if since is not None and seen and now - since >= DEVICE_PATIENCE:
+                yield Issue("device_unreachable", about, placeholders=placeholders)
+            if device.quota_days >= QUOTA_DAYS:
+                yield Issue("quota_reached", about, placeholders=placeholders)

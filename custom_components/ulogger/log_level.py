@@ -1,0 +1,52 @@
+"""What level a device shall log at, for which modules and until when."""
+
+import struct
+import time
+from dataclasses import dataclass, field
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+ALL_MODULES = 0xFFFFFFFF
+SHORTEST = 1
+LONGEST = 49 * 24 * 3600
+"""The firmware counts the timeout in 32-bit milliseconds: 49 days at most."""
+
+_PACKET = struct.Struct("<BII")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSetting:
+    """One log configuration, as the cloud or a user gave it.
+
+    ``level`` is 0 (DEBUG) to 4 (CRITICAL), ``module_flags`` a bit a module, ``expires_at``
+    Unix seconds: the device falls back to its own defaults then. ``written_at`` is when the
+    device took it, None while it still has to be written.
+    """
+
+    level: int
+    module_flags: int
+    expires_at: float
+    modules: list[str] = field(default_factory=list)
+    written_at: float | None = None
+
+    @property
+    def level_name(self) -> str:
+        """The level's name in lower case."""
+        return LEVELS[self.level]
+
+    def remaining(self, now: float | None = None) -> int:
+        """Whole seconds until the setting ends, 0 when it has ended."""
+        return max(0, round(self.expires_at - (time.time() if now is None else now)))
+
+    def packet(self, now: float | None = None) -> bytes:
+        """Give the 9 bytes that the device is told, with the time that is left.
+
+        Raises ValueError when none is left.
+        """
+        if not (seconds := min(self.remaining(now), LONGEST)) >= SHORTEST:
+            raise ValueError("the log configuration has expired")
+        return _PACKET.pack(self.level, self.module_flags, seconds)
+
+
+def setting_for(level: int, module_flags: int, modules: list[str], seconds: int) -> LogSetting:
+    """Make a setting that lasts *seconds* from now."""
+    return LogSetting(level, module_flags, time.time() + seconds, modules)

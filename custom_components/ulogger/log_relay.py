@@ -1,0 +1,85 @@
+"""Brings log configurations from the cloud to the devices they are for."""
+
+import logging
+import time
+
+from homeassistant.core import HomeAssistant, callback
+
+from .capture.model import DeviceKey
+from .cloud.interface import CloudError
+from .cloud.ulogger.messages import LogConfig
+from .const import DOMAIN
+from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .log_level import LONGEST, LogSetting
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class LogRelay:
+    """One account's log configurations: kept, then written to the device when it is there."""
+
+    def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
+        self.hass = hass
+        self._entry = entry
+        self._gateway = entry.runtime_data
+
+    @callback
+    def start(self) -> None:
+        """Relay until the entry is unloaded."""
+        self._gateway.cloud.on_log_config = self._received
+        on_unload = self._entry.async_on_unload
+        on_unload(self._gateway.async_add_device_listener(self._watch))
+        on_unload(self._gateway.async_add_forget_listener(self._unwatch))
+
+    @callback
+    def _watch(self, device: DeviceCoordinator) -> None:
+        self._in_background(device, watch=True)
+
+    @callback
+    def _unwatch(self, device: DeviceCoordinator) -> None:
+        self._in_background(device, watch=False)
+
+    def _in_background(self, device: DeviceCoordinator, *, watch: bool) -> None:
+        self._entry.async_create_background_task(
+            self.hass, self._listen(device.identity.key, watch=watch), f"{DOMAIN} log relay"
+        )
+
+    async def _listen(self, key: DeviceKey, *, watch: bool) -> None:
+        cloud = self._gateway.cloud
+        try:
+            await (cloud.watch_log_config(key) if watch else cloud.unwatch_log_config(key))
+        except CloudError as err:
+            _LOGGER.warning("No log configuration will come for %s: %s", key[1], err)
+
+    @callback
+    def _received(self, key: DeviceKey, config: LogConfig) -> None:
+        """Take a configuration: a newer one replaces an older."""
+        if (device := self._gateway.devices.get(key)) is None:
+            return
+        if not config.timeout_seconds:
+            self._gateway.count("log_config_expired")
+            return
+        device.record.modules |= named_bits(config)
+        setting = LogSetting(
+            config.level,
+            config.module_flags,
+            time.time() + min(config.timeout_seconds, LONGEST),
+            list(config.modules),
+        )
+        self._entry.async_create_background_task(
+            self.hass, self._hand_over(device, setting), f"{DOMAIN} log relay"
+        )
+
+    async def _hand_over(self, device: DeviceCoordinator, setting: LogSetting) -> None:
+        await device.async_set_log_setting(setting)
+
+
+def named_bits(config: LogConfig) -> dict[str, int]:
+    """Tell which bit each name stands for: the flags' bits in rising order, as the names.
+
+    Where there are not as many names as bits nothing can be told.
+    """
+    bits = [bit for bit in range(32) if config.module_flags >> bit & 1]
+    if len(bits) != len(config.modules):
+        return {}
+    return dict(zip(config.modules, bits, strict=True))

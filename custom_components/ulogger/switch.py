@@ -1,0 +1,43 @@
+"""The switch that says whether a device is collected at all."""
+
+from typing import Any, override
+
+from homeassistant.components.switch import SwitchEntity, SwitchEntityDescription
+from homeassistant.const import EntityCategory
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+
+from .coordinator import UloggerConfigEntry
+from .entity import DeviceEntity, add_device_entities
+
+PARALLEL_UPDATES = 0
+
+COLLECT = SwitchEntityDescription(
+    key="collect", translation_key="collect", entity_category=EntityCategory.CONFIG
+)
+
+
+async def async_setup_entry(
+    hass: HomeAssistant,
+    entry: UloggerConfigEntry,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+) -> None:
+    """Add the switch of each device when it is there."""
+    add_device_entities(entry, async_add_entities, lambda device: [CollectSwitch(device, COLLECT)])
+
+
+class CollectSwitch(DeviceEntity, SwitchEntity):
+    """Off: the device is left alone until it is asked for by hand."""
+
+    @property
+    @override
+    def is_on(self) -> bool:
+        return self.coordinator.record.collect
+
+    @override
+    async def async_turn_on(self, **kwargs: Any) -> None:
+        self.coordinator.set_collect(collect=True)
+
+    @override
+    async def async_turn_off(self, **kwargs: Any) -> None:
+        self.coordinator.set_collect(collect=False)
