@@ -57,9 +57,7 @@ async def _append_now_and_then(world: World, seed: int, appended: list[bytes]) -
             appended.append(frames)
 
 
-@settings(
-    max_examples=SCHEDULES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=SCHEDULES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     air=AIRS,
     cuts=CUTS,
