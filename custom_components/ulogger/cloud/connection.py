@@ -68,6 +68,7 @@ class MqttConnection(aiomqtt.Client):
         keepalive: int,
         connect_timeout: float,
         on_message: Callable[[str, bytes], None],
+        on_end: Callable[[], None],
     ) -> None:
         context.sslsocket_class = WatchedSocket
         super().__init__(
@@ -82,6 +83,7 @@ class MqttConnection(aiomqtt.Client):
         # What is not acknowledged is sent again by whoever keeps it, not by paho.
         self._client.max_inflight_messages_set(0)
         self._on_payload = on_message
+        self._on_end = on_end
         self._watched: PahoSocket | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
@@ -157,6 +159,7 @@ class MqttConnection(aiomqtt.Client):
             future.set_result(result)
 
     def _fail_waiting(self) -> None:
+        self._on_end()
         waiting, self._waiting = self._waiting, {}
         lost = [future for future in waiting.values() if not future.done()]
         for future in lost:

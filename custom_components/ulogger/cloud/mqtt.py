@@ -93,6 +93,7 @@ class MqttTransport:
             keepalive=keepalive,
             connect_timeout=connect_timeout,
             on_message=self._received,
+            on_end=self._lost,
         )
         self._pace = pace
         self._acknowledge_timeout = acknowledge_timeout
@@ -286,12 +287,15 @@ class MqttTransport:
         except CloudUnavailable:
             by_broker = False
         finally:
-            self._connection = None
-            self._became_connected.clear()
+            self._lost()
             await connection.close()
         # Senders hear of the end one step later than this does, and may take the blame for it.
         await asyncio.sleep(0)
         return self._ended(self._clock() - opened_at, by_broker=by_broker)
+
+    def _lost(self) -> None:
+        self._connection = None
+        self._became_connected.clear()
 
     def _not_connected(self, err: CloudError) -> float:
         """Note a failed attempt."""

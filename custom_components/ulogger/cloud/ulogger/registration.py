@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import dataclass
 
 from ...capture.model import DeviceIdentity, DeviceKey
 from ..interface import CloudUnavailable, InvalidMessage, RegistrationFailed, Transport
@@ -12,6 +13,13 @@ from .topics import Topics
 
 REPLY_TIMEOUT = 15.0
 """Seconds after which uLogger's own library gives a registration up."""
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    device: DeviceIdentity
+    task: asyncio.Task[int]
+    waiters: int = 0
 
 
 class Registrar:
@@ -36,7 +44,7 @@ class Registrar:
         self._tokens = tokens
         self._counters = counters
         self._reply_timeout = reply_timeout
-        self._under_way: dict[DeviceKey, tuple[DeviceIdentity, asyncio.Task[int]]] = {}
+        self._under_way: dict[DeviceKey, _UnderWay] = {}
         self._waiting: dict[DeviceKey, asyncio.Future[int]] = {}
         self._replies = DeviceTopics(
             transport, topics.boot_replies, topics.boot_reply, self._replied
@@ -50,21 +58,32 @@ class Registrar:
     async def token(self, device: DeviceIdentity) -> int:
         """Return the device's session token, registering it if need be; raises CloudError."""
         while (token := self._tokens.get(device)) is None:
-            other, task = self._under_way.get(device.key, (None, None))
-            if task is None:
-                task = asyncio.create_task(self._register(device))
-                self._under_way[device.key] = (device, task)
-                task.add_done_callback(lambda _task: self._under_way.pop(device.key))
-            elif other is None or other.git_hash != device.git_hash:
-                await asyncio.wait([task])
+            under_way = self._under_way.get(device.key)
+            if under_way is None:
+                under_way = _UnderWay(device, asyncio.create_task(self._register(device)))
+                self._under_way[device.key] = under_way
+            elif under_way.device.git_hash != device.git_hash:
+                await asyncio.wait([under_way.task])
                 continue
-            return await asyncio.shield(task)
+            return await self._share(under_way)
         return token
+
+    async def _share(self, under_way: _UnderWay) -> int:
+        """Wait for a registration; the last one who does not want it any longer ends it."""
+        under_way.waiters += 1
+        try:
+            return await asyncio.shield(under_way.task)
+        finally:
+            under_way.waiters -= 1
+            if not under_way.waiters:
+                under_way.task.cancel()
+                self._under_way.pop(under_way.device.key, None)
 
     async def _register(self, device: DeviceIdentity) -> int:
         if not self._transport.connected:
             raise CloudUnavailable("there is no connection to register over")
-        self._waiting[device.key] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[device.key] = reply
         self._counters["registrations"] += 1
         try:
             async with asyncio.timeout(self._reply_timeout):
@@ -72,13 +91,14 @@ class Registrar:
                 await self._transport.publish(
                     self._topics.boot(device.application_id), boot_message(device)
                 )
-                token = await self._waiting[device.key]
+                token = await reply
         except TimeoutError as err:
             self._counters["registrations_unanswered"] += 1
             raise RegistrationFailed("the cloud gave no session token in time") from err
         finally:
-            del self._waiting[device.key]
-            await self._replies.leave(device.key)
+            if self._waiting.get(device.key) is reply:
+                del self._waiting[device.key]
+                await self._replies.leave(device.key)
         await self._tokens.put(device, token)
         return token
 
