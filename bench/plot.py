@@ -19,7 +19,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     shown = [row for row in rows if row["size"] == 16384 and row["loss"] in LINES]
     proxies = sorted({row["proxy_ms"] for row in shown})
-    figure, axes = plt.subplots(1, len(proxies), figsize=(9, 3.8), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(proxies), figsize=(9, 4.4), sharey=True, squeeze=False, layout="constrained"
+    )
     for axis, proxy in zip(axes[0], proxies, strict=True):
         here = [row for row in shown if row["proxy_ms"] == proxy]
         bound = sorted({(row["interval_ms"], row["bound_bytes_per_s"]) for row in here})
@@ -38,6 +40,6 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.set_title("direct" if not proxy else f"over a proxy, {proxy:g} ms each way")
         axis.grid(visible=True, which="both", alpha=0.25)
     axes[0][0].set_ylabel("16 KiB log, bytes per second")
-    axes[0][0].legend(fontsize=7, loc="lower left")
-    figure.tight_layout()
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
     figure.savefig(path, dpi=130)

@@ -1,6 +1,7 @@
 """One session: what it takes, when it lets the device erase, and how it ends."""
 
 import asyncio
+from itertools import pairwise
 import time
 from types import SimpleNamespace
 
@@ -34,6 +35,12 @@ DAMAGED = LOG[:1000] + bytes([LOG[1000] ^ 1]) + LOG[1001:]
 
 def now():
     return asyncio.get_running_loop().time()
+
+
+async def take_nothing(session):
+    """Run a session that must not hand anything out."""
+    async for pending in session.captures(DEVICE):
+        raise AssertionError(pending)
 
 
 async def connected(world, air=None, client_type=SimulatedClient):
@@ -267,8 +274,7 @@ async def test_a_device_that_stops_answering_is_an_error():
     client = await connected(world)
     asyncio.get_running_loop().call_later(0.3, setattr, world.firmware, "_notify", None)
     with pytest.raises(NoAnswer):
-        async for pending in AgentSession(client).captures(DEVICE):
-            raise AssertionError(pending)
+        await take_nothing(AgentSession(client))
     assert now() < 15
 
 
@@ -279,8 +285,7 @@ async def test_the_caller_can_tell_of_a_broken_link():
     session = AgentSession(client)
     asyncio.get_running_loop().call_later(0.2, session.link_lost)
     with pytest.raises(LinkLost):
-        async for pending in session.captures(DEVICE):
-            raise AssertionError(pending)
+        await take_nothing(session)
     assert now() < 0.4
 
 
@@ -325,8 +330,7 @@ async def test_a_refused_subscription_may_be_a_stale_table():
 
     client.start_notify = refuse
     with pytest.raises(SubscribeFailed) as failed:
-        async for pending in AgentSession(client).captures(DEVICE):
-            raise AssertionError(pending)
+        await take_nothing(AgentSession(client))
     assert failed.value.stale_cache
 
 
@@ -347,9 +351,9 @@ def test_a_missing_characteristic_means_it_is_not_an_agent(missing):
 
 
 class WatchedClient(TunableClient):
-    async def set_connection_params(self, min_interval, max_interval, latency, timeout):
-        self.__dict__.setdefault("asked", []).append((min_interval, max_interval))
-        await super().set_connection_params(min_interval, max_interval, latency, timeout)
+    async def set_connection_params(self, *params):
+        self.__dict__.setdefault("asked", []).append(params[:2])
+        await super().set_connection_params(*params)
 
 
 @story
@@ -377,7 +381,7 @@ async def test_progress_comes_at_most_once_a_second():
     await world.visit(on_progress=lambda progress: heard.append((now(), progress)))
     assert len(heard) >= 4
     times = [at for at, _ in heard]
-    assert all(b - a >= 1 for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a >= 1 for a, b in pairwise(times))
     assert heard[-1][1].total == 16_000
     assert [p.done for _, p in heard] == sorted(p.done for _, p in heard)
     assert heard[0][1].kind is CaptureKind.LOG
@@ -417,12 +421,14 @@ def test_requests_are_written_within_the_notification_callback():
     async def scenario():
         written = []
         notify = {}
+        first = asyncio.Event()
 
         async def start_notify(char, callback, /):
             notify[char.uuid] = callback
 
         async def write(_, data, /, *, response=None):
             written.append(int.from_bytes(data, "little"))
+            first.set()
 
         async def nothing(*_):
             return None
@@ -437,8 +443,7 @@ def test_requests_are_written_within_the_notification_callback():
         )
         session = AgentSession(client)
         taking = asyncio.ensure_future(anext(session.captures(DEVICE)))
-        while not written:
-            await asyncio.sleep(0)
+        await first.wait()
         notify[gatt.LOG_DATA](None, bytearray(b"\0\0" + b"\x64\0" + LOG[:16]))
         assert written == [0, 16, 32]
         taking.cancel()

@@ -242,9 +242,9 @@ def test_chunks_of_the_other_kind_start_over():
 
 def test_a_device_that_keeps_changing_is_given_up():
     exchange = Exchange()
+    chunks = [exchange.chunk(0, total=total) for total in range(4000, 4100)]
     with pytest.raises(BadChunks):
-        for total in range(4000, 4100):
-            exchange.hear(exchange.chunk(0, total=total))
+        list(map(exchange.hear, chunks))
 
 
 def test_a_dump_over_u16_is_fetched_as_far_as_offsets_go():
