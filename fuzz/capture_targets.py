@@ -76,7 +76,7 @@ def _text(data: bytes) -> object:
 def _printf(data: bytes) -> object:
     text, _, payload = data.partition(b"\0")
     frame = struct.pack("<HI", len(payload), 1) + payload
-    (read,) = iter_frames(_log(frame)) if len(frame) <= 0xFFFF else ()
+    (read,) = iter_frames(_log(frame))
     return render(text.decode(errors="replace"), read.arguments)
 
 
@@ -116,7 +116,7 @@ def _line_table(data: bytes) -> object:
         struct.pack("<10I", 13, 1, 0, 0, 212 + len(names), len(data), 0, 0, 1, 0),
     )
     image = FirmwareImage.load(head + b"".join(sections) + names + data)
-    return [image.place(address).location for address in _ADDRESSES]
+    return image.place(_ADDRESSES[len(data) % len(_ADDRESSES)]).location
 
 
 def _line_tables() -> list[bytes]:

@@ -68,6 +68,12 @@ def test_the_same_bytes_of_another_device_or_kind_are_another_content() -> None:
     assert content_key(capture(made.log(*OLD), kind=CaptureKind.CORE_DUMP)) != key
 
 
+def test_serial_and_bytes_are_not_mixed_up() -> None:
+    longer = capture(b"\x04", device=DeviceIdentity(42, "S1"))
+    shorter = capture(b"1\x04", device=DeviceIdentity(42, "S"))
+    assert content_key(longer) != content_key(shorter)
+
+
 def test_a_firmware_update_between_two_offers_is_not_another_content() -> None:
     updated = replace(DEVICE, git_hash="new", git_version="5")
     key = content_key(capture(made.log(*OLD)))
@@ -138,18 +144,22 @@ def timeless(frame: object) -> object:
     return replace(frame, ticks=0)  # type: ignore[type-var]
 
 
+STILL = ((0, made.payload()), (0, made.payload(address=9)))
+GOES_ON = made.log(*OLD, *NEW, anchor=200)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (made.log(*OLD), made.log(*OLD)),
-        (made.log(*OLD, *NEW), made.log(*OLD)),
-        (made.log(*OLD), made.log((11, OLD[0][1]), OLD[1], *NEW)),
-        (made.log(*OLD), made.log(*OLD, *NEW, rate=1000)),
-        (made.log(*OLD, version=3), made.log(*OLD, *NEW)),
-        (made.log(*OLD, version=2), made.log(*OLD, *NEW, version=2)),
-        (made.log(), made.log(*NEW)),
-        (made.log(*OLD)[:-1], made.log(*OLD, *NEW)),
-        (made.log(*OLD), made.log(*OLD, *NEW)[:-1]),
+        (made.log(*OLD, anchor=200), made.log(*OLD, anchor=200)),
+        (made.log(*OLD, *NEW, anchor=100), made.log(*OLD, anchor=200)),
+        (made.log(*OLD, anchor=50), made.log((11, OLD[0][1]), OLD[1], *NEW, anchor=200)),
+        (made.log(*OLD, anchor=50), made.log(*OLD, *NEW, anchor=200, rate=1000)),
+        (made.log(*OLD, anchor=50, version=3), GOES_ON),
+        (made.log(STILL[0], version=2), made.log(*STILL, version=2)),
+        (made.log(anchor=50), GOES_ON),
+        (made.log(*OLD, anchor=50)[:-1], GOES_ON),
+        (made.log(*OLD, anchor=50), GOES_ON[:-1]),
     ],
     ids=[
         "the same",
@@ -164,16 +174,8 @@ def timeless(frame: object) -> object:
     ],
 )
 def test_what_does_not_go_on_exactly_goes_up_whole(before: bytes, after: bytes) -> None:
+    assert continuation(made.log(*OLD, anchor=50), GOES_ON) is not None
     assert continuation(before, after) is None
-
-
-def test_a_beginning_that_ends_within_a_frame_is_not_gone_on_with() -> None:
-    body = made.payload()
-    before = made.log((1, body))
-    within = (8, body + b"xx")
-    after = made.log((1, body), NEW[0])
-    assert continuation(before, after) is not None
-    assert continuation(made.log(within), made.log((8, body + b"yy"), NEW[0])) is None
 
 
 def test_ticks_that_do_not_fit_32_bits_can_not_be_exact() -> None:

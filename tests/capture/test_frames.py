@@ -90,8 +90,9 @@ def test_the_heartbeat_is_the_metric_without_arguments() -> None:
         made.payload((0x80, b""), (0x61, b"A"), strings=(b"n",), level=5),
         made.payload((0x80, b""), (0x80, b""), strings=(b"n", b"v"), level=5),
         made.payload((0x80, b""), strings=(b"n",), level=5),
+        made.payload((0x80, b""), (0x54, bytes(4)), strings=(b"n",), level=5),
     ],
-    ids=["another level", "number first", "a character", "two strings", "no number"],
+    ids=["another level", "number first", "a character", "two strings", "no number", "a pointer"],
 )
 def test_what_only_looks_like_a_metric_is_none(body: bytes) -> None:
     assert only_frame(body).metric is None
@@ -112,7 +113,8 @@ def test_what_only_looks_like_a_metric_is_none(body: bytes) -> None:
         made.payload((0x80, b""), strings=(b"ab",))[:-1],
         made.payload((0x80, b"")) + struct.pack("<HHH", 1, 2, 9),
         made.payload((0x80, b"")) + struct.pack("<HHB", 1, 1, 0),
-        struct.pack("<BIB", 0, 0, 9) + b"\x11",
+        struct.pack("<BIB", 5 << 5, 0, 9) + b"\x11",
+        struct.pack("<BIB", 5 << 5, 0, 9),
     ],
     ids=[
         "empty",
@@ -127,6 +129,7 @@ def test_what_only_looks_like_a_metric_is_none(body: bytes) -> None:
         "string over the end",
         "half a string length",
         "too few descriptors",
+        "no descriptors",
     ],
 )
 def test_a_payload_that_can_not_be_read_does_not_hide_the_frames_after_it(body: bytes) -> None:
@@ -147,6 +150,15 @@ def test_a_frame_that_runs_over_the_used_bytes_is_an_error_after_the_good_ones()
         assert next(frames).ticks == 1
         with pytest.raises(TruncatedCapture):
             next(frames)
+
+
+def test_bytes_too_few_for_a_frame_at_the_very_end_are_an_error() -> None:
+    whole = bytearray(made.log((1, made.payload()), trailer=b"\0\0\0\0\0"))
+    whole[21] += 5
+    frames = iter_frames(bytes(whole))
+    assert next(frames).ticks == 1
+    with pytest.raises(TruncatedCapture):
+        next(frames)
 
 
 def test_a_buffer_that_is_not_all_there_is_refused_at_once() -> None:

@@ -123,7 +123,7 @@ IMAGES = {
                 SYMBOLS,
                 0,
                 0,
-                struct.pack("<IIIBBH", 1, 0, 0, 2, 0, 1) * 120_000,
+                struct.pack("<IIIBBH", 1, 0, 0, 2, 0, 1) * 500_000,
             ),
             (".strtab", STRINGS, 0, 0, b"\0" + b"ulogger_debug_modules\0" * 200_000),
         ]
@@ -136,7 +136,7 @@ IMAGES = {
     "files": line_table(unit_v4(SET_ADDRESS, b"\0" + (b"x" * 500 + b"\0" + bytes(3)) * 9_000)),
     "columns": line_table(unit_v5(255, 0x08, 0x0FCF, bytes(40_000) + SET_ADDRESS)),
     "strings elsewhere": line_table(unit_v5(1, 0x0E, 0x0FCF, STRING_TABLES + SET_ADDRESS * 99)),
-    "almost addresses": line_table(unit_v4(b"\0\x05" * 2_500_000)),
+    "almost addresses": line_table(unit_v4(b"\0\x05" * 8_000_000)),
 }
 
 

@@ -11,7 +11,8 @@ from elftools.elf.sections import SymbolTableSection
 from custom_components.ulogger.capture.elf import LARGEST_IMAGE
 from custom_components.ulogger.capture.errors import InvalidImage
 from custom_components.ulogger.capture.frames import iter_frames
-from custom_components.ulogger.capture.symbols import FirmwareImage
+from custom_components.ulogger.capture.source_lines import SourceLine
+from custom_components.ulogger.capture.symbols import CodePlace, FirmwareImage
 
 from . import made
 from .fixtures import AGENT, SETS, RealCapture, real_core_dumps, real_log, real_logs
@@ -96,6 +97,38 @@ def library_lines(elf_bytes: bytes) -> list[tuple[int, str]]:
     return found
 
 
+def test_the_thumb_bit_of_an_address_does_not_matter(elf_bytes: bytes) -> None:
+    image = FirmwareImage.load(elf_bytes)
+    for address, _ in library_lines(elf_bytes):
+        assert image.place(address | 1) == image.place(address)
+        assert image.place(address | 1, returning=True) == image.place(address, returning=True)
+
+
+def test_a_location_has_no_folders_of_any_kind() -> None:
+    for path in ("src/main.c", r"C:\work\src\main.c", "main.c"):
+        assert CodePlace(None, SourceLine(path, 7)).location == "main.c:7"
+
+
+def test_an_image_without_sections_is_read_by_its_segments() -> None:
+    capture = real_log("v4-crash")
+    stripped = bytearray(capture.image)
+    stripped[48:52] = bytes(4)
+    image = FirmwareImage.load(bytes(stripped))
+    texts = [image.render(frame) for frame in iter_frames(capture.data)]
+    assert texts == [frame["text"] for frame in capture.expected["frames"]]
+    assert image.place(capture.expected["header"]["version"]).function is None
+
+
+def test_compressed_debug_information_is_not_taken_for_line_tables() -> None:
+    data = bytearray((AGENT / "v4-crash" / "firmware.elf").read_bytes())
+    sections = ELFFile(io.BytesIO(data))
+    number = sections.get_section_index(".debug_line")
+    data[sections["e_shoff"] + 40 * number + 9] |= 0x08
+    pc = real_core_dumps()[1].expected["registers"]["pc"]
+    place = FirmwareImage.load(bytes(data)).place(pc)
+    assert (place.function, place.location) == ("read_register", None)
+
+
 def test_an_address_outside_of_the_program_has_no_place(elf_bytes: bytes) -> None:
     place = FirmwareImage.load(elf_bytes).place(0xFFFF_FFF9)
     assert (place.function, place.source, place.location) == (None, None, None)
@@ -159,7 +192,7 @@ def test_an_image_that_lacks_its_tables_is_refused(elf_bytes: bytes) -> None:
 def test_an_image_with_very_many_sections_is_refused(elf_bytes: bytes) -> None:
     data = bytearray(elf_bytes)
     data[48:50] = b"\xff\xff"
-    with pytest.raises(InvalidImage):
+    with pytest.raises(InvalidImage, match="too many"):
         FirmwareImage.load(bytes(data))
 
 

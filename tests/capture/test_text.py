@@ -66,6 +66,7 @@ def test_an_anchor_that_contradicts_the_frames_gives_no_time_of_day() -> None:
     buffer = made.log((60, made.payload()), anchor=100, epoch_us=10**15)
     assert next(log_lines(buffer, base_ticks=40)).at is not None
     assert next(log_lines(buffer, base_ticks=41)).at is None
+    assert next(log_lines(buffer, base_ticks=-1)).at is None
 
 
 def test_a_buffer_damaged_midway_says_so_in_its_last_line() -> None:

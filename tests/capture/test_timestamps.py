@@ -51,6 +51,7 @@ def test_what_is_no_log_is_left_as_it_is() -> None:
     assert not lacks_time(damaged)
 
 
-def test_an_arrival_before_1970_dates_nothing() -> None:
+@pytest.mark.parametrize("at", [0, -1.5])
+def test_an_arrival_before_1970_dates_nothing(at: float) -> None:
     data = real_log("v4-noclock").data
-    assert dated(capture(data, at=0)) == data
+    assert dated(capture(data, at=at)) == data

@@ -2,13 +2,10 @@
 
 import hashlib
 from dataclasses import replace
-from typing import Final
 
 from .frames import FRAME_OVERHEAD, iter_raw_frames
 from .log_buffer import LogHeader, check_log, xor_checksum
 from .model import Capture, CaptureError, CaptureKind
-
-LARGEST_TICKS: Final = 0xFFFF_FFFF
 
 
 def content_key(capture: Capture) -> bytes:
@@ -49,29 +46,30 @@ def continuation(previous: bytes, current: bytes) -> bytes | None:
 
     It is not exact, and None, when
 
-    * the sum does not fit the 32 bits of a frame's ticks;
     * version or tick rate differ: ticks of the two can't be compared;
     * the buffers are of version 1 or 2, whose header has no anchor to check against;
     * the device was reset between the old frames and the new ones, because its tick counter
-      starts again at 0 there and a sum over the gap means nothing. It shows in anchors: the
-      anchor went backwards, or either buffer has more ticks in it than its own anchor has, or
-      there are more ticks after the first new frame than went by between the two anchors.
-      (A reset that leaves no contradiction can't be seen by any reader of ``current`` either.)
+      starts again at 0 there and a sum over the gap means nothing. It shows in anchors: either
+      buffer has more ticks in it than its own anchor has, or there are more ticks after the
+      first new frame than went by between the two anchors (also when the anchor went back).
+      A reset that leaves no contradiction can't be seen by any reader of ``current`` either.
+
+    No sum is too large for a frame's 32 bits: it is at most the anchor, which has as many.
     """
     try:
         before, now = check_log(previous), check_log(current)
-        cut = now.size + before.used_bytes
         if not _goes_on(previous, before, current, now):
             return None
+        cut = now.size + before.used_bytes
         old_ticks = sum(frame.ticks for frame in iter_raw_frames(previous))
-        first, *rest = (frame for frame in iter_raw_frames(current) if frame.offset >= cut)
+        first, *later = (frame for frame in iter_raw_frames(current) if frame.offset >= cut)
     except CaptureError:
         return None
-    later_ticks = sum(frame.ticks for frame in rest)
     ticks = old_ticks + first.ticks
-    if first.offset != cut or ticks > LARGEST_TICKS:
+    later_ticks = sum(frame.ticks for frame in later)
+    if old_ticks > before.anchor_tick or ticks + later_ticks > now.anchor_tick:
         return None
-    if not _one_tick_count(before, now, old_ticks, ticks + later_ticks, later_ticks):
+    if later_ticks > now.anchor_tick - before.anchor_tick:
         return None
     moved = ticks.to_bytes(4, "little")
     frames = current[cut : cut + 2] + moved + current[cut + FRAME_OVERHEAD : now.total]
@@ -81,21 +79,11 @@ def continuation(previous: bytes, current: bytes) -> bytes | None:
 
 def _goes_on(previous: bytes, before: LogHeader, current: bytes, now: LogHeader) -> bool:
     """Whether one buffer's frames are the other's and more, of the same kind of log."""
-    if not now.anchor_tick or now.used_bytes <= before.used_bytes or not before.used_bytes:
+    if not now.has_anchor or not 0 < before.used_bytes < now.used_bytes:
         return False
     if (before.version, before.tick_rate_hz) != (now.version, now.tick_rate_hz):
         return False
     return current.startswith(previous[before.size : before.total], now.size)
-
-
-def _one_tick_count(
-    before: LogHeader, now: LogHeader, old_ticks: int, all_ticks: int, later_ticks: int
-) -> bool:
-    """Whether anchors and ticks can all come from one run of the device's tick counter."""
-    elapsed = now.anchor_tick - before.anchor_tick
-    if elapsed < 0 or later_ticks > elapsed:
-        return False
-    return old_ticks <= before.anchor_tick and all_ticks <= now.anchor_tick
 
 
 def _timeless(data: bytes) -> bytes:

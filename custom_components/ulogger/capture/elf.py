@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from .errors import InvalidImage
 
-LARGEST_IMAGE: Final = 64 * 1024 * 1024
+LARGEST_IMAGE: Final = 32 * 1024 * 1024
 """Firmware with debug information has some megabytes; more than this is refused unread."""
 MOST_SECTIONS: Final = 1024
 MOST_MEMORY_PARTS: Final = 64

@@ -221,7 +221,7 @@ def _strings(payload: bytes, offset: int, expected: int) -> Iterator[str]:
     for _ in range(count):
         start = offset + 2
         offset = start + int.from_bytes(payload[offset:start], "little")
-        if start > end or offset > end:
+        if offset > end:
             raise TruncatedCapture("a string runs over the payload's strings")
         strings.append(payload[start:offset].decode(errors="replace"))
     return iter(strings)

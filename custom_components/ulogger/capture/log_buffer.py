@@ -54,6 +54,11 @@ class LogHeader:
         return self.size + self.used_bytes
 
     @property
+    def has_anchor(self) -> bool:
+        """Whether this version says at which tick the buffer was closed."""
+        return _layout(self.version) is not _SEQUENCED
+
+    @property
     def has_clock_field(self) -> bool:
         """Whether this version has a place for a wall clock time at all."""
         return self.version >= NEWEST_VERSION

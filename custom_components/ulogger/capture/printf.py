@@ -69,10 +69,14 @@ def _formatted(
 
 
 def _integer(kind: str, flags: set[str], width: int, digits: str, value: int) -> str:
-    """Return an integer; C has no prefix for zero and writes octal numbers as 0 and digits."""
+    """Return an integer; C and Python differ in prefixes of zero and octal, and in "%.0d"."""
+    if value == 0 and digits == ".0":
+        octal = "0" if kind == "o" and "#" in flags else ""
+        sign = f"%{''.join(flags & {'+', ' '})}d" % 0
+        return _padded(sign[:-1] + octal, flags, width)
     if "#" in flags and kind in "oxX" and (value == 0 or kind == "o"):
         flags = flags - {"#"}
-        text = f"%{digits}o" % value if kind == "o" else f"%{digits}{kind}" % value
+        text = f"%{digits}{kind}" % value
         if kind == "o" and not text.startswith("0"):
             text = f"0{text}"
         zeros = "0" in flags and "-" not in flags

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 
 from .elf import ElfFile
 
-LARGEST_TABLE: Final = 4 * 1024 * 1024
 MOST_BYTES_READ: Final = 48 * 1024
 MOST_UNITS: Final = 8_000
 MOST_SEQUENCES: Final = 20_000
@@ -59,7 +58,7 @@ class _File(NamedTuple):
 
 def source_line(image: ElfFile, address: int) -> SourceLine | None:
     """Return the source line of an address (without its Thumb bit), None when unknown."""
-    table = image.section(".debug_line")[:LARGEST_TABLE]
+    table = image.section(".debug_line")
     budget = MOST_BYTES_READ
     for unit in _likeliest_units(table, address):
         if budget <= 0:

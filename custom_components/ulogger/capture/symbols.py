@@ -48,7 +48,7 @@ class FirmwareImage:
 
     @classmethod
     def load(cls, data: bytes) -> FirmwareImage:
-        """Read an image; raises InvalidImage when it is none, is damaged or over 64 MiB."""
+        """Read an image; raises InvalidImage when it is none, is damaged or over 32 MiB."""
         elf = ElfFile.parse(data)
         return cls(elf, dict(_modules(elf)))
 
