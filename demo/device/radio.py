@@ -238,7 +238,7 @@ class Radio:
             deliver()
 
 
-class LinkDown(BleakError):  # noqa: N818
+class LinkDown(BleakError):
     """What every operation of a broken link raises, as bleak's backends do."""
 
     def __init__(self, *_: Any) -> None:

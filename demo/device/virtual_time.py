@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, override
 
 
-class Deadlock(RuntimeError):  # noqa: N818
+class Deadlock(RuntimeError):
     """Every task waits for something that will never happen."""
 
 

@@ -1,8 +1,8 @@
 """One session: what it takes, when it lets the device erase, and how it ends."""
 
 import asyncio
-from itertools import pairwise
 import time
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest

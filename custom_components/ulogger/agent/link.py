@@ -125,9 +125,13 @@ class Requests:
         if offsets and not self._pending:
             self._step(self._drain())
 
+    def forget(self) -> None:
+        """Drop what was not handed to the client yet: nobody needs it any more."""
+        self._queue.clear()
+
     def close(self) -> None:
         """Give up what was not written yet."""
-        self._queue.clear()
+        self.forget()
         for task in self._pending:
             task.cancel()
 

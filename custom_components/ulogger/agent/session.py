@@ -240,6 +240,7 @@ class AgentSession:
         if transfer is None or waiter is None or self._requests is None:
             return
         if transfer.outcome is not None:
+            self._requests.forget()
             if not waiter.done():
                 waiter.set_result(None)
             return
