@@ -13,7 +13,7 @@ devices keep their memories meanwhile::
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,15 +32,24 @@ class Harness:
     """A demo in a directory of its own."""
 
     def __init__(
-        self, directory: Path, devices: Sequence[VirtualDevice], *, port: int | None = None
+        self,
+        directory: Path,
+        devices: Sequence[VirtualDevice],
+        *,
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default."""
+        """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default.
+
+        ``environment`` holds further variables of Home Assistant's process.
+        """
         self.directory = directory
         self.devices = list(devices)
         self.broker = LocalBroker(directory / "broker", customer_id=CUSTOMER_ID)
         self.cloud = LocalCloud(self.broker, directory=directory / "cloud")
         self.radio = RadioServer(self.devices)
         self._port = port or free_port()
+        self._environment = environment
         self._hass: Hass | None = None
         self._api: Api | None = None
 
@@ -76,7 +85,12 @@ class Harness:
         await self.broker.astart()
         await self.cloud.start()
         await self.radio.start()
-        self._hass = Hass(self.directory / "config", port=self._port, radio_port=self.radio.port)
+        self._hass = Hass(
+            self.directory / "config",
+            port=self._port,
+            radio_port=self.radio.port,
+            environment=self._environment,
+        )
         self._api = Api(self.hass.url)
         await asyncio.to_thread(self.hass.write_configuration)
         await self.hass.start()

@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .api import Api
@@ -69,15 +69,26 @@ def free_port() -> int:
 
 
 class Hass:
-    """One configuration directory and, now and then, a process that runs it."""
+    """One configuration directory and, now and then, a process that runs it.
 
-    def __init__(self, config: Path, *, port: int, radio_port: int) -> None:
+    ``environment`` holds further variables of the process.
+    """
+
+    def __init__(
+        self,
+        config: Path,
+        *,
+        port: int,
+        radio_port: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Prepare to run in ``config``, serving the browser on ``port``."""
         self.config = config
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log = config / "home-assistant-output.log"
         self._radio_port = radio_port
+        self._environment = dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -119,7 +130,7 @@ class Hass:
                 stderr=log,
                 start_new_session=True,
                 cwd=self.config,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **self._environment, "PYTHONUNBUFFERED": "1"},
             )
         try:
             async with asyncio.timeout(START_SECONDS), Api(self.url) as api:

@@ -29,7 +29,7 @@ from custom_components.ulogger.agent.packets import (
 )
 from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
 
-from .log_memory import LogMemory
+from .log_memory import LogMemory, Moment
 
 type Generation = Literal["older", "newer"]
 type Notify = Callable[[str, bytes], object]
@@ -76,7 +76,7 @@ class Firmware:
     erase rules of behaviour 6, ``rereads_header`` and ``torn_reads`` those of 7: a header
     made anew for every chunk, and the number of times that the checksum comes out of an
     older header. ``is_committed`` tells whether the host has a capture safely; without it
-    the device believes what ``committed`` is told.
+    the device believes what ``committed`` is told. ``clock`` dates the buffers that it makes.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Firmware:
         torn_reads: int = 0,
         rssi: int | None = -60,
         is_committed: Callable[[CaptureKind, bytes], bool] | None = None,
+        clock: Callable[[], Moment] | None = None,
     ) -> None:
         self.identity = identity
         self.rssi = rssi
@@ -106,7 +107,11 @@ class Firmware:
         self._dump_region = dump_region
         self._is_committed = is_committed or self._in_ledger
         self._memory = LogMemory(
-            log, region=log_region, newer=agent == "newer", rereads_header=rereads_header
+            log,
+            region=log_region,
+            newer=agent == "newer",
+            rereads_header=rereads_header,
+            clock=clock,
         )
         self._torn_reads = torn_reads
         self._dump = b""

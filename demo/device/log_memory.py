@@ -1,7 +1,9 @@
 """The log region of a simulated device: what is offered, sealed, consumed and offered again."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from custom_components.ulogger.capture.frames import FRAME_OVERHEAD
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
 from custom_components.ulogger.capture.model import CaptureError
 
@@ -18,14 +20,31 @@ DEFAULT_HEADER = LogHeader(
 """What a device without a clock writes before its frames."""
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a device's clocks say: ticks since boot, and Unix microseconds (0 without a clock)."""
+
+    tick: int
+    epoch_us: int = 0
+
+
 class LogMemory:
     """Frames behind a header, with the erase rules of older and newer agents.
 
-    Older agents erase all of it, with what was logged since the transfer began (``lost``
-    counts that). Newer ones consume what they had sealed, and after a restart have it back.
+    ``clock`` tells the moment that a header made by the device carries. Older agents erase all
+    of it, with what was logged since the transfer began (``lost`` counts that). Newer ones
+    consume what they had sealed, and after a restart have it back as far as it still fits.
     """
 
-    def __init__(self, log: bytes, *, region: int, newer: bool, rereads_header: bool) -> None:
+    def __init__(
+        self,
+        log: bytes,
+        *,
+        region: int,
+        newer: bool,
+        rereads_header: bool,
+        clock: Callable[[], Moment] | None = None,
+    ) -> None:
         self.lost = 0
         self.sealed = b""
         self._raw = log
@@ -35,6 +54,7 @@ class LogMemory:
         self._region = max(region, len(self._frames))
         self._newer = newer
         self._rereads_header = rereads_header
+        self._clock = clock
 
     @staticmethod
     def frames_of(data: bytes) -> bytes:
@@ -54,8 +74,12 @@ class LogMemory:
         """Return what would be offered now: the buffer as given, until something changes it."""
         if self._raw or not self._frames:
             return self._raw
+        before = self._header
+        now = self._clock() if self._clock else Moment(before.anchor_tick, before.epoch_us)
         header = replace(
-            self._header,
+            before,
+            anchor_tick=now.tick,
+            epoch_us=now.epoch_us,
             used_bytes=len(self._frames),
             checksum=xor_checksum(self._frames),
         )
@@ -103,10 +127,12 @@ class LogMemory:
         self.sealed = b""
 
     def reset(self) -> None:
-        """Restart: a newer agent no longer knows what it had consumed."""
-        if self._taken:
-            taken, self._taken = self._taken, b""
-            self._change((taken + self._frames)[: self._region])
+        """Restart: a newer agent no longer knows what it had consumed and not yet written over."""
+        taken, self._taken = self._taken, b""
+        while len(taken) + len(self._frames) > self._region:
+            taken = taken[FRAME_OVERHEAD + int.from_bytes(taken[:2], "little") :]
+        if taken:
+            self._change(taken + self._frames)
 
     def _change(self, frames: bytes) -> None:
         self._raw = b""

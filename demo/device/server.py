@@ -119,6 +119,11 @@ class RadioServer:
         await self._server.wait_closed()
         self._server = None
 
+    def drop(self) -> None:
+        """Close every connection, as a proxy does that restarts, and go on listening."""
+        for writer in list(self._writers):
+            writer.close()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from custom_components.ulogger.agent.gatt import SERVICE
 from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
 
-from .firmware import Firmware
+from .firmware import Firmware, Generation
 from .link import PROPERTIES, TunableClient
+from .log_memory import Moment
 from .radio import Air
 
 DEMO_AIR = Air(interval=0.015)
@@ -40,6 +41,8 @@ class VirtualDevice:
         name: str = "uLogger Example",
         rssi: int = -58,
         air: Air = DEMO_AIR,
+        agent: Generation = "newer",
+        clock: Callable[[], Moment] | None = None,
     ) -> None:
         """Fill the device's memory."""
         self.address = address
@@ -60,6 +63,8 @@ class VirtualDevice:
             core_dump,
             schedule=asyncio.get_running_loop(),
             rssi=rssi,
+            agent=agent,
+            clock=clock,
             is_committed=self._erases,
         )
         self._link: TunableClient | None = None
