@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from custom_components.ulogger.cloud.interface import CloudError
 from custom_components.ulogger.cloud.ulogger.credentials import (
     CERTIFICATE_NAME,
     PRIVATE_KEY_NAME,
@@ -17,6 +18,8 @@ from custom_components.ulogger.cloud.ulogger.credentials import (
     read_ca,
     read_certificate_zip,
 )
+from custom_components.ulogger.cloud.ulogger.messages import LogConfig, parse_boot_reply
+from custom_components.ulogger.cloud.ulogger.topics import checked_serial, device_of
 
 from .target import Target
 
@@ -72,8 +75,40 @@ def _zip(data: bytes) -> object:
     return read_certificate_zip(data, now=_NOW)
 
 
+def _log_config(data: bytes) -> object:
+    config, _ = LogConfig.parse(data)
+    again, readable = LogConfig.parse(config.encode())
+    if not readable or again != config:
+        raise AssertionError(f"{config} does not survive the wire")
+    return config.level_name
+
+
+def _log_configs() -> list[bytes]:
+    head = bytes((3, 3, 0, 0, 0, 60, 0, 0, 0))
+    return [head, head + b'["MAIN", "COMM"]', head + b"[" * 400]
+
+
+def _boot_replies() -> list[bytes]:
+    return [b'{"token": 4294967295}', b'{"token": 7.5, "a": [null, true]}', b"[" * 4000]
+
+
+def _topic(data: bytes) -> object:
+    text = data.decode(errors="replace")
+    serial = checked_serial(text)
+    if device_of(f"boot/v0/1/0/42/{serial}") != (42, serial):
+        raise AssertionError(f"the serial {serial!r} changes a topic")
+    return device_of(text)
+
+
+def _topics() -> list[bytes]:
+    return [b"A87DE76F0011", b"boot/v0/1/0/42/A87DE76F0011", b"a+b#c", "grün".encode()]
+
+
 _ERRORS = (CredentialsError,)
 TARGETS = (
+    Target("boot_reply", parse_boot_reply, (CloudError,), _boot_replies),
+    Target("cloud_log_config", _log_config, (CloudError,), _log_configs),
+    Target("topic", _topic, (CloudError,), _topics, 512),
     Target("certificate", _certificate, _ERRORS, lambda: [_CERTIFICATE]),
     Target("private_key", _private_key, _ERRORS, lambda: [_KEY]),
     Target("zip", _zip, _ERRORS, _archives),

@@ -99,7 +99,7 @@ def library_lines(elf_bytes: bytes) -> list[tuple[int, str]]:
 
 def test_the_thumb_bit_of_an_address_does_not_matter(elf_bytes: bytes) -> None:
     image = FirmwareImage.load(elf_bytes)
-    for address, _ in library_lines(elf_bytes):
+    for address, _ in library_lines(elf_bytes)[:40]:
         assert image.place(address | 1) == image.place(address)
         assert image.place(address | 1, returning=True) == image.place(address, returning=True)
 
