@@ -22,6 +22,7 @@ from .log_level import ALL_MODULES, LEVELS, LONGEST, SHORTEST, setting_for
 from .outbox.model import Outcome
 from .publishing import async_register_publishing
 from .targets import async_targets
+from .viewing import async_register_viewing
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -62,6 +63,7 @@ def async_register_actions(hass: HomeAssistant) -> None:
     hass.services.async_register(DOMAIN, "set_log_level", _set_log_level, LOG_LEVEL_SCHEMA)
     hass.services.async_register(DOMAIN, "forget_session", _forget_session, FORGET_SCHEMA)
     async_register_publishing(hass)
+    async_register_viewing(hass)
 
 
 async def _upload(call: ServiceCall) -> ServiceResponse:

@@ -1,0 +1,105 @@
+"""The action that shows what captures carry, as far as that can be read without an image."""
+
+from datetime import UTC, datetime
+from itertools import islice
+
+import probatio
+from homeassistant.core import (
+    HomeAssistant,
+    ServiceCall,
+    ServiceResponse,
+    SupportsResponse,
+    callback,
+)
+from homeassistant.helpers import config_validation as cv
+from homeassistant.util.json import JsonValueType
+
+from .capture.core_dump import CoreDump
+from .capture.model import Capture, CaptureError, CaptureKind
+from .capture.text import core_dump_lines, log_lines
+from .const import DOMAIN
+from .coordinator import DeviceCoordinator
+from .downloads import capture_path
+from .errors import translated
+from .outbox.errors import NoSuchCapture
+from .outbox.model import Row
+from .targets import async_targets
+
+ATTR_LIMIT = "limit"
+ATTR_TEXT = "text"
+MOST_CAPTURES = 100
+MOST_LINES = 5000
+
+GET_CAPTURES_SCHEMA = probatio.Schema(
+    {
+        **cv.TARGET_FIELDS,
+        probatio.Optional(ATTR_LIMIT, default=10): probatio.All(
+            probatio.Coerce(int), probatio.Range(min=1, max=MOST_CAPTURES)
+        ),
+        probatio.Optional(ATTR_TEXT, default=False): cv.boolean,
+    }
+)
+
+
+@callback
+def async_register_viewing(hass: HomeAssistant) -> None:
+    """Register the action."""
+    hass.services.async_register(
+        DOMAIN,
+        "get_captures",
+        _get_captures,
+        GET_CAPTURES_SCHEMA,
+        supports_response=SupportsResponse.ONLY,
+    )
+
+
+async def _get_captures(call: ServiceCall) -> ServiceResponse:
+    """List the newest captures of devices that are still here, with their text if wanted."""
+    answer: dict[str, JsonValueType] = {}
+    for device in async_targets(call.hass, call).devices:
+        with translated(device.identity.serial):
+            rows = await device.gateway.outbox.listing(
+                device.identity.key, limit=call.data[ATTR_LIMIT]
+            )
+            answer[device.identity.serial] = [
+                await _describe(call.hass, device, row, text=call.data[ATTR_TEXT]) for row in rows
+            ]
+    return {"devices": answer}
+
+
+async def _describe(
+    hass: HomeAssistant, device: DeviceCoordinator, row: Row, *, text: bool
+) -> JsonValueType:
+    described: dict[str, JsonValueType] = {
+        "id": row.capture_id,
+        "kind": row.kind.value,
+        "state": row.state.value,
+        "bytes": row.size,
+        "captured": _moment(row.captured_at),
+        "delivered": _moment(row.delivered_at),
+        "attempts": row.attempts,
+        "last_error": row.last_error,
+        "reason": row.reason,
+        "download": capture_path(device.gateway.entry.entry_id, row.capture_id),
+    }
+    if text:
+        try:
+            capture = await device.gateway.outbox.read(row.capture_id)
+        except NoSuchCapture:
+            return described
+        described["lines"] = list(await hass.async_add_executor_job(_lines, capture))
+    return described
+
+
+def _lines(capture: Capture) -> list[str]:
+    """Read a capture as text; what can't be read says so."""
+    try:
+        if capture.kind is CaptureKind.CORE_DUMP:
+            return core_dump_lines(CoreDump.parse(capture.data))[:MOST_LINES]
+        return [str(line) for line in islice(log_lines(capture.data), MOST_LINES)]
+    except CaptureError as err:
+        return [f"can't be read: {err}"]
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
