@@ -2,9 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -25,14 +23,6 @@ async def _kills(directory: Path, scenario: str, part: int, parts: int) -> int:
     output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     return int(output)
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """Use a disk in memory: a kill asks nothing of the disk, and thousands of syncs do."""
-    shared = Path("/dev/shm")
-    with TemporaryDirectory(dir=shared if shared.is_dir() else tmp_path) as directory:
-        yield Path(directory)
 
 
 @pytest.mark.parametrize(

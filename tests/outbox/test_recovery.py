@@ -87,7 +87,7 @@ async def test_a_file_without_a_head_loses_nothing(path: Path, opened: Opener) -
 
 @pytest.mark.parametrize("junk", [b"\0", b"\xff", b"SQLite format 3\0"], ids=["0", "ff", "head"])
 async def test_whatever_page_is_lost_all_others_are_brought_over(
-    path: Path, opened: Opener, tmp_path: Path, run: Run, junk: bytes
+    path: Path, opened: Opener, memory: Path, run: Run, junk: bytes
 ) -> None:
     """Every page in turn: what is not there any more is counted as lost, to the last one."""
     await _filled(opened)
@@ -97,7 +97,7 @@ async def test_whatever_page_is_lost_all_others_are_brought_over(
     await outbox.close()
     recoveries = 0
     for page in range(_pages(path)):
-        copy = tmp_path / f"page{page}" / path.name
+        copy = memory / f"page{page}" / path.name
         _copy(path, copy)
         _overwrite(copy, page * _PAGE, (junk * _PAGE)[:_PAGE])
         outbox = await Outbox.open(copy, run)

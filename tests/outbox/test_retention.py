@@ -1,5 +1,6 @@
 """What leaves the disk, and what never does."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ async def test_undelivered_captures_are_never_shed(outbox: Outbox, clock: Clock)
 
 
 async def test_the_file_shrinks(outbox: Outbox, path: Path, clock: Clock) -> None:
-    await _delivered(outbox, 300, size=4000)
+    adding = (outbox.add(captured(number, size=4000)) for number in range(300))
+    added = await asyncio.gather(*adding)
+    await outbox.delivered([each.capture_id or 0 for each in added])
     await outbox.checkpoint()
     full = _size(path)
     clock.now = NOW + 999 * _DAY

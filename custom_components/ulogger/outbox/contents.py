@@ -140,11 +140,22 @@ def rest(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Re
     )
 
 
+def _left_over(previous: bytes, current: bytes) -> bytes | None:
+    """Ask for the continuation only where the frames do begin alike: it reads every byte."""
+    try:
+        before, now = LogHeader.parse(previous), LogHeader.parse(current)
+    except CaptureError:
+        return None
+    if not current.startswith(previous[before.size : before.total], now.size):
+        return None
+    return continuation(previous, current)
+
+
 def _after(taken: list[tuple[int, bytes]], capture: Capture) -> Rest | None:
     """Take captures off the beginning for as long as the buffer goes on with them."""
     found: Rest | None = None
     for capture_id, data in taken:
-        left_over = continuation(data, capture.data)
+        left_over = _left_over(data, capture.data)
         if left_over is None:
             break
         capture = replace(capture, data=left_over)

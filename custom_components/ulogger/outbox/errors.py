@@ -1,5 +1,4 @@
 """What can go wrong on disk, and whether trying again can help."""
-# ruff: noqa: N818 - the family is named by its base; its members say what happened
 
 import errno
 import sqlite3
