@@ -3,6 +3,7 @@
 import asyncio
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -57,6 +58,7 @@ async def _append_now_and_then(world: World, seed: int, appended: list[bytes]) -
             appended.append(frames)
 
 
+@pytest.mark.timeout(600)
 @settings(max_examples=SCHEDULES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     air=AIRS,
@@ -69,16 +71,33 @@ async def _append_now_and_then(world: World, seed: int, appended: list[bytes]) -
     slow_disk=st.booleans(),
     disk_failures=st.integers(0, 1),
     appending=st.booleans(),
+    rereads_header=st.booleans(),
 )
 def test_every_schedule_ends_with_the_capture_committed_before_the_erase(
-    air, cuts, log_size, dump_size, agent, payload, torn, slow_disk, disk_failures, appending
+    air,
+    cuts,
+    log_size,
+    dump_size,
+    agent,
+    payload,
+    torn,
+    slow_disk,
+    disk_failures,
+    appending,
+    rereads_header,
 ):
     log = sample_log(log_size, air.seed) if log_size else b""
     dump = sample_core_dump(DEVICE, dump_size, air.seed) if dump_size else None
 
     async def scenario() -> tuple[World, list[bytes], float]:
         world = device(
-            log, dump, agent=agent, chunk_payload=payload, torn_reads=torn, log_region=4096
+            log,
+            dump,
+            agent=agent,
+            chunk_payload=payload,
+            torn_reads=torn,
+            log_region=4096,
+            rereads_header=rereads_header,
         )
         disk = Disk(air.seed, slow=slow_disk, failures=disk_failures)
         appended: list[bytes] = []
