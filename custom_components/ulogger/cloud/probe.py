@@ -8,6 +8,7 @@ from .failures import why_not_connected, why_refused
 from .interface import CloudError, ConnectTimeout, NotAuthorised
 
 PROBE_TIMEOUT = 15.0
+ALERT_WITHIN = 2.0
 _CONNACK = 0x20
 _PROTOCOL = struct.pack(">H4sBBH", 4, b"MQTT", 4, 0x02, 60)
 """Name and level of MQTT 3.1.1, clean session, keepalive 60 s."""
@@ -47,6 +48,7 @@ async def _connect_once(host: str, port: int, context: ssl.SSLContext, client_id
         answer = await reader.readexactly(4)
         writer.write(_DISCONNECT)
     except (asyncio.IncompleteReadError, ConnectionError) as err:
+        await _listen_once(host, port, context)
         raise NotAuthorised("the broker closed the connection instead of accepting it") from err
     except OSError as err:
         raise why_not_connected(err) from err
@@ -56,6 +58,25 @@ async def _connect_once(host: str, port: int, context: ssl.SSLContext, client_id
         raise CloudError("whatever answers there does not speak MQTT")
     if answer[3] != 0:
         raise why_refused(answer[3])
+
+
+async def _listen_once(host: str, port: int, context: ssl.SSLContext) -> None:
+    """Raise CredentialsRefused if the broker refuses the certificate of a client that is silent.
+
+    With TLS 1.3 the refusal comes after the handshake. Whatever has been sent to the broker by
+    then makes it reset the connection, and the reset overtakes the alert that says why.
+    """
+    try:
+        async with asyncio.timeout(ALERT_WITHIN):
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
+            try:
+                await reader.read(1)
+            finally:
+                writer.close()
+    except TimeoutError, ConnectionError:
+        return
+    except OSError as err:
+        raise why_not_connected(err) from err
 
 
 def _connect_packet(client_id: str) -> bytes:
