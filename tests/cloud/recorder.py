@@ -1,0 +1,123 @@
+"""A transport that remembers what it is given, and what uLogger's library gives its client."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from paho.mqtt.client import topic_matches_sub
+
+from custom_components.ulogger.cloud.interface import (
+    CloudUnavailable,
+    MessageCallback,
+    TransportState,
+    Unsubscribe,
+)
+
+
+class RecordingTransport:
+    """A transport of somebody else: takes everything, hears what a test says."""
+
+    def __init__(self) -> None:
+        self.on_state: Callable[[TransportState], None] | None = None
+        self.connected = True
+        self.state = TransportState.CONNECTED
+        self.published: list[tuple[str, bytes]] = []
+        self.answer: Callable[[str, bytes], None] = lambda _topic, _payload: None
+        self.refuses: Callable[[str], bool] = lambda _filter: False
+        self.subscriptions: list[tuple[str, MessageCallback]] = []
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        if not self.connected:
+            raise CloudUnavailable("not connected")
+        self.published.append((topic, payload))
+        self.answer(topic, payload)
+
+    async def subscribe(
+        self,
+        topic_filter: str,
+        callback: MessageCallback,
+        on_refused: Callable[[], None] | None = None,
+    ) -> Unsubscribe:
+        entry = (topic_filter, callback)
+        self.subscriptions.append(entry)
+        if self.refuses(topic_filter) and on_refused is not None:
+            on_refused()
+
+        async def unsubscribe() -> None:
+            if entry in self.subscriptions:
+                self.subscriptions.remove(entry)
+
+        return unsubscribe
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        """Have a message come in."""
+        for topic_filter, callback in list(self.subscriptions):
+            if topic_matches_sub(topic_filter, topic) and not self.refuses(topic_filter):
+                callback(topic, payload)
+
+    @property
+    def filters(self) -> list[str]:
+        return [topic_filter for topic_filter, _ in self.subscriptions]
+
+    def answer_registrations(self, reply: Callable[[str], bytes]) -> None:
+        """Answer each registration with what ``reply`` makes of its serial."""
+        import json
+
+        def answer(topic: str, payload: bytes) -> None:
+            if topic.split("/")[-5:-4] == ["boot"]:
+                serial = json.loads(payload)["serial"]
+                self.hear(f"{topic}/{serial}", reply(serial))
+
+        self.answer = answer
+
+
+class LibraryClient:
+    """What uLogger's library takes for a connected client in its bridge mode."""
+
+    def __init__(self, token: bytes = b'{"token": 1}') -> None:
+        self.published: list[tuple[str, bytes, int, bool]] = []
+        self.subscribed: list[tuple[str, int]] = []
+        self.on_subscribe: Callable[..., None] | None = None
+        self._token = token
+        self._callbacks: dict[str, Callable[..., None]] = {}
+
+    def publish(self, topic: str, payload: Any, qos: int = 0, retain: bool = False) -> Any:
+        data = payload.encode() if isinstance(payload, str) else bytes(payload)
+        self.published.append((topic, data, qos, retain))
+        if "boot/v0/" in topic:
+            for callback in list(self._callbacks.values()):
+                message = type("Message", (), {"payload": self._token, "topic": topic})
+                callback(self, None, message)
+        return _Published()
+
+    def subscribe(self, topic: str, qos: int = 0) -> tuple[int, int]:
+        self.subscribed.append((topic, qos))
+        if self.on_subscribe is not None:
+            self.on_subscribe(self, None, 1, (qos,))
+        return (0, 1)
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        message = type("Message", (), {"payload": payload, "topic": topic})
+        self._callbacks[topic](self, None, message)
+
+    def unsubscribe(self, topic: str) -> None:
+        pass
+
+    def message_callback_add(self, topic: str, callback: Callable[..., None]) -> None:
+        self._callbacks[topic] = callback
+
+    def message_callback_remove(self, topic: str) -> None:
+        self._callbacks.pop(topic, None)
+
+
+class _Published:
+    rc = 0
+
+    def wait_for_publish(self, timeout: float | None = None) -> None:
+        pass
+
+    def is_published(self) -> bool:
+        return True
