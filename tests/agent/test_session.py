@@ -127,8 +127,10 @@ async def test_a_failed_commit_leaves_everything_on_the_device():
 async def test_a_capture_that_is_never_entered_is_not_erased():
     world = device(LOG)
     client = await connected(world)
-    pending = [item async for item in AgentSession(client).captures(DEVICE)]
-    assert len(pending) == 1
+    requests = []
+    async for _ in AgentSession(client).captures(DEVICE):
+        requests.append(world.firmware.requests)  # noqa: PERF401
+    assert requests == [world.firmware.requests]
     assert world.firmware.log == LOG
 
 
@@ -179,6 +181,24 @@ async def test_a_characteristic_that_takes_only_commands_is_enough():
     assert not world.firmware.log
 
 
+@story
+async def test_after_a_lossy_transfer_the_erase_command_waits_until_the_link_is_quiet():
+    world = device(LOG)
+    client = await connected(world, Air(loss=0.1, seed=1))
+    written = {}
+    write = client.write_gatt_char
+
+    async def watched(char, data, /, *, response=None):
+        written[int.from_bytes(data, "little")] = now()
+        await write(char, data, response=response)
+
+    client.write_gatt_char = watched
+    async for pending in AgentSession(client).captures(DEVICE):
+        async with pending:
+            last_request = max(written.values())
+    assert written[len(LOG)] - last_request > 0.17
+
+
 # Checksums
 
 
@@ -196,6 +216,7 @@ async def test_a_log_that_stays_damaged_is_never_erased():
         with pytest.raises(ChecksumFailed):
             await world.visit()
         assert world.memory.checksum_failures == failures
+        assert not world.memory.partials
     assert world.firmware.log == DAMAGED
 
 
