@@ -81,9 +81,6 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 
 async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run for a person with a browser until Ctrl-C."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     devices = make_fleet(options.devices, buffers)
     say("Starting Home Assistant ...")
     async with Harness(directory, devices, port=options.port) as demo, asyncio.TaskGroup() as life:
@@ -95,17 +92,38 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
             f"  what the cloud received: {demo.directory / 'cloud'}\n\n"
             f"{entry['title']} is set up; Ctrl-C ends everything."
         )
-        living = [life.create_task(live(device.firmware)) for device in devices]
-        await stopped.wait()
-        for task in living:
-            task.cancel()
-        say("Stopping ...")
+        for device in devices:
+            life.create_task(live(device.firmware))
     return 0
 
 
+def end_once(task: asyncio.Task[int]) -> None:
+    """Let the first Ctrl-C or SIGTERM end the task, which then stops all that it started."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        say("Stopping ...")
+        task.cancel()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, say, "Still stopping ...")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+
+
 async def main(arguments: list[str]) -> int:
-    """Do what the command line asks for."""
+    """Do what the command line asks for, until it is done or somebody ends it."""
     options = parse(arguments)
+    work = asyncio.create_task(run(options))
+    end_once(work)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        return 130 if options.check else 0
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Check, or show, in a directory of its own."""
     buffers = Buffers.load(options.log, options.core_dump)
     if options.check and options.keep is None:
         with tempfile.TemporaryDirectory(prefix="ulogger-demo-") as temporary:
@@ -123,5 +141,3 @@ if __name__ == "__main__":
     except (ApiError, BrokerError, HassError, OSError, UnusableBufferError) as error:
         say(f"demo: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
