@@ -61,9 +61,9 @@ def test_every_standard_opcode_moves_what_it_should() -> None:
 
 def test_the_sequence_nearest_below_an_address_is_found_among_many() -> None:
     units = [
-        unit(start(n * 16) + special(n % 5, 0) + bytes((ADVANCE, 16)) + END) for n in range(99)
+        unit(start(n * 16) + special(n % 5, 0) + bytes((ADVANCE, 16)) + END) for n in range(700)
     ]
-    for number in (0, 1, 50, 98):
+    for number in (0, 1, 350, 699):
         assert place(number * 16 + 8, *units) == f"src/main.c:{1 + number % 5}"
         assert place(number * 16 + 8, *reversed(units)) == f"src/main.c:{1 + number % 5}"
 

@@ -149,7 +149,7 @@ class ElfFile:
         return found
 
     def function_at(self, address: int) -> Symbol | None:
-        """Return the function that an address (without its Thumb bit) lies in."""
+        """Return the function that an address lies in."""
         rows, names = self._symbol_table()
         for row in rows:
             start = row[1] & ~1

@@ -57,7 +57,7 @@ class _File(NamedTuple):
 
 
 def source_line(image: ElfFile, address: int) -> SourceLine | None:
-    """Return the source line of an address (without its Thumb bit), None when unknown."""
+    """Return the source line of an address, None when unknown."""
     table = image.section(".debug_line")
     budget = MOST_BYTES_READ
     for unit in _likeliest_units(table, address):

@@ -69,9 +69,10 @@ class FirmwareImage:
         """Return function and source line of a program counter.
 
         ``returning`` is for a return address (lr), which stands behind the call that it
-        belongs to. The lowest bit only says that the code is Thumb code.
+        belongs to. The lowest bit only says that the code is Thumb code: instructions lie at
+        even addresses, so it makes no difference.
         """
-        address = (address & ~1) - (2 if returning else 0)
+        address -= 2 if returning else 0
         function = self.elf.function_at(address)
         return CodePlace(function and function.name, source_line(self.elf, address))
 
