@@ -85,6 +85,25 @@ async def test_an_unforeseen_error_reaches_its_caller_and_the_queue_goes_on(
     assert list(await outbox.counters()) == [CLOCK.key]
 
 
+async def test_an_executor_that_takes_no_more_work_leaves_nobody_waiting(
+    path: Path, run: Callable[..., Awaitable[Any]]
+) -> None:
+    takes_work = True
+
+    def closing(work: Callable[..., Any], *values: Any) -> Awaitable[Any]:
+        if not takes_work:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        return run(work, *values)
+
+    outbox = await Outbox.open(path, closing)
+    takes_work = False
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await outbox.add(captured(1))
+    takes_work = True
+    await outbox.add(captured(2))
+    await outbox.close()
+
+
 async def test_closing_finishes_what_was_begun(outbox: Outbox, opened: Opener) -> None:
     adding = [asyncio.create_task(outbox.add(captured(number))) for number in range(300)]
     await asyncio.sleep(0)

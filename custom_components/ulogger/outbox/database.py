@@ -145,9 +145,16 @@ class Database:
                 continue
             works = [job.work for job in group]
             perform = self._commit if group[0].writes else self._look
-            done = asyncio.ensure_future(self._run(perform, works))
+            done = asyncio.get_running_loop().create_task(self._elsewhere(perform, works))
             await asyncio.wait([done])
             self._answer(group, done)
+
+    async def _elsewhere(
+        self, perform: Callable[[list[Work[Any]]], list[Any]], works: list[Work[Any]]
+    ) -> list[Any]:
+        """Run in the executor; one that takes no more work fails the group, not the queue."""
+        results: list[Any] = await self._run(perform, works)
+        return results
 
     def _next_group(self) -> list[_Job]:
         """Take what can be done in one go from the front, without what nobody waits for."""
