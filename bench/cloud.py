@@ -36,6 +36,7 @@ from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.credentials import Credentials, build_tls_context
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.delivery import Delivery
+from custom_components.ulogger.outbox.errors import OutboxError
 from custom_components.ulogger.outbox.model import Item
 from custom_components.ulogger.outbox.outbox import Outbox
 from demo.cloud.broker import LocalBroker
@@ -104,6 +105,9 @@ class Listener:
 
     def quarantined(self, _item: Item) -> None:
         """Nothing comes here."""
+
+    def outbox_failed(self, _error: OutboxError) -> None:
+        """Nor does this happen."""
 
 
 class Bench:

@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +28,13 @@ def customer_context(broker: LocalBroker) -> ssl.SSLContext:
     return build_tls_context(
         Credentials.checked(customer.certificate, customer.private_key, broker.ca)
     )
+
+
+async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Let the loop run until a condition holds; raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.002)
 
 
 class Transports:

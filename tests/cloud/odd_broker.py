@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from struct import pack, unpack_from
+from typing import Self
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, UNSUBSCRIBE, PINGREQ = 1, 3, 4, 8, 10, 12
 
@@ -26,7 +27,7 @@ class OddBroker:
     pings: int = 0
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
-    async def __aenter__(self) -> OddBroker:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
             self._serve, self.host, self.port, ssl=self.context
         )

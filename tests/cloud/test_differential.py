@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ulogger_cloud.telemetry import build_batch_mqtt
 
-from custom_components.ulogger.capture.errors import ChecksumMismatch
 from custom_components.ulogger.capture.log_buffer import (
     LogHeader,
     check_log,
@@ -26,11 +25,11 @@ from custom_components.ulogger.capture.model import (
     CaptureKind,
     DeviceIdentity,
 )
+from custom_components.ulogger.cloud.interface import InvalidMessage
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.messages import LEVELS, LogConfig, parse_boot_reply
 from custom_components.ulogger.cloud.ulogger.samples import Compress
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
-from custom_components.ulogger.cloud.interface import InvalidMessage
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 
@@ -161,8 +160,7 @@ def test_registration_and_log_are_the_same(device, customer, group, prefix, log,
 def test_checksums_are_judged_the_same(log) -> None:
     try:
         good = bool(check_log(log))
-    except CaptureError as err:
-        assert isinstance(err, CaptureError | ChecksumMismatch)
+    except CaptureError:
         good = False
     assert good == ulogger_cloud.validate_checksum(log)
 

@@ -3,10 +3,10 @@
 import asyncio
 import time
 
-import aiomqtt
 import pytest
 
 from custom_components.ulogger.cloud.interface import (
+    CloudError,
     CloudUnavailable,
     MessageRefused,
     MessageTooLarge,
@@ -18,7 +18,7 @@ from custom_components.ulogger.cloud.pacing import Backoff
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 
-from .conftest import Transports
+from .conftest import Transports, until
 
 
 class States:
@@ -38,12 +38,6 @@ class States:
             while state not in self.seen:
                 self._changed.clear()
                 await self._changed.wait()
-
-
-async def until(condition, seconds=10) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_message_is_acknowledged_once_it_is_at_the_broker(
@@ -116,12 +110,9 @@ async def test_a_lost_connection_fails_what_is_in_flight_at_once(
     sending = asyncio.create_task(transport.publish("binlog/v0/42/0/7", b"log"))
     await until(lambda: transport._connection.in_flight)
     await broker.astop()
-    async with asyncio.timeout(5):
-        # The broker may have acknowledged in the instant between thaw and end.
-        try:
-            await sending
-        except CloudUnavailable as err:
-            assert err.retryable
+    # The broker may have acknowledged in the instant between thaw and end.
+    (result,) = await asyncio.wait_for(asyncio.gather(sending, return_exceptions=True), 5)
+    assert result is None or isinstance(result, CloudUnavailable)
 
 
 async def test_a_dead_link_is_noticed_by_its_silence(
@@ -131,9 +122,7 @@ async def test_a_dead_link_is_noticed_by_its_silence(
     states = States(transport)
     broker.freeze()
     await states.reached(TransportState.DISCONNECTED, seconds=10)
-    assert transport.history[-2].reason == "link_lost" or any(
-        event.reason == "link_lost" for event in transport.history
-    )
+    assert any(event.reason == "link_lost" for event in transport.history)
     broker.thaw()
     await transport.wait_connected(10)
 
@@ -184,9 +173,7 @@ async def test_a_second_client_with_the_same_name_is_noticed(
     states = States(transport)
     other = transports.to(broker, backoff=Backoff(first=0.3, longest=0.3))
     transports.run(other)
-    async with asyncio.timeout(20):
-        while TransportState.TAKEN_OVER not in (transport.state, other.state):
-            await asyncio.sleep(0.01)
+    await until(lambda: TransportState.TAKEN_OVER in (transport.state, other.state), 20)
     # The one that gave way rests; the other one keeps the connection, and that is no storm.
     assert len(states.seen) < 30
 
@@ -232,7 +219,7 @@ async def test_a_message_that_ends_the_connection_each_time_is_refused_for_good(
     errors = []
     for _ in range(4):
         await transport.wait_connected(5)
-        with pytest.raises(Exception) as error:
+        with pytest.raises(CloudError) as error:
             await transport.publish("t", b"poison")
         errors.append(type(error.value))
         await until(lambda: not transport.connected)
@@ -400,9 +387,3 @@ async def test_a_closed_port_is_tried_again_with_growing_waits(transports, tls) 
         await enough.wait()
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
     assert transport.last_failure.reason == "cannot_connect"
-
-
-async def test_aiomqtt_is_the_version_whose_inside_is_known() -> None:
-    assert issubclass(aiomqtt.Client, object)
-    for name in ("_on_disconnect", "_on_publish", "_on_subscribe", "_on_message"):
-        assert hasattr(aiomqtt.Client, name)
