@@ -82,6 +82,15 @@ async def _damaged(path: Path) -> None:
         file.write(b"\0" * 4096)
 
 
+async def _suspect(path: Path) -> None:
+    """Leave a file that is to be rebuilt, and captures that are only in its log."""
+    await _fill(path)
+    outbox = await _open(path)
+    await outbox.add(captured(7, size=4000))
+    database.abandon(outbox._database._connection)
+    path.with_name(path.name + database.SUSPECT).touch()
+
+
 async def _old(path: Path) -> None:
     await _fill(path)
     connection = sqlite3.connect(path, isolation_level=None)
@@ -93,6 +102,7 @@ async def _old(path: Path) -> None:
 SCENARIOS: dict[str, tuple[Callable[[Path], Awaitable[None]], list[Operation]]] = {
     "life": (_fresh, LIFE),
     "recovery": (_damaged, [lambda o: o.add(captured(9)), lambda o: o.dismiss_recovery()]),
+    "suspect": (_suspect, [lambda o: o.dismiss_recovery()]),
     "migration": (_old, [lambda o: o.add(captured(1, size=4000))]),
 }
 

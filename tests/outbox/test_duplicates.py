@@ -58,12 +58,19 @@ async def test_equal_keys_are_not_believed_without_equal_bytes(
     assert len(await outbox.batch()) == 2
 
 
+@pytest.mark.parametrize(
+    "damage",
+    ["x'00'", "x'04FF' || substr(data, 3)"],
+    ids=["all", "a byte of the header"],
+)
 async def test_a_capture_whose_copy_here_is_damaged_is_taken_again(
-    outbox: Outbox, opened: Opener
+    outbox: Outbox, damage: str
 ) -> None:
     added = await outbox.add(captured(1))
     await outbox._database.write(
-        lambda c: c.execute("UPDATE bodies SET data = x'00' WHERE id = ?", (added.capture_id,))
+        lambda c: c.execute(
+            f"UPDATE bodies SET data = CAST({damage} AS BLOB) WHERE id = ?", (added.capture_id,)
+        )
     )
     assert (await outbox.add(captured(1))).outcome is Outcome.STORED
 

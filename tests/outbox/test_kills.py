@@ -26,7 +26,8 @@ async def _kills(directory: Path, scenario: str, part: int, parts: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "at_least"), [("life", 150), ("recovery", 150), ("migration", 40)]
+    ("scenario", "at_least"),
+    [("life", 150), ("recovery", 150), ("suspect", 150), ("migration", 40)],
 )
 async def test_killed_at_every_step_nothing_acknowledged_is_lost(
     memory: Path, scenario: str, at_least: int
