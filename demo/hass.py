@@ -87,6 +87,7 @@ class Hass:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log = config / "home-assistant-output.log"
+        self.temporary = config / "tmp"
         self._radio_port = radio_port
         self._environment = dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
@@ -101,6 +102,7 @@ class Hass:
         """Lay out the directory: configuration, web server's address, both components."""
         components = self.config / "custom_components"
         components.mkdir(parents=True, exist_ok=True)
+        self.temporary.mkdir(exist_ok=True)
         for name, source in (
             ("ulogger", REPOSITORY / "custom_components/ulogger"),
             ("ulogger_demo", REPOSITORY / "demo/custom_components/ulogger_demo"),
@@ -130,7 +132,13 @@ class Hass:
                 stderr=log,
                 start_new_session=True,
                 cwd=self.config,
-                env={**os.environ, **self._environment, "PYTHONUNBUFFERED": "1"},
+                env={
+                    **os.environ,
+                    # What Home Assistant keeps there has names that another one would share.
+                    "TMPDIR": str(self.temporary),
+                    **self._environment,
+                    "PYTHONUNBUFFERED": "1",
+                },
             )
         try:
             async with asyncio.timeout(START_SECONDS), Api(self.url) as api:

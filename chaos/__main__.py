@@ -1,0 +1,190 @@
+"""The command line of script/chaos."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from demo.api import ApiError
+from demo.cloud.broker import BrokerError
+from demo.hass import HassError
+
+from .device import TracedDevice
+from .faults import Storm
+from .verdict import duplicates, out_of_order
+from .world import World
+
+FIRST_SECONDS = 60.0
+DRAIN_SECONDS = 240.0
+PATIENT_SECONDS = 20.0
+SECONDS = 120.0
+TRACE = re.compile(r"Traceback|^  File .*custom_components/ulogger/")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="script/chaos",
+        description="Kills, outages, cuts, resets, full disks and wrong clocks at random moments "
+        "on a whole road; then an account of every frame, as JSON on the last line.",
+    )
+    duration = parser.add_mutually_exclusive_group()
+    duration.add_argument("--seconds", type=float, default=SECONDS, help="of faults (120)")
+    duration.add_argument("--minutes", type=float, help="the same in minutes")
+    parser.add_argument("--seed", type=int, help="of the faults' choice (any)")
+    parser.add_argument("--devices", type=int, default=4, metavar="N", help="how many (4)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="put everything into a new DIR")
+    options = parser.parse_args(arguments)
+    if options.minutes is not None:
+        options.seconds = options.minutes * 60
+    if options.seed is None:
+        options.seed = time.time_ns() % 1_000_000
+    if not 1 <= options.devices <= 200:
+        parser.error("--devices: between 1 and 200")
+    return options
+
+
+def say(text: str) -> None:
+    """Tell the person; standard output is for the report."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+async def chaos(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
+    """Run the storm, let everything come to rest and return the report."""
+    random = Random(options.seed)
+    devices = [TracedDevice(number, Random(random.random())) for number in range(options.devices)]
+    world = World(directory, devices, random)
+    try:
+        say(f"seed {options.seed}: {options.seconds:.0f} s of faults to {len(devices)} devices")
+        await world.start()
+        storm = Storm(world, say)
+        async with _meanwhile(*(device.live() for device in devices), world.press()):
+            if not await world.wait_for(lambda: bool(world.ledger.arrivals), FIRST_SECONDS):
+                raise ApiError(f"Nothing arrived before any fault:\n{world.demo.hass.tail()}")
+            await storm.run(options.seconds)
+        return await _account(options, world, storm)
+    finally:
+        await world.stop()
+
+
+@contextlib.asynccontextmanager
+async def _meanwhile(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do work that never ends for as long as the context lasts."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _account(options: argparse.Namespace, world: World, storm: Storm) -> dict[str, Any]:
+    """Without further faults, wait until everything is where it should be; then judge."""
+    say("no more faults; waiting until the devices are empty and the cloud has everything")
+    world.clock.set(0)
+    since = time.monotonic()
+    drained = await world.wait_for(lambda: world.drained, PATIENT_SECONDS)
+    if not drained:
+        async with _meanwhile(world.press()):
+            drained = await world.wait_for(lambda: world.drained, DRAIN_SECONDS)
+    drain_seconds = time.monotonic() - since
+    await world.demo.hass.stop()
+    snapshot = await world.look()
+    ledger = world.ledger
+    duplicated, unexplained = duplicates(ledger, world.evidence)
+    disordered = list(out_of_order(world.devices, snapshot, ledger))
+    longest, after = max(storm.recoveries, default=(0.0, ""))
+    problems = world.demo.hass.problems()
+    return {
+        "seed": options.seed,
+        "seconds": options.seconds,
+        "devices": len(world.devices),
+        "faults": dict(sorted(storm.faults.items())),
+        "left_out": [
+            name
+            for name, part in (
+                ("disk_full", world.disk),
+                ("home_assistant_clock", world.clock),
+            )
+            if not part.available
+        ],
+        "captures": len(ledger.arrivals),
+        "bytes": ledger.bytes,
+        "frames": sum(len(device.frames) for device in world.devices),
+        "core_dumps": sum(len(device.dumps) for device in world.devices),
+        "erased": sum(len(device.erased) for device in world.devices),
+        "lost": sum(world.lost.values()),
+        "duplicated": duplicated,
+        "duplicated_unexplained": len(unexplained),
+        "out_of_order": len(disordered),
+        "foreign": len(ledger.foreign),
+        "without_token": ledger.without_token,
+        "outboxes_damaged": world.damaged,
+        "undelivered": len(snapshot.waiting()),
+        "frames_offered_again": sum(ledger.repeated.values()),
+        "drained": drained,
+        "drain_s": round(drain_seconds, 1),
+        "stuck": len(storm.stuck),
+        "longest_recovery_s": round(longest, 1),
+        "longest_recovery_after": after,
+        "traces": sum(bool(TRACE.search(line)) for line in problems),
+        "details": [
+            *(f"lost: {serial}: {count}" for serial, count in world.lost.items()),
+            *unexplained,
+            *disordered[:20],
+            *ledger.foreign[:20],
+            *storm.stuck,
+            *sorted({re.sub(r"^\S+ \S+ ", "", line)[:300] for line in problems})[:40],
+        ],
+    }
+
+
+MUST_BE_ZERO = (
+    "lost",
+    "duplicated_unexplained",
+    "out_of_order",
+    "foreign",
+    "without_token",
+    "outboxes_damaged",
+    "stuck",
+    "traces",
+)
+
+
+def passed(report: dict[str, Any]) -> bool:
+    """Whether every promise was kept."""
+    return report["drained"] and not any(report[name] for name in MUST_BE_ZERO)
+
+
+async def main(arguments: list[str]) -> int:
+    """Do what the command line asks for."""
+    options = parse(arguments)
+    with contextlib.ExitStack() as stack:
+        if options.keep is None:
+            temporary = tempfile.TemporaryDirectory(prefix="ulogger-chaos-")
+            directory = Path(stack.enter_context(temporary))
+        else:
+            directory = options.keep.absolute()
+            await asyncio.to_thread(directory.mkdir, parents=True)
+        report = await chaos(options, directory)
+    print(json.dumps(report), flush=True)
+    return 0 if passed(report) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main(sys.argv[1:])))
+    except (ApiError, BrokerError, HassError, OSError) as error:
+        say(f"chaos: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,208 @@
+"""The faults: what each does, how long it holds, and how often it comes."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from demo.device.virtual import DEMO_AIR
+
+from .world import World
+
+RECOVERY_SECONDS = 120.0
+AIM_SECONDS = 5.0
+SLOW_AT_LEAST = 31.0
+"""A freeze longer than the gateway waits for an acknowledgement."""
+SHIFTS = (-86_400.0, -3600.0, -90.0, 0.0, 90.0, 3600.0, 86_400.0)
+
+type Fault = Callable[[], Awaitable[None]]
+type Say = Callable[[str], None]
+
+
+class Storm:
+    """Does heavy faults one after another, and light ones meanwhile, until a moment comes."""
+
+    def __init__(self, world: World, say: Say) -> None:
+        self.faults: Counter[str] = Counter()
+        self.recoveries: list[tuple[float, str]] = []
+        self.stuck: list[str] = []
+        self._world = world
+        self._say = say
+        self._random = world.random
+        self._heavy: dict[str, tuple[int, Fault]] = {
+            "home_assistant_kill": (5, self._kill),
+            "home_assistant_restart": (1, self._restart),
+            "broker_stop": (3, self._stop_broker),
+            "broker_freeze": (3, self._freeze_broker),
+            "proxy_restart": (1, self._restart_proxy),
+        }
+        if world.disk.available:
+            self._heavy["disk_full"] = (2, self._fill_disk)
+        self._light: dict[str, tuple[int, Fault]] = {
+            "link_cut": (5, self._cut_link),
+            "device_reset": (2, self._reset_device),
+            "device_crash": (3, self._crash_device),
+            "device_clock": (1, self._set_device_clock),
+        }
+        if world.clock.available:
+            self._light["home_assistant_clock"] = (1, self._set_clock)
+
+    async def run(self, seconds: float) -> None:
+        """Go on for so long; every fault that was begun is ended."""
+        end = time.monotonic() + seconds
+        light = asyncio.create_task(self._lightly())
+        try:
+            while (left := end - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, self._random.uniform(1, 6)))
+                if time.monotonic() < end:
+                    await self._one_of(self._heavy)
+        finally:
+            light.cancel()
+            await asyncio.wait([light])
+        if (error := None if light.cancelled() else light.exception()) is not None:
+            raise error
+
+    async def _lightly(self) -> None:
+        while True:
+            await asyncio.sleep(self._random.expovariate(0.5))
+            await self._one_of(self._light)
+
+    async def _one_of(self, table: dict[str, tuple[int, Fault]]) -> None:
+        weights = [weight for weight, _ in table.values()]
+        (kind,) = self._random.choices(list(table), weights)
+        self.faults[kind] += 1
+        if table is self._heavy:
+            self._say(kind)
+        await table[kind][1]()
+
+    @asynccontextmanager
+    async def _recovery(self, kind: str, *, alone: bool = False) -> AsyncIterator[None]:
+        """After the fault, sometimes wait until a new capture arrives, and note how long it took.
+
+        ``alone`` has nobody press a button meanwhile: Home Assistant must begin by itself.
+        """
+        world = self._world
+        yield
+        if self._random.random() < 0.25:
+            return
+        if alone:
+            world.may_press.clear()
+        try:
+            since = time.monotonic()
+            world.arrived.clear()
+            async with asyncio.timeout(RECOVERY_SECONDS):
+                await world.arrived.wait()
+            self.recoveries.append((time.monotonic() - since, kind))
+        except TimeoutError:
+            self.stuck.append(f"nothing arrived within {RECOVERY_SECONDS:.0f} s after {kind}")
+            self.recoveries.append((RECOVERY_SECONDS, kind))
+        finally:
+            world.may_press.set()
+
+    async def _kill(self) -> None:
+        """Kill at any moment, or right when a capture arrives, is erased or is on its way."""
+        await self._aim()
+        await self._world.kill()
+        await asyncio.sleep(self._random.choice((0.0, self._random.uniform(0, 4))))
+        async with self._recovery("home_assistant_kill", alone=True):
+            await self._world.start_again()
+
+    async def _aim(self) -> None:
+        world = self._world
+        aims: tuple[Callable[[], Awaitable[object]], ...] = (
+            lambda: asyncio.sleep(0),
+            self._arrival,
+            self._arrival,
+            self._erasure,
+            lambda: world.wait_for(lambda: any(d.connected for d in world.devices), AIM_SECONDS),
+        )
+        try:
+            async with asyncio.timeout(AIM_SECONDS):
+                await self._random.choice(aims)()
+        except TimeoutError:
+            return
+        await asyncio.sleep(self._random.choice((0.0, 0.0, self._random.uniform(0, 0.05))))
+
+    async def _arrival(self) -> None:
+        self._world.arrived.clear()
+        await self._world.arrived.wait()
+
+    async def _erasure(self) -> None:
+        device = self._random.choice(self._world.devices)
+        device.erasing.clear()
+        await device.erasing.wait()
+
+    async def _restart(self) -> None:
+        await self._world.demo.hass.stop()
+        await self._world.look()
+        async with self._recovery("home_assistant_restart", alone=True):
+            await self._world.start_again()
+
+    async def _stop_broker(self) -> None:
+        broker = self._world.demo.broker
+        async with self._recovery("broker_stop"), self._world.outage():
+            await broker.astop()
+            await self._hold(1, 12)
+            await broker.astart()
+
+    async def _freeze_broker(self) -> None:
+        broker = self._world.demo.broker
+        long = self._random.random() < 0.2
+        async with self._recovery("broker_freeze"), self._world.outage():
+            broker.freeze()
+            await self._hold(SLOW_AT_LEAST if long else 1, 40 if long else 12)
+            broker.thaw()
+
+    async def _fill_disk(self) -> None:
+        disk = self._world.disk
+        async with self._recovery("disk_full"):
+            await asyncio.to_thread(disk.fill)
+            try:
+                await self._hold(4, 15)
+            finally:
+                await asyncio.to_thread(disk.clear)
+
+    async def _restart_proxy(self) -> None:
+        async with self._recovery("proxy_restart"):
+            self._world.demo.radio.drop()
+
+    async def _hold(self, shortest: float, longest: float) -> None:
+        """Let a fault last, and sometimes kill Home Assistant in the middle of it."""
+        seconds = self._random.uniform(shortest, longest)
+        if self._random.random() < 0.7:
+            await asyncio.sleep(seconds)
+            return
+        await asyncio.sleep(seconds / 2)
+        self.faults["home_assistant_kill"] += 1
+        self._say("home_assistant_kill within it")
+        await self._world.kill()
+        await self._world.start_again()
+        await asyncio.sleep(seconds / 2)
+
+    # Light ones
+
+    async def _cut_link(self) -> None:
+        """Cut a link that stands, or one of the next after some bytes."""
+        busy = [device for device in self._world.devices if device.connected]
+        if busy and self._random.random() < 0.5:
+            self._random.choice(busy).cut()
+            return
+        device = self._random.choice(self._world.devices)
+        device.air = replace(DEMO_AIR, cut_after=self._random.randrange(20, 4000))
+        connections = device.connections
+        await self._world.wait_for(lambda: device.connections > connections, AIM_SECONDS)
+        device.air = DEMO_AIR
+
+    async def _reset_device(self) -> None:
+        self._random.choice(self._world.devices).reset()
+
+    async def _crash_device(self) -> None:
+        self._random.choice(self._world.devices).crash()
+
+    async def _set_device_clock(self) -> None:
+        self._random.choice(self._world.devices).clock_shift = self._random.choice(SHIFTS)
+
+    async def _set_clock(self) -> None:
+        self._world.clock.set(self._random.choice(SHIFTS))

@@ -1,0 +1,78 @@
+"""What arrived in the cloud, capture by capture and frame by frame, in the order it came."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from custom_components.ulogger.capture.frames import iter_raw_frames
+from custom_components.ulogger.capture.model import CaptureError, CaptureKind
+from demo.cloud.service import LocalCloud, Received
+from demo.device.log_memory import LogMemory
+
+from .device import TracedDevice
+
+KINDS = {"binlog": CaptureKind.LOG, "core-dump": CaptureKind.CORE_DUMP}
+
+type Content = tuple[str, CaptureKind, bytes]
+"""A capture as everybody knows it: serial, kind, and the dump or the log's frames."""
+
+
+def content_of(serial: str, kind: CaptureKind, data: bytes) -> Content:
+    """Name a capture by what must not be lost: a log's header is the gateway's to fill in."""
+    return serial, kind, LogMemory.frames_of(data) if kind is CaptureKind.LOG else data
+
+
+def pieces(kind: CaptureKind, data: bytes) -> list[bytes]:
+    """Return the payloads of the frames of a whole log, or the dump as one piece."""
+    if kind is CaptureKind.CORE_DUMP:
+        return [data]
+    return [frame.payload for frame in iter_raw_frames(data)]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Arrivals of every capture (Unix seconds), and the pieces it brought."""
+
+    cloud: LocalCloud
+    devices: dict[str, TracedDevice]
+    arrivals: dict[Content, list[float]] = field(default_factory=lambda: defaultdict(list))
+    numbers: dict[Content, list[int]] = field(default_factory=dict)
+    pieces: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    repeated: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    bytes: int = 0
+    last_arrival: float = 0.0
+    without_token: int = 0
+    foreign: list[str] = field(default_factory=list)
+
+    def take(self, message: Received) -> None:
+        """Note a message."""
+        if (kind := KINDS.get(message.kind)) is None:
+            return
+        serial = self._sender(kind, message)
+        if serial is None:
+            self.foreign.append(f"{message.kind} of {len(message.payload)} bytes from nobody")
+            return
+        content = content_of(serial, kind, message.payload)
+        self.last_arrival = message.at
+        self.arrivals[content].append(message.at)
+        if len(self.arrivals[content]) > 1:
+            return
+        self.bytes += len(message.payload)
+        device = self.devices[serial]
+        written = device.frames if kind is CaptureKind.LOG else device.dumps
+        try:
+            came = pieces(kind, message.payload)
+        except CaptureError as error:
+            self.foreign.append(f"{serial}: {error}")
+            return
+        self.foreign += [f"{serial}: a piece it never wrote" for p in came if p not in written]
+        self.numbers[content] = [written[piece] for piece in came if piece in written]
+        self.repeated[serial] += sum(piece in self.pieces[serial] for piece in came)
+        self.pieces[serial].update(came)
+
+    def _sender(self, kind: CaptureKind, message: Received) -> str | None:
+        if kind is CaptureKind.CORE_DUMP:
+            owners = (s for s, device in self.devices.items() if message.payload in device.dumps)
+            return next(owners, None)
+        self.without_token += message.token == 0
+        registration = self.cloud.device_of(message)
+        return registration.serial if registration else None

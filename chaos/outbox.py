@@ -1,0 +1,72 @@
+"""Reads what is in the outbox of a Home Assistant that does not run, from a copy."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from custom_components.ulogger.outbox.model import CaptureState, Row
+from custom_components.ulogger.outbox.outbox import Outbox
+
+from .ledger import Content, content_of, pieces
+
+
+async def _run(work: Callable[..., Any], *arguments: Any) -> Any:
+    return await asyncio.to_thread(work, *arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An outbox at one moment: rows, oldest first, and the content behind each row."""
+
+    rows: list[Row] = field(default_factory=list)
+    contents: dict[int, Content] = field(default_factory=dict)
+    damaged: bool = False
+
+    def waiting(self) -> set[Content]:
+        """Return what has not been recorded as delivered."""
+        return {
+            self.contents[row.capture_id]
+            for row in self.rows
+            if row.state is not CaptureState.DELIVERED
+        }
+
+
+class OutboxReader:
+    """Takes snapshots of the outboxes in a directory; a body is read once and remembered."""
+
+    def __init__(self, directory: Path) -> None:
+        self.pieces: dict[str, set[bytes]] = {}
+        self._directory = directory
+        self._contents: dict[int, Content] = {}
+
+    async def snapshot(self) -> Snapshot:
+        """Copy and read the outbox; the process that had it must have ended."""
+        with tempfile.TemporaryDirectory(prefix="ulogger-chaos-") as temporary:
+            path = await asyncio.to_thread(self._copy, Path(temporary))
+            return Snapshot() if path is None else await self._read(path)
+
+    def _copy(self, target: Path) -> Path | None:
+        files = [*self._directory.glob("*.sqlite*")]
+        for file in files:
+            shutil.copy(file, target)
+        return next((target / file.name for file in files if file.suffix == ".sqlite"), None)
+
+    async def _read(self, path: Path) -> Snapshot:
+        outbox = await Outbox.open(path, _run)
+        try:
+            rows = (await outbox.listing())[::-1]
+            for row in rows:
+                if row.capture_id in self._contents:
+                    continue
+                data = (await outbox.read(row.capture_id)).data
+                serial = row.key[1]
+                self._contents[row.capture_id] = content_of(serial, row.kind, data)
+                self.pieces.setdefault(serial, set()).update(pieces(row.kind, data))
+            contents = {row.capture_id: self._contents[row.capture_id] for row in rows}
+            return Snapshot(rows, contents, outbox.recovered is not None)
+        finally:
+            await outbox.close()

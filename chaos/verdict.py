@@ -1,0 +1,133 @@
+"""Judges a run: what was lost, what came twice and why, and whether the order held."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from custom_components.ulogger.capture.model import CaptureKind
+from custom_components.ulogger.outbox.model import CaptureState
+
+from .device import TracedDevice
+from .ledger import Content, Ledger, pieces
+from .outbox import Snapshot
+
+GRACE = 5.0
+"""Seconds around an outage within which a first arrival belongs to it: a broker that comes
+back passes on what it had taken before, and a message on its way is as old as its way is long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """An end of Home Assistant, and what its outbox did not have as delivered then."""
+
+    at: float
+    waiting: set[Content]
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time without acknowledgements: the broker was stopped or frozen."""
+
+    start: float
+    end: float
+
+    def covers(self, moment: float) -> bool:
+        """Whether an acknowledgement of that moment may have been lost in it."""
+        return self.start - GRACE <= moment <= self.end + GRACE
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What the faults leave behind for the judge."""
+
+    kills: list[Kill] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
+
+    def explains(self, content: Content, first: float, again: float) -> bool:
+        """Whether a capture had to be sent again.
+
+        A kill came after the cloud had it and before the outbox had recorded that, or the
+        acknowledgement was lost with the broker, so that nobody could have recorded it.
+        """
+        return any(
+            first <= kill.at + GRACE and kill.at <= again and content in kill.waiting
+            for kill in self.kills
+        ) or any(outage.covers(first) for outage in self.outages)
+
+
+def erased_pieces(device: TracedDevice) -> set[bytes]:
+    """Return every frame and dump that the device erased on the gateway's word."""
+    return {
+        piece
+        for erased in device.erased
+        if erased.content
+        for piece in pieces(erased.kind, erased.content)
+    }
+
+
+def lost_pieces(
+    devices: Iterable[TracedDevice], kept: dict[str, set[bytes]], ledger: Ledger
+) -> dict[str, int]:
+    """Count by device what was erased and is neither on disk nor in the cloud."""
+    lost = {}
+    for device in devices:
+        serial = device.identity.serial
+        gone = erased_pieces(device) - kept.get(serial, set()) - ledger.pieces[serial]
+        if gone:
+            lost[serial] = len(gone)
+    return lost
+
+
+def duplicates(ledger: Ledger, evidence: Evidence) -> tuple[int, list[str]]:
+    """Count captures that came more than once, and describe those that nothing explains."""
+    unexplained = []
+    duplicated = 0
+    for content, times in ledger.arrivals.items():
+        if len(times) < 2:
+            continue
+        duplicated += 1
+        pairs = pairwise(times)
+        if not all(evidence.explains(content, first, again) for first, again in pairs):
+            serial, kind, data = content
+            moments = ", ".join(f"{moment:.1f}" for moment in times)
+            unexplained.append(f"{serial} {kind.value} of {len(data)} bytes at {moments}")
+    return duplicated, unexplained
+
+
+def out_of_order(
+    devices: Iterable[TracedDevice], snapshot: Snapshot, ledger: Ledger
+) -> Iterator[str]:
+    """Describe every capture that overtook another one of its device."""
+    for device in devices:
+        serial = device.identity.serial
+        yield from _overtaken(serial, snapshot, ledger)
+        for kind in CaptureKind:
+            yield from _shuffled(serial, kind, ledger)
+
+
+def _overtaken(serial: str, snapshot: Snapshot, ledger: Ledger) -> Iterator[str]:
+    """Compare the order in which captures came to disk with that of their first arrivals."""
+    order = {content: place for place, content in enumerate(ledger.arrivals)}
+    latest = -1
+    for row in snapshot.rows:
+        content = snapshot.contents[row.capture_id]
+        if row.key[1] != serial or row.state is CaptureState.QUARANTINED:
+            continue
+        place = order.get(content, len(order))
+        if place < latest:
+            yield f"{serial}: capture {row.capture_id} came before an older one"
+        latest = max(latest, place)
+
+
+def _shuffled(serial: str, kind: CaptureKind, ledger: Ledger) -> Iterator[str]:
+    """Look for a piece that came first after a piece that the device wrote later."""
+    seen: set[int] = set()
+    latest = -1
+    for content in ledger.arrivals:
+        if content[:2] != (serial, kind):
+            continue
+        for number in ledger.numbers.get(content, []):
+            if number not in seen and number < latest:
+                yield f"{serial}: {kind.value} piece {number} came after {latest}"
+            seen.add(number)
+            latest = max(latest, number)
