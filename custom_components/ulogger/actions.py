@@ -70,15 +70,16 @@ async def _upload(call: ServiceCall) -> ServiceResponse:
     """Collect the devices now, wait until the cloud has everything, and tell what it was."""
     devices = async_targets(call.hass, call).devices
     seconds = call.data[ATTR_TIMEOUT]
-    # One device out of range must not end the others' sessions midway.
-    uploads = [asyncio.ensure_future(_upload_device(device, seconds)) for device in devices]
-    await asyncio.wait(uploads)
-    return {
-        "devices": {
-            device.identity.serial: upload.result()
-            for device, upload in zip(devices, uploads, strict=True)
-        }
-    }
+    # One device out of range must not keep the others from being uploaded.
+    uploads = await asyncio.gather(
+        *(_upload_device(device, seconds) for device in devices), return_exceptions=True
+    )
+    done: dict[str, JsonValueType] = {}
+    for device, upload in zip(devices, uploads, strict=True):
+        if isinstance(upload, BaseException):
+            raise upload
+        done[device.identity.serial] = upload
+    return {"devices": done}
 
 
 async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str, JsonValueType]:
@@ -94,9 +95,10 @@ async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str,
     if ids and not gateway.transport.connected:
         raise _error("cloud_unreachable", serial, seconds)
     gateway.delivery.retry_now()
-    delivered = await gateway.delivery.wait_delivered(
-        device.identity.key, [id_ for id_ in ids if id_ is not None], seconds
-    )
+    with translated(serial):
+        delivered = await gateway.delivery.wait_delivered(
+            device.identity.key, [id_ for id_ in ids if id_ is not None], seconds
+        )
     if len(delivered) < len(ids):
         raise _error("delivery_timeout", serial, seconds)
     return {

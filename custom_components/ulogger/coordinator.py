@@ -2,45 +2,47 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, override
 
 from homeassistant.components import bluetooth
 from homeassistant.components.bluetooth import BluetoothServiceInfoBleak
 from homeassistant.config_entries import ConfigEntry
-from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
-from homeassistant.helpers.event import async_track_point_in_utc_time
+from homeassistant.helpers.event import async_track_device_registry_updated_event
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 from homeassistant.util import dt as dt_util
 
 from .agent.errors import AgentError
 from .agent.memory import TransferMemory
-from .agent.session import AgentSession, Progress
-from .capture.model import Capture, CaptureKind, DeviceIdentity
-from .const import CONF_COLLECT_INTERVAL, DEFAULT_COLLECT_INTERVAL, DOMAIN, MANUFACTURER
-from .crash import crash_attributes
+from .capture.model import Capture, DeviceIdentity
+from .collection import Collection
+from .const import DOMAIN
 from .device_state import DeviceEvent, DeviceState, Phase, SessionRecord
-from .gateway import Gateway, NoRoom
+from .gateway import Gateway
+from .listeners import Listeners
 from .log_level import LogSetting
 from .outbox.errors import OutboxError
-from .outbox.model import Added, DeviceCounters, Outcome
+from .outbox.model import Added, DeviceCounters
+from .registration import device_identifier, register_device, registered_device
+from .room import NoRoom
+from .schedule import PATIENT_SLOT_RETRIES, Schedule
 from .storage import DeviceRecord
-from .visit import NoConnectionSlot, VisitError, visit
+from .visit import DeviceOutOfRange, NoConnectionSlot, VisitError
 
 _LOGGER = logging.getLogger(__name__)
 
-FIRST_RETRY = 15.0
-SLOT_RETRY = 5.0
-PRESENCE_CHECK = 30.0
-CHECKSUM_SESSIONS = 3
 TIMELINE_LENGTH = 50
+STOP_WITHIN = 6.0
+"""Seconds that a session has to take leave of its device when it is ended."""
+RSSI_EVERY = 60.0
 DAY = 86_400
+SESSION_ERRORS = (AgentError, VisitError, OutboxError, NoRoom)
 
 type UloggerConfigEntry = ConfigEntry[Gateway[DeviceCoordinator]]
 type SessionError = AgentError | VisitError | OutboxError | NoRoom
@@ -68,15 +70,15 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         self.data = DeviceState()
         self.memory = TransferMemory()
         self.timeline: deque[SessionRecord] = deque(maxlen=TIMELINE_LENGTH)
-        self._event_listeners: list[Callable[[DeviceEvent, Mapping[str, Any]], None]] = []
-        self._task: asyncio.Task[list[Added]] | None = None
-        self._session: AgentSession | None = None
-        self._added: list[Added] = []
-        self._timer: CALLBACK_TYPE | None = None
-        self._failures = 0
-        self._unavailable_logged = False
-        self._shown_at = 0.0
         self.unreachable_since: float | None = None
+        self._events = Listeners[DeviceEvent, Mapping[str, Any]]()
+        self._schedule = Schedule(hass, begin=self._due, reachable=self._reachable)
+        self._task: asyncio.Task[list[Added]] | None = None
+        self._collection: Collection | None = None
+        self._unavailable_logged = False
+        self._upload_error: str | None = None
+        self._rssi_shown_at = float("-inf")
+        self._stopped = False
 
     # What entities ask
 
@@ -91,11 +93,6 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         return device_identifier(self.identity)
 
     @property
-    def name_by_radio(self) -> str:
-        """The name the device advertises."""
-        return self.record.name
-
-    @property
     def has_token(self) -> bool:
         """Whether the cloud knows this firmware of the device already."""
         return self.gateway.has_token(self.identity)
@@ -103,8 +100,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
     @property
     def interval(self) -> timedelta:
         """The time between two collections."""
-        minutes = self.gateway.entry.options.get(CONF_COLLECT_INTERVAL, DEFAULT_COLLECT_INTERVAL)
-        return timedelta(minutes=minutes)
+        return self.gateway.settings.interval
 
     @property
     def quota_days(self) -> int:
@@ -113,32 +109,51 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         return self.record.quota_days if recent else 0
 
     @property
-    def device_entry(self) -> dr.DeviceEntry | None:
-        """The device in the device registry."""
-        return dr.async_get(self.hass).async_get_device_by_identifier(
-            self.identifier, self.gateway.entry.entry_id
-        )
+    def disabled(self) -> bool:
+        """Whether a person disabled the device in the device registry."""
+        device = registered_device(self.hass, self.gateway.entry.entry_id, self.identity)
+        return device is not None and device.disabled
 
     @property
     def left_alone(self) -> bool:
         """Whether a person said not to collect the device."""
-        device = self.device_entry
-        return not self.record.collect or (device is not None and device.disabled)
+        return not self.record.collect or self.disabled
+
+    @property
+    def phase(self) -> Phase:
+        """What the road is busy with; captures that wait are not idle."""
+        if self.data.phase is Phase.IDLE and self.data.counters.waiting:
+            return Phase.WAITING
+        return self.data.phase
+
+    @property
+    def log_setting(self) -> LogSetting | None:
+        """What the device was told, or will be, unless it has ended."""
+        setting = self.record.log_setting
+        return setting if setting is not None and setting.remaining() else None
 
     # Life
 
     @callback
     def start(self) -> None:
         """Register the device and begin to watch for when it is due."""
-        self._register_device()
-        self._schedule(dt_util.utcnow())
+        device = self._register_device()
+        self.gateway.entry.async_on_unload(
+            async_track_device_registry_updated_event(self.hass, device.id, self._registry_changed)
+        )
+        if not self.left_alone:
+            self._schedule.after_restart(self.record.last_collected, self.interval)
+        self._show_schedule()
 
     async def async_stop(self) -> None:
         """End a session under way; the device keeps what was not committed."""
-        self._cancel_timer()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        self._stopped = True
+        self._schedule.stop()
+        if (task := self._task) is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=STOP_WITHIN)
+            # A link that hangs even while it takes leave is left to the Bluetooth stack.
+            task.cancel()
         await self.async_shutdown()
 
     @override
@@ -150,34 +165,34 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         self, listener: Callable[[DeviceEvent, Mapping[str, Any]], None]
     ) -> CALLBACK_TYPE:
         """Tell *listener* what happens; returns what ends that."""
-        self._event_listeners.append(listener)
-        return lambda: self._event_listeners.remove(listener)
+        return self._events.add(listener)
 
     @callback
     def fire(self, event: DeviceEvent, attributes: Mapping[str, Any]) -> None:
         """Tell the event entity that something happened."""
-        for listener in list(self._event_listeners):
-            listener(event, attributes)
+        self._events.tell(event, attributes)
+
+    @callback
+    def show(self, **changes: Any) -> None:
+        """Show something else of the device, if it is something else."""
+        state = replace(self.data, **changes)
+        if state != self.data:
+            self.async_set_updated_data(state)
 
     # What comes from below
 
     @callback
     def seen(self, info: BluetoothServiceInfoBleak) -> None:
-        """Take note of an advertisement."""
-        if info.address != self.record.address:
-            self.record.address = info.address
-            self._register_device()
-            self.gateway.store.save_soon()
+        """Take note of an advertisement; called as often as the device sends another one."""
         self.record.last_seen = time.time()
         if self._unavailable_logged:
             self._unavailable_logged = False
             _LOGGER.info("%s is in range again", self.identity.serial)
-        if not self.data.present or self.data.rssi is None:
-            self._show(present=True, rssi=info.rssi)
-        elif abs(self.data.rssi - info.rssi) >= 3:
-            self._show(rssi=info.rssi)
-        if self._due:
-            self._begin()
+        now = time.monotonic()
+        if not self.data.present or now - self._rssi_shown_at >= RSSI_EVERY:
+            self._rssi_shown_at = now
+            self.show(present=True, rssi=info.rssi)
+        self._due()
 
     @callback
     def lost(self) -> None:
@@ -187,19 +202,18 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         if not self._unavailable_logged:
             self._unavailable_logged = True
             _LOGGER.info("%s is out of range", self.identity.serial)
-        self._show(present=False, rssi=None)
+        self.show(present=False, rssi=None)
 
     @callback
-    def identified(self, identity: DeviceIdentity, address: str) -> None:
+    def identified(self, identity: DeviceIdentity) -> None:
         """Take what the device says of itself; new firmware is an event."""
         before = self.record.identity
         self.record.identity = identity
-        self.record.address = address
         self.record.last_identified = time.time()
         self.gateway.store.save_soon()
+        self._register_device()
         if before == identity:
             return
-        self._register_device()
         if (before.git_version, before.git_hash) != (identity.git_version, identity.git_hash):
             self.fire(
                 DeviceEvent.FIRMWARE_CHANGED,
@@ -215,7 +229,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
     @callback
     def counters_changed(self, counters: DeviceCounters) -> None:
         """Show what the outbox counts for this device now."""
-        self._show(counters=counters)
+        self.show(counters=counters)
         quota = self.gateway.settings.daily_quota
         today = int(time.time() // DAY)
         if quota and counters.bytes_today >= quota and self.record.quota_day != today:
@@ -226,257 +240,172 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
 
     @callback
     def delivery_failed(self, reason: str, capture_id: int) -> None:
-        """Show that the cloud did not take a capture."""
-        if self.data.last_error != reason:
+        """Show that the cloud did not take a capture; told once for each reason in a row."""
+        if self._upload_error != reason:
+            self._upload_error = reason
             self.fire(DeviceEvent.UPLOAD_FAILED, {"reason": reason, "capture": capture_id})
-        self._show(last_error=reason)
+        self.show(last_error=reason)
 
     @callback
     def delivered(self, capture: Capture) -> None:
         """Tell that the cloud has acknowledged a capture."""
-        attributes = {"kind": capture.kind.value, "bytes": len(capture.data)}
+        self._upload_error = None
         if self.data.phase is not Phase.ERROR:
-            self._show(last_error=None)
-        self.fire(DeviceEvent.UPLOADED, attributes)
+            self.show(last_error=None)
+        self.fire(DeviceEvent.UPLOADED, {"kind": capture.kind.value, "bytes": len(capture.data)})
 
-    # Collecting
-
-    @property
-    def _due(self) -> bool:
-        when = self.data.next_collection
-        return (
-            self._task is None
-            and not self.left_alone
-            and when is not None
-            and when <= dt_util.utcnow()
-        )
+    # What a person asks
 
     async def async_collect(self) -> list[Added]:
         """Collect now, or join the session under way; returns what came to disk.
 
-        Raises what a session raises (see `SessionError`).
+        Raises what a session raises (see `SessionError`); nobody's waiting ends it.
         """
-        return await asyncio.shield(self._begin())
-
-    @callback
-    def collect_soon(self) -> None:
-        """Collect as soon as the device can be reached."""
-        self._failures = 0
-        self._schedule(dt_util.utcnow())
-
-    @callback
-    def _begin(self) -> asyncio.Task[list[Added]]:
-        if self._task is None:
-            self._cancel_timer()
-            self._task = self.gateway.entry.async_create_background_task(
-                self.hass, self._collect(), f"{self.name} collects"
-            )
-            # Whoever waits gets the error; nobody waiting is no reason for a complaint.
-            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._task
-
-    async def _collect(self) -> list[Added]:
-        began, clock = dt_util.utcnow(), time.monotonic()
-        self._added = []
-        result, detail = "ok", ""
-        self._show(phase=Phase.CONNECTING, next_collection=None)
-        try:
-            await self.gateway.check_room()
-            await visit(self.hass, self.record.address, self.record.name, self._admit)
-        except (AgentError, VisitError, OutboxError, NoRoom) as err:
-            result, detail = err.reason, str(err)
-            self._failed(err)
-            raise
-        except asyncio.CancelledError:
-            result = "cancelled"
-            raise
-        else:
-            self._succeeded()
-            return self._added
-        finally:
-            self._task = self._session = None
-            self.timeline.append(
-                SessionRecord(
-                    began,
-                    round(time.monotonic() - clock, 3),
-                    result,
-                    detail,
-                    len(self._added),
-                    sum(added.size for added in self._added),
-                )
-            )
-
-    def _admit(self, identity: DeviceIdentity) -> DeviceCoordinator | None:
-        """Let the session go on only with this very device, and only with consent."""
-        if identity.key != self.record.identity.key or not self.gateway.collects(identity):
-            self.gateway.met(identity, self.record.address, self.record.name)
-            return None
-        self.identified(identity, self.record.address)
-        return self
-
-    # The host of a session (see `visit.Host`)
-
-    @property
-    def accept_damaged(self) -> bool:
-        """A capture damaged in three sessions in a row goes to quarantine as it is."""
-        return self.memory.checksum_failures >= CHECKSUM_SESSIONS - 1
-
-    @callback
-    def session_began(self, session: AgentSession) -> None:
-        """Show that captures are coming."""
-        self._session = session
-        self._show(phase=Phase.DOWNLOADING, present=True)
-
-    @callback
-    def on_progress(self, progress: Progress) -> None:
-        """Show how much of the capture is here."""
-        self._show(bytes_done=progress.done, bytes_total=progress.total)
-
-    async def before_captures(self, session: AgentSession) -> None:
-        """Give the device its log configuration, and ask it how well it hears us."""
-        await self._write_log_setting(session)
-        if (rssi := await session.read_rssi()) is not None:
-            self._show(rssi=rssi)
-
-    async def keep(self, capture: Capture) -> None:
-        """Put *capture* on disk; only then may the device erase it."""
-        added = await self.gateway.keep(capture)
-        self._added.append(added)
-        attributes = {"kind": capture.kind.value, "bytes": len(capture.data)}
-        if added.outcome is Outcome.DUPLICATE:
-            self.fire(DeviceEvent.DUPLICATE, attributes)
-            return
-        self.fire(DeviceEvent.COLLECTED, attributes)
-        if capture.kind is CaptureKind.CORE_DUMP:
-            self.fire(DeviceEvent.CORE_DUMP, {**attributes, **crash_attributes(capture)})
-
-    # The device's log configuration
-
-    @property
-    def log_setting(self) -> LogSetting | None:
-        """What the device was told, or will be, unless it has ended."""
-        setting = self.record.log_setting
-        return setting if setting is not None and setting.remaining() else None
+        if self._stopped:
+            raise DeviceOutOfRange("the account is being unloaded")
+        task = self._begin()
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise DeviceOutOfRange("the account was unloaded meanwhile")
+        return task.result()
 
     async def async_set_log_setting(self, setting: LogSetting | None) -> None:
         """Keep *setting* until the device has it; a newer one replaces an older."""
         self.record.log_setting = setting
         await self.gateway.store.async_save()
         self.async_update_listeners()
-        if setting is not None and self._session is not None:
-            await self._write_log_setting(self._session)
-
-    async def _write_log_setting(self, session: AgentSession) -> None:
-        setting = self.record.log_setting
-        if setting is None or setting.written_at is not None:
-            return
-        if not setting.remaining():
-            self.record.log_setting = None
-        else:
-            await session.write_log_config(setting.packet())
-            if self.record.log_setting is setting:
-                self.record.log_setting = replace(setting, written_at=time.time())
-        self.gateway.store.save_soon()
-        self.async_update_listeners()
+        if self._collection is not None:
+            await self._collection.write_log_setting()
 
     @callback
     def set_collect(self, *, collect: bool) -> None:
         """Collect the device when it is due, or leave it alone."""
         self.record.collect = collect
         self.gateway.store.save_soon()
-        self._schedule(dt_util.utcnow())
+        self._reconsider()
         self.async_update_listeners()
 
-    # After a session
+    @callback
+    def _registry_changed(self, event: Event[dr.EventDeviceRegistryUpdatedData]) -> None:
+        if event.data["action"] == "update" and "disabled_by" in event.data["changes"]:
+            self._reconsider()
+
+    @callback
+    def _reconsider(self) -> None:
+        """Begin or end to collect, as a person just said."""
+        if self.left_alone or self._stopped:
+            self._schedule.stop()
+        elif self._task is None:
+            self._schedule.now()
+        self._show_schedule()
+
+    # Collecting
+
+    def _reachable(self) -> bool:
+        return bluetooth.async_address_present(self.hass, self.record.address, connectable=True)
+
+    @callback
+    def _due(self) -> None:
+        """Begin a session if it is time for one."""
+        if self._task is None and self._schedule.due and not self._stopped and not self.left_alone:
+            self._begin()
+
+    @callback
+    def _begin(self) -> asyncio.Task[list[Added]]:
+        if self._task is None:
+            self._schedule.stop()
+            self._collection = Collection(self.hass, self.gateway, self)
+            self._task = self.gateway.entry.async_create_background_task(
+                self.hass,
+                self._collect(self._collection),
+                f"{self.name} collects",
+                eager_start=False,
+            )
+            self._task.add_done_callback(self._session_ended)
+        return self._task
+
+    async def _collect(self, collection: Collection) -> list[Added]:
+        began, clock = dt_util.utcnow(), time.monotonic()
+        result, detail = "ok", ""
+        self.show(phase=Phase.CONNECTING, next_collection=None)
+        try:
+            return await collection.run()
+        except SESSION_ERRORS as err:
+            result, detail = err.reason, str(err)
+            raise
+        except asyncio.CancelledError:
+            result = "cancelled"
+            raise
+        finally:
+            added = collection.added
+            self.timeline.append(
+                SessionRecord(
+                    began,
+                    round(time.monotonic() - clock, 3),
+                    result,
+                    detail,
+                    len(added),
+                    sum(each.size for each in added),
+                )
+            )
+
+    @callback
+    def _session_ended(self, task: asyncio.Task[list[Added]]) -> None:
+        """Plan the next session, however this one ended."""
+        self._task = self._collection = None
+        self.show(bytes_done=None, bytes_total=None)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            self.show(phase=Phase.IDLE)
+        elif error is None:
+            self._succeeded()
+        elif isinstance(error, NoConnectionSlot):
+            self._waits_for_slot(error)
+        elif isinstance(error, SESSION_ERRORS):
+            self._failed(error)
+        else:
+            _LOGGER.error("Collecting from %s failed", self.identity.serial, exc_info=error)
+            self.gateway.count("internal_error")
+            self.show(phase=Phase.ERROR)
+            self._schedule.after_failure(self.interval)
+        if self._stopped or self.left_alone:
+            self._schedule.stop()
+        self._show_schedule()
+        if not self._stopped and not self._reachable():
+            self.lost()
 
     def _succeeded(self) -> None:
-        self._failures = 0
         self.unreachable_since = None
-        self._show(phase=Phase.IDLE, last_error=None, bytes_done=None, bytes_total=None)
-        self._schedule(dt_util.utcnow() + self.interval)
+        self.record.last_collected = time.time()
+        self.gateway.store.save_soon()
+        self.show(phase=Phase.IDLE, last_error=self._upload_error)
+        self._schedule.after_success(self.interval)
         self.gateway.session_succeeded(self)
 
-    def _failed(self, err: SessionError) -> None:
-        self._failures += 1
-        if isinstance(err, VisitError | AgentError) and self.unreachable_since is None:
+    def _waits_for_slot(self, error: NoConnectionSlot) -> None:
+        """Wait for others to be done; that takes long only where something is wrong."""
+        if self._schedule.slot_waits >= PATIENT_SLOT_RETRIES:
+            self._show_failure(error)
+        else:
+            self.show(phase=Phase.IDLE)
+        self._schedule.when_slot_is_free()
+
+    def _failed(self, error: SessionError) -> None:
+        if isinstance(error, VisitError | AgentError) and self.unreachable_since is None:
             self.unreachable_since = time.time()
-        if self.data.last_error != err.reason:
-            _LOGGER.info("Collecting from %s failed: %s", self.identity.serial, err)
-        self._show(phase=Phase.ERROR, last_error=err.reason, bytes_done=None, bytes_total=None)
-        delay = min(FIRST_RETRY * 2 ** (self._failures - 1), self.interval.total_seconds())
-        if isinstance(err, NoConnectionSlot):
-            delay = SLOT_RETRY
-        self._schedule(dt_util.utcnow() + timedelta(seconds=delay * random.uniform(0.9, 1.1)))  # noqa: S311 - spreads devices, keeps no secret
-        self.gateway.count(err.reason)
+        if isinstance(error, OutboxError):
+            self.gateway.outbox_failed(error)
+        self._show_failure(error)
+        self._schedule.after_failure(self.interval)
 
-    # When it is collected next
+    def _show_failure(self, error: SessionError) -> None:
+        if self.data.last_error != error.reason:
+            _LOGGER.info("Collecting from %s failed: %s", self.identity.serial, error)
+        self.show(phase=Phase.ERROR, last_error=error.reason)
+        self.gateway.count(error.reason)
 
-    @callback
-    def _schedule(self, when: datetime) -> None:
-        self._cancel_timer()
-        self._show(next_collection=None if self.left_alone else when)
-        if not self.left_alone:
-            self._timer = async_track_point_in_utc_time(self.hass, self._timer_fired, when)
+    def _show_schedule(self) -> None:
+        self.show(next_collection=self._schedule.when)
 
-    @callback
-    def _timer_fired(self, _now: datetime) -> None:
-        self._timer = None
-        if not self._due:
-            return
-        if bluetooth.async_address_present(self.hass, self.record.address, connectable=True):
-            self._begin()
-            return
-        # Out of range: its next advertisement starts the session; this looks again besides,
-        # since Home Assistant tells identical advertisements only once.
-        self._timer = async_track_point_in_utc_time(
-            self.hass, self._timer_fired, dt_util.utcnow() + timedelta(seconds=PRESENCE_CHECK)
-        )
-
-    @callback
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer()
-            self._timer = None
-
-    # What is shown
-
-    @callback
-    def _show(self, **changes: Any) -> None:
-        state = replace(self.data, **changes)
-        if state != self.data:
-            self.async_set_updated_data(state)
-
-    @property
-    def phase(self) -> Phase:
-        """What the road is busy with; captures that wait are not idle."""
-        if self.data.phase is Phase.IDLE and self.data.counters.waiting:
-            return Phase.WAITING
-        return self.data.phase
-
-    @callback
-    def _register_device(self) -> None:
-        registry = dr.async_get(self.hass)
-        entry_id = self.gateway.entry.entry_id
-        identity = self.identity
-        device = registry.async_get_or_create(
-            config_entry_id=entry_id,
-            identifiers={self.identifier},
-            name=f"{identity.device_type or self.record.name} {identity.serial}".strip(),
-            manufacturer=MANUFACTURER,
-            model=identity.device_type or None,
-            model_id=str(identity.application_id),
-            serial_number=identity.serial,
-            sw_version=identity.git_version or None,
-            hw_version=None,
-            via_device_id=dr.async_get_device_id_by_identifier(
-                self.hass, (DOMAIN, entry_id), config_entry_id=entry_id
-            ),
-        )
-        connections = {(dr.CONNECTION_BLUETOOTH, self.record.address)}
-        if device.connections != connections:
-            registry.async_update_device(device.id, new_connections=connections)
-
-
-def device_identifier(identity: DeviceIdentity) -> tuple[str, str]:
-    """Name a device in the registry: by application and serial, never by address."""
-    return (DOMAIN, f"{identity.application_id}-{identity.serial}")
+    def _register_device(self) -> dr.DeviceEntry:
+        return register_device(self.hass, self.gateway.entry.entry_id, self.record)

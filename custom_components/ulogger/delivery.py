@@ -9,10 +9,11 @@ import asyncio
 import logging
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from .capture.model import CaptureFault, DeviceKey
@@ -31,6 +32,7 @@ REFUSALS_BEFORE_QUARANTINE = 3
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 600.0
 LONGEST_REST = 60.0
+UNEXPECTED_BACKOFF = 60.0
 
 
 class DeliveryListener(Protocol):
@@ -44,6 +46,9 @@ class DeliveryListener(Protocol):
 
     def quarantined(self, item: Item) -> None:
         """The cloud refused *item* each time; it is kept aside."""
+
+    def outbox_failed(self, error: OutboxError) -> None:
+        """The outbox could not be read or written."""
 
 
 @dataclass(slots=True)
@@ -74,10 +79,12 @@ class Delivery:
         self._over_quota = over_quota
         self._clock = clock
         self._wake = asyncio.Event()
-        self._active: set[DeviceKey] = set()
+        self._active: dict[DeviceKey, asyncio.Task[None]] = {}
         self._backoff: dict[DeviceKey, _Backoff] = {}
+        self._refusals: Counter[int] = Counter()
         self._unrecorded: dict[int, Item] = {}
         self._waiters: dict[int, list[asyncio.Future[bool]]] = defaultdict(list)
+        self._finishing = False
 
     def wake(self) -> None:
         """Look again now: a capture came, the cloud is back, or a limit was lifted."""
@@ -90,18 +97,30 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        try:
             while True:
                 self._wake.clear()
                 try:
-                    if self._cloud.connected:
+                    if self._cloud.connected and not self._finishing:
                         await self._record_leftovers()
-                        await self._start_devices(group)
+                        await self._start_devices()
                 except OutboxError as err:
                     _LOGGER.warning("The outbox can't be read; trying again: %s", err)
+                    self._listener.outbox_failed(err)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._rest()):
                         await self._wake.wait()
+        finally:
+            if tasks := list(self._active.values()):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+
+    async def finish(self, seconds: float) -> None:
+        """Begin nothing new, and wait for what is under way: half sent is sent twice."""
+        self._finishing = True
+        if self._active:
+            await asyncio.wait(self._active.values(), timeout=seconds)
 
     async def wait_delivered(self, key: DeviceKey, ids: Iterable[int], seconds: float) -> set[int]:
         """Wait until the device's captures *ids* are delivered; return those that are."""
@@ -111,7 +130,7 @@ class Delivery:
             self._waiters[id_].append(future)
         self.wake()
         try:
-            for row in await self._outbox.listing(key):
+            for row in await self._outbox.listing(key) if futures else ():
                 if row.state is not CaptureState.WAITING and row.capture_id in futures:
                     self._resolve(row.capture_id, delivered=row.state is CaptureState.DELIVERED)
             if futures:
@@ -125,43 +144,47 @@ class Delivery:
                 if not waiters:
                     self._waiters.pop(id_, None)
 
-    async def _start_devices(self, group: asyncio.TaskGroup) -> None:
+    async def _start_devices(self) -> None:
         now = self._clock()
-        while len(self._active) < DEVICES_AT_ONCE:
-            held = self._active | {k for k, b in self._backoff.items() if b.until > now}
+        while len(self._active) < DEVICES_AT_ONCE and not self._finishing:
+            held = self._active.keys() | {k for k, b in self._backoff.items() if b.until > now}
+            held |= {item.key for item in self._unrecorded.values()}
             batch = await self._outbox.batch(
                 BATCH, exclude=held, core_dumps_only=set(self._over_quota())
             )
-            batch = [item for item in batch if item.capture_id not in self._unrecorded]
-            if not batch:
-                return
             by_device: dict[DeviceKey, list[Item]] = defaultdict(list)
             for item in batch:
                 by_device[item.key].append(item)
+            if not by_device:
+                return
             for key, items in by_device.items():
-                self._active.add(key)
-                group.create_task(self._deliver_device(key, items))
+                task = asyncio.create_task(self._deliver_device(key, items))
+                self._active[key] = task
+                task.add_done_callback(partial(self._device_done, key))
+
+    def _device_done(self, key: DeviceKey, task: asyncio.Task[None]) -> None:
+        """Look again; what nobody foresaw holds up its own device only."""
+        del self._active[key]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOGGER.error("Delivering captures of %s failed", key[1], exc_info=error)
+            self._backoff[key] = _Backoff(1, self._clock() + UNEXPECTED_BACKOFF)
+        self.wake()
 
     async def _deliver_device(self, key: DeviceKey, items: list[Item]) -> None:
         """One device's oldest captures, one after another; the marks go to disk beside it."""
-        recording: asyncio.Task[None] | None = None
+        recording: asyncio.Task[bool] | None = None
         try:
             for item in items:
-                delivered = await self._deliver(key, item)
-                if recording is not None:
-                    await recording
-                    recording = None
-                if not delivered:
+                if self._finishing or not await self._deliver(key, item):
                     return
-                recording = asyncio.create_task(self._record(item))
+                # A failed note stops the device: nothing newer may overtake it after a restart.
+                earlier, recording = recording, asyncio.create_task(self._record(item))
+                if earlier is not None and not await asyncio.shield(earlier):
+                    return
         finally:
-            try:
-                if recording is not None:
-                    # Shielded: a stop between acknowledgement and record would send it twice.
-                    await asyncio.shield(recording)
-            finally:
-                self._active.discard(key)
-                self.wake()
+            if recording is not None:
+                # Shielded: a stop between acknowledgement and record would send it twice.
+                await asyncio.shield(recording)
 
     async def _deliver(self, key: DeviceKey, item: Item) -> bool:
         try:
@@ -170,9 +193,11 @@ class Delivery:
             await self._failed(key, item, err)
             return False
         self._backoff.pop(key, None)
+        self._refusals.pop(item.capture_id, None)
         return True
 
-    async def _record(self, item: Item) -> None:
+    async def _record(self, item: Item) -> bool:
+        """Note on disk that *item* is delivered; says whether the disk took it."""
         self._unrecorded[item.capture_id] = item
         try:
             await self._outbox.delivered([item.capture_id])
@@ -183,8 +208,11 @@ class Delivery:
                 item.capture_id,
                 err,
             )
-            return
+            self._listener.outbox_failed(err)
+            self._hold_back(item.key)
+            return False
         self._settle(item)
+        return True
 
     async def _record_leftovers(self) -> None:
         for item in list(self._unrecorded.values()):
@@ -197,21 +225,30 @@ class Delivery:
         self._resolve(item.capture_id, delivered=True)
         self._listener.delivered(item)
 
-    async def _failed(self, key: DeviceKey, item: Item, err: CloudError) -> None:
-        self._listener.failed(item, err)
+    def _hold_back(self, key: DeviceKey) -> None:
+        """Leave the device alone for a while, each time in a row for longer."""
         failures = self._backoff[key].failures + 1 if key in self._backoff else 1
-        delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (failures - 1))
+        delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 16))
         delay *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads devices, keeps no secret
         self._backoff[key] = _Backoff(failures, self._clock() + delay)
+
+    async def _failed(self, key: DeviceKey, item: Item, err: CloudError) -> None:
+        self._listener.failed(item, err)
+        self._hold_back(key)
         try:
-            attempts = await self._outbox.failed(item.capture_id, err.reason)
-            if not err.retryable and err.about_message and attempts >= REFUSALS_BEFORE_QUARANTINE:
+            await self._outbox.failed(item.capture_id, err.reason)
+            if err.retryable or not err.about_message:
+                return
+            self._refusals[item.capture_id] += 1
+            if self._refusals[item.capture_id] >= REFUSALS_BEFORE_QUARANTINE:
                 await self._outbox.quarantine(item.capture_id, CaptureFault.REFUSED)
-                del self._backoff[key]
+                self._backoff.pop(key, None)
+                del self._refusals[item.capture_id]
                 self._resolve(item.capture_id, delivered=False)
                 self._listener.quarantined(item)
         except OutboxError as failure:
             _LOGGER.warning("The outbox did not take a note; nothing is lost: %s", failure)
+            self._listener.outbox_failed(failure)
 
     def _resolve(self, id_: int, *, delivered: bool) -> None:
         for future in self._waiters.pop(id_, []):

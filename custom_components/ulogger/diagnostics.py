@@ -53,8 +53,7 @@ async def async_get_config_entry_diagnostics(
         "outbox": await _outbox(entry),
         "strangers": [
             {"name": record.name, "application_id": record.identity.application_id}
-            for record in gateway.store.devices.values()
-            if not record.approved
+            for record in gateway.fleet.strangers()
         ],
         "rejections": dict(gateway.rejections),
         "devices": [_device(hass, device) for device in gateway.devices.values()],

@@ -8,8 +8,8 @@ from homeassistant.exceptions import HomeAssistantError
 from .agent.errors import AgentError
 from .cloud.interface import CloudError
 from .const import DOMAIN
-from .gateway import NoRoom
 from .outbox.errors import OutboxError
+from .room import NoRoom
 from .visit import VisitError
 
 type RoomError = AgentError | CloudError | NoRoom | OutboxError | VisitError

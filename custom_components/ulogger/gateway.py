@@ -4,67 +4,37 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from homeassistant.components import bluetooth
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import __version__
-from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, HassJob, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_time_interval
 
-from . import approval
-from .account import MEGABYTE, AccountSettings
+from .account import AccountSettings
 from .capture.model import Capture, DeviceIdentity, DeviceKey
 from .cloud.interface import CloudError, Transport, TransportState
 from .cloud.mqtt import MqttTransport
 from .cloud.ulogger.cloud import UloggerCloud
-from .const import CONF_CLIENT_SUFFIX, CONF_CONFIRMED_ADDRESS, DOMAIN, GATEWAY_APPLICATION
+from .const import CONF_CLIENT_SUFFIX, DOMAIN, GATEWAY_APPLICATION
 from .delivery import Delivery
-from .outbox.errors import OutboxError
+from .fleet import Device, Fleet
+from .listeners import Listeners
+from .outbox.errors import OutboxDamaged, OutboxError
 from .outbox.model import Added, DeviceCounters, Item
 from .outbox.outbox import Outbox
+from .room import Room
 from .storage import AccountStore, DeviceRecord
 
 _LOGGER = logging.getLogger(__name__)
 
 SWEEP_EVERY = timedelta(hours=1)
 REFRESH_AFTER = 0.25
-STOP_TIMEOUT = 8.0
-DISK_RESERVE = 64 * MEGABYTE
-"""Bytes that stay free on the disk, whatever devices offer."""
-
-
-class NoRoom(Exception):
-    """There is no room for more captures; devices keep theirs until there is."""
-
-    retryable = True
-    reason = "no_room"
-
-
-class Device(Protocol):
-    """What the gateway asks of a device's coordinator."""
-
-    record: DeviceRecord
-
-    def start(self) -> None:
-        """Begin to watch for when the device is due."""
-
-    async def async_stop(self) -> None:
-        """End a session under way."""
-
-    def identified(self, identity: DeviceIdentity, address: str) -> None:
-        """Take what the device says of itself."""
-
-    def counters_changed(self, counters: DeviceCounters) -> None:
-        """Show what the outbox counts for this device."""
-
-    def delivered(self, capture: Capture) -> None:
-        """Tell that the cloud acknowledged a capture."""
-
-    def delivery_failed(self, reason: str, capture_id: int) -> None:
-        """Tell that the cloud did not take a capture."""
+FINISH_WITHIN = 5.0
+"""Seconds that what is being sent has to be acknowledged when the account is unloaded."""
+RESTART_AFTER = 60.0
 
 
 class Gateway[DeviceT: Device]:
@@ -90,164 +60,125 @@ class Gateway[DeviceT: Device]:
         self.cloud = cloud
         self.certificate_expiry = certificate_expiry
         self.delivery = Delivery(outbox, cloud, self, over_quota=self._over_quota)
-        self.devices: dict[DeviceKey, DeviceT] = {}
+        self.fleet = Fleet(hass, entry, store, lambda record: make_device(self, record))
+        self.fleet.adopted.add(self._adopted)
         self.counters: Mapping[DeviceKey, DeviceCounters] = {}
-        self._make_device = make_device
-        self._device_listeners: list[Callable[[DeviceT], None]] = []
-        self._listeners: list[CALLBACK_TYPE] = []
-        self._session_listeners: list[Callable[[DeviceT], None]] = []
-        self._forget_listeners: list[Callable[[DeviceT], None]] = []
-        self._refresh_timer: CALLBACK_TYPE | None = None
-        self._down_logged = False
-        self.identifying: set[str] = set()
         self.rejections: Counter[str] = Counter()
         self.disconnected_since: float | None = time.time()
-        self.has_room = True
+        self.room = Room(outbox, lambda: self.settings, self.changed)
+        self._changed = Listeners[()]()
+        self._session_succeeded = Listeners[DeviceT]()
+        self._refresh_timer: CALLBACK_TYPE | None = None
+        self._restart_timers: dict[str, CALLBACK_TYPE] = {}
+        self._down_logged = False
+        self._stopping = False
 
     # Life
 
     async def async_start(self) -> None:
         """Bring up the cloud and the devices that are known; nothing here waits for a network."""
+        on_unload = self.entry.async_on_unload
+        # On unload, after a failed set-up, and before Home Assistant cancels what runs beside it.
+        on_unload(self.async_stop)
+        on_unload(self.hass.async_add_shutdown_job(HassJob(self.async_stop)))
         await self.async_refresh_counters()
-        for record in list(self.store.devices.values()):
-            if record.approved and self.collects(record.identity):
-                self._adopt(record)
+        self.fleet.adopt_approved()
         self.transport.on_state = self._transport_changed
-        for work, name in ((self.transport.run(), "cloud"), (self.delivery.run(), "delivery")):
-            self.entry.async_create_background_task(self.hass, work, f"{DOMAIN} {name}")
-        self.entry.async_on_unload(
+        self._keep_running("cloud", self.transport.run)
+        self._keep_running("delivery", self.delivery.run)
+        on_unload(
             async_track_time_interval(self.hass, self._sweep, SWEEP_EVERY, cancel_on_shutdown=True)
         )
 
     async def async_stop(self) -> None:
         """End sessions, then close the outbox; what was not committed stays on the devices."""
-        if self._refresh_timer is not None:
-            self._refresh_timer()
-        async with asyncio.timeout(STOP_TIMEOUT):
-            await asyncio.gather(*(device.async_stop() for device in self.devices.values()))
-        await self.store.async_save()
+        if self._stopping:
+            return
+        self._stopping = True
+        await asyncio.gather(self.fleet.async_stop(), self.delivery.finish(FINISH_WITHIN))
+        for cancel in (self._refresh_timer, *self._restart_timers.values()):
+            if cancel is not None:
+                cancel()
+        await self.store.async_close()
         await self.outbox.close()
+
+    @callback
+    def _keep_running(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run *work* until the entry is unloaded; it never ends by itself but by a fault."""
+        task = self.entry.async_create_background_task(self.hass, work(), f"{DOMAIN} {name}")
+
+        @callback
+        def again(_now: datetime) -> None:
+            del self._restart_timers[name]
+            self._keep_running(name, work)
+
+        def ended(ended: asyncio.Task[None]) -> None:
+            if ended.cancelled() or self._stopping:
+                return
+            _LOGGER.error(
+                "%s: %s failed and begins anew", self.entry.title, name, exc_info=ended.exception()
+            )
+            self._restart_timers[name] = async_call_later(self.hass, RESTART_AFTER, again)
+
+        task.add_done_callback(ended)
 
     @callback
     def async_add_listener(self, listener: CALLBACK_TYPE) -> CALLBACK_TYPE:
         """Tell *listener* when anything of the account changed; returns what ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        return self._changed.add(listener)
+
+    @callback
+    def changed(self) -> None:
+        """Tell the account's entities."""
+        self._changed.tell()
+
+    # Devices
+
+    @property
+    def devices(self) -> dict[DeviceKey, DeviceT]:
+        """The devices that are collected."""
+        return self.fleet.devices
 
     @callback
     def async_add_device_listener(self, listener: Callable[[DeviceT], None]) -> CALLBACK_TYPE:
         """Tell *listener* each device there is and will be; returns what ends that."""
         for device in self.devices.values():
             listener(device)
-        self._device_listeners.append(listener)
-        return lambda: self._device_listeners.remove(listener)
-
-    @callback
-    def async_add_session_listener(self, listener: Callable[[DeviceT], None]) -> CALLBACK_TYPE:
-        """Tell *listener* each device whose session came to a good end."""
-        self._session_listeners.append(listener)
-        return lambda: self._session_listeners.remove(listener)
+        return self.fleet.adopted.add(listener)
 
     @callback
     def async_add_forget_listener(self, listener: Callable[[DeviceT], None]) -> CALLBACK_TYPE:
         """Tell *listener* each device that was forgotten."""
-        self._forget_listeners.append(listener)
-        return lambda: self._forget_listeners.remove(listener)
+        return self.fleet.forgotten.add(listener)
+
+    @callback
+    def async_add_session_listener(self, listener: Callable[[DeviceT], None]) -> CALLBACK_TYPE:
+        """Tell *listener* each device whose session came to a good end."""
+        return self._session_succeeded.add(listener)
 
     @callback
     def session_succeeded(self, device: DeviceT) -> None:
         """Tell whoever follows sessions."""
-        for listener in self._session_listeners:
-            listener(device)
+        self._session_succeeded.tell(device)
 
     @callback
-    def changed(self) -> None:
-        """Tell the account's entities."""
-        for listener in list(self._listeners):
-            listener()
-
-    # Devices
-
-    def collects(self, identity: DeviceIdentity) -> bool:
-        """Whether this account has the consent to collect the device, and no other account."""
-        return approval.approving_entry(self.hass, identity.application_id) is self.entry
-
-    @callback
-    def met(self, identity: DeviceIdentity, address: str, name: str) -> None:
-        """Take note of a device that has just been identified, and adopt it if it is ours."""
-        record = self.store.devices.get(identity.key)
-        if record is None:
-            record = DeviceRecord(identity, address, name, approved=False)
-            self.store.devices[identity.key] = record
-        for other in self.store.devices.values():
-            if other is not record and other.address == address:
-                other.address = ""
-        record.address, record.name = address, name
-        record.last_identified = record.last_seen = time.time()
-        self._use_confirmation(identity, address)
-        record.approved = self.collects(identity)
-        if record.approved and identity.key not in self.devices:
-            record.identity = identity
-            self._adopt(record)
-        elif record.approved:
-            self.devices[identity.key].identified(identity, address)
-        else:
-            record.identity = identity
-        self.store.save_soon()
-
-    def _use_confirmation(self, identity: DeviceIdentity, address: str) -> None:
-        """The device from whose card the account was set up counts as confirmed."""
-        options = self.entry.options
-        if options.get(CONF_CONFIRMED_ADDRESS) != address:
-            return
-        if approval.approving_entry(self.hass, identity.application_id) is None:
-            self.hass.config_entries.async_update_entry(
-                self.entry,
-                options=approval.with_confirmation_used(
-                    options, identity.application_id, identity.device_type
-                ),
-            )
-
-    @callback
-    def _adopt(self, record: DeviceRecord) -> None:
-        device = self._make_device(self, record)
-        self.devices[record.identity.key] = device
-        device.counters_changed(self.counters.get(record.identity.key, DeviceCounters()))
-        device.start()
-        for listener in self._device_listeners:
-            listener(device)
+    def _adopted(self, device: DeviceT) -> None:
+        key = device.record.identity.key
+        device.counters_changed(self.counters.get(key, DeviceCounters()))
         self.changed()
 
     async def async_forget(self, key: DeviceKey) -> None:
         """Forget a device, its tokens and its configuration; captures that wait still go up."""
-        device = self.devices.pop(key, None)
-        record = self.store.devices.pop(key, None)
-        if device is not None:
-            await device.async_stop()
         await self.cloud.forget(key)
-        await self.store.async_save()
-        if device is not None:
-            for listener in self._forget_listeners:
-                listener(device)
-        if record is not None and record.address:
-            bluetooth.async_rediscover_address(self.hass, record.address)
+        await self.fleet.async_forget(key)
         self.changed()
-
-    def knows(self, address: str) -> bool:
-        """Whether somebody here has met, or is just meeting, the device at *address*."""
-        return address in self.identifying or self.store.by_address(address) is not None
 
     # Captures
 
-    async def check_room(self) -> None:
-        """Raise NoRoom unless the disk and the budget have room for a session's captures."""
-        space = await self.outbox.space()
-        has_room = space.has_room(self.settings.undelivered_budget, DISK_RESERVE)
-        if has_room is not self.has_room:
-            self.has_room = has_room
-            self.changed()
-        if not has_room:
-            raise NoRoom("the disk is full or too many captures wait for the cloud")
+    @property
+    def has_room(self) -> bool:
+        """Whether devices could be collected when that was found out last."""
+        return self.room.enough
 
     async def keep(self, capture: Capture) -> Added:
         """Put *capture* on disk; it is there, for good, when this returns."""
@@ -276,6 +207,14 @@ class Gateway[DeviceT: Device]:
     def quarantined(self, item: Item) -> None:
         """The cloud refused a capture each time."""
         self._refresh_soon()
+
+    @callback
+    def outbox_failed(self, error: OutboxError) -> None:
+        """Have a damaged outbox opened anew, which repairs what can be repaired."""
+        self.count(error.reason)
+        if isinstance(error, OutboxDamaged) and not self._stopping:
+            _LOGGER.error("%s: the outbox is damaged and is opened anew", self.entry.title)
+            self.hass.config_entries.async_schedule_reload(self.entry.entry_id)
 
     # The cloud
 
@@ -358,7 +297,7 @@ class Gateway[DeviceT: Device]:
 
     @callback
     def _refresh_soon(self) -> None:
-        if self._refresh_timer is None:
+        if self._refresh_timer is None and not self._stopping:
             self._refresh_timer = async_call_later(self.hass, REFRESH_AFTER, self._refresh)
 
     async def _refresh(self, _now: datetime) -> None:
@@ -369,14 +308,8 @@ class Gateway[DeviceT: Device]:
             _LOGGER.debug("The counters can't be read: %s", err)
 
     async def _sweep(self, _now: datetime) -> None:
-        settings = self.settings
         try:
-            await self.outbox.sweep(
-                days=settings.retention_days, megabytes=settings.retention_bytes / MEGABYTE
-            )
-            self.has_room = (await self.outbox.space()).has_room(
-                settings.undelivered_budget, DISK_RESERVE
-            )
+            await self.room.sweep()
         except OutboxError as err:
             _LOGGER.warning("%s: the outbox can't be tidied up: %s", self.entry.title, err)
         self.delivery.wake()

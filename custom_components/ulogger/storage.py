@@ -5,7 +5,7 @@ log configuration that still has to reach them. One private file of Home Assista
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -24,19 +24,19 @@ SAVE_DELAY = 10.0
 class DeviceRecord:
     """One device as it was last met.
 
-    ``approved`` is False for a device that was only identified, because nobody has added its
-    application to the account. ``modules`` maps the module names that the cloud told for this
-    device to their bit in ``module_flags``. ``quota_days`` counts the UTC days in a row, up to
-    ``quota_day`` (days since 1970), on which the daily quota was reached.
+    ``address`` is empty when somebody else has been met there since. Moments are Unix seconds.
+    ``modules`` maps the module names that the cloud told for this device to their bit in
+    ``module_flags``. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
+    since 1970), on which the daily quota was reached.
     """
 
     identity: DeviceIdentity
     address: str
     name: str
-    approved: bool
     collect: bool = True
     last_seen: float = 0.0
     last_identified: float = 0.0
+    last_collected: float = 0.0
     last_heartbeat: float = 0.0
     quota_day: int = 0
     quota_days: int = 0
@@ -49,15 +49,18 @@ class DeviceRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DeviceRecord:
-        """Read a record back."""
+        """Read a record back, whatever version wrote it."""
         setting = data.get("log_setting")
         return cls(
             **{
-                **data,
+                **{name: value for name, value in data.items() if name in _FIELDS},
                 "identity": DeviceIdentity(**data["identity"]),
                 "log_setting": LogSetting(**setting) if setting else None,
             }
         )
+
+
+_FIELDS = frozenset(each.name for each in fields(DeviceRecord))
 
 
 class StoredAccount(TypedDict):
@@ -76,6 +79,7 @@ class AccountStore:
         )
         self.tokens: dict[str, Any] = {}
         self.devices: dict[DeviceKey, DeviceRecord] = {}
+        self._closed = False
 
     async def async_load(self) -> None:
         """Read the file, if there is one."""
@@ -96,7 +100,13 @@ class AccountStore:
 
     def save_soon(self) -> None:
         """Write everything within some seconds, or when Home Assistant stops."""
-        self._store.async_delay_save(self._content, SAVE_DELAY)
+        if not self._closed:
+            self._store.async_delay_save(self._content, SAVE_DELAY)
+
+    async def async_close(self) -> None:
+        """Write everything, and nothing any more: another may read or delete the file now."""
+        self._closed = True
+        await self.async_save()
 
     async def async_remove(self) -> None:
         """Delete the file."""

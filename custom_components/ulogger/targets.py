@@ -62,10 +62,11 @@ def _add(hass: HomeAssistant, device_id: str, targets: Targets, *, gateways: boo
         if gateways:
             targets.gateways.append(gateway)
         else:
-            targets.devices.extend(gateway.devices.values())
+            everyone = gateway.devices.values()
+            targets.devices.extend(each for each in everyone if not each.left_alone)
         return
     for coordinator in gateway.devices.values():
-        if coordinator.identifier in device.identifiers:
+        if coordinator.identifier in device.identifiers and not device.disabled:
             targets.devices.append(coordinator)
             return
     raise ServiceValidationError(

@@ -6,7 +6,7 @@ somebody has admitted it (see `Admit`).
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from .agent.session import AgentSession, Progress
 from .capture.model import Capture, DeviceIdentity
 
 CONNECT_TIMEOUT = 60.0
-DISCONNECT_TIMEOUT = 10.0
+DISCONNECT_TIMEOUT = 5.0
 
 
 class VisitError(Exception):
@@ -118,7 +118,8 @@ async def _visit_once(hass: HomeAssistant, address: str, name: str, admit: Admit
             return await _converse(client, admit, drop)
         except AgentError as err:
             if err.stale_cache:
-                await client.clear_cache()
+                with suppress(BleakError, TimeoutError, EOFError):
+                    await client.clear_cache()
             raise
 
 
@@ -137,11 +138,12 @@ async def _converse(client: BleakClientWithServiceCache, admit: Admit, drop: _Dr
     drop.session = session
     host.session_began(session)
     await host.before_captures(session)
-    async for pending in session.captures(identity):
-        async with pending as capture:
-            await host.keep(capture)
-        result.captures += 1
-        result.bytes += len(capture.data)
+    async with aclosing(session.captures(identity)) as captures:
+        async for pending in captures:
+            async with pending as capture:
+                await host.keep(capture)
+            result.captures += 1
+            result.bytes += len(capture.data)
     return result
 
 
@@ -187,7 +189,6 @@ async def _connected(
         yield client
     finally:
         await _disconnect(client)
-        bluetooth.async_clear_advertisement_history(hass, address)
 
 
 def _unreachable(hass: HomeAssistant, address: str) -> VisitError:

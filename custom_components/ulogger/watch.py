@@ -1,7 +1,9 @@
 """Listens for advertisements, and finds out who stands behind an address nobody knows yet."""
 
+import asyncio
 import logging
 from datetime import datetime
+from typing import Any
 
 from homeassistant.components import bluetooth
 from homeassistant.components.bluetooth import (
@@ -10,9 +12,15 @@ from homeassistant.components.bluetooth import (
     BluetoothScanningMode,
     BluetoothServiceInfoBleak,
 )
-from homeassistant.config_entries import SOURCE_INTEGRATION_DISCOVERY
+from homeassistant.config_entries import (
+    SIGNAL_CONFIG_ENTRY_CHANGED,
+    SOURCE_INTEGRATION_DISCOVERY,
+    ConfigEntry,
+    ConfigEntryChange,
+)
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers import discovery_flow
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.event import async_call_later
 
 from . import approval
@@ -20,7 +28,7 @@ from .agent.errors import AgentError
 from .agent.gatt import SERVICE
 from .const import ATTR_ADDRESS, ATTR_APPLICATION_ID, ATTR_DEVICE_TYPE, ATTR_NAME, DOMAIN
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
-from .gateway import Gateway
+from .fleet import Fleet
 from .storage import DeviceRecord
 from .visit import NoConnectionSlot, VisitError, visit
 
@@ -30,6 +38,8 @@ RETRY_SLOT = 5.0
 RETRY_FAILED = 60.0
 RETRY_LONGEST = 3600.0
 RETRY_NOT_OURS = 24 * 3600.0
+RECONSIDER = 2.0
+IDENTIFY_AT_ONCE = 2
 
 
 class Watch:
@@ -37,44 +47,54 @@ class Watch:
 
     def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
         self.hass = hass
-        self.gateway: Gateway[DeviceCoordinator] = entry.runtime_data
+        self._gateway = entry.runtime_data
+        self._fleet = entry.runtime_data.fleet
         self._entry = entry
         self._devices: dict[str, DeviceCoordinator] = {}
+        self._unavailable: dict[str, CALLBACK_TYPE] = {}
         self._strangers: dict[str, int] = {}
         self._timers: dict[str, CALLBACK_TYPE] = {}
-        self._unavailable: dict[str, CALLBACK_TYPE] = {}
         self._cards: set[int] = set()
+        self._reconsider_timer: CALLBACK_TYPE | None = None
+        self._turns = asyncio.Semaphore(IDENTIFY_AT_ONCE)
 
     @callback
     def start(self) -> None:
         """Listen until the entry is unloaded."""
         on_unload = self._entry.async_on_unload
+        on_unload(self._stop)
+        on_unload(self._gateway.async_add_device_listener(self._follow))
+        on_unload(self._fleet.moved.add(self._follow))
+        on_unload(self._fleet.forgotten.add(self._unfollow))
+        on_unload(self._fleet.unapproved.add(self._ask))
+        on_unload(
+            async_dispatcher_connect(self.hass, SIGNAL_CONFIG_ENTRY_CHANGED, self._entry_changed)
+        )
         matchers = [BluetoothCallbackMatcher(service_uuid=SERVICE, connectable=True)]
         matchers += [
             BluetoothCallbackMatcher(local_name=pattern, connectable=True)
-            for pattern in self.gateway.settings.name_patterns
+            for pattern in self._gateway.settings.name_patterns
         ]
-        on_unload(self.gateway.async_add_device_listener(self._follow))
-        on_unload(self.gateway.async_add_forget_listener(self._forget))
         for matcher in matchers:
             on_unload(
                 bluetooth.async_register_callback(
                     self.hass, self._advertised, matcher, BluetoothScanningMode.AUTO
                 )
             )
-        on_unload(self._stop)
 
     @callback
     def _stop(self) -> None:
         for cancel in (*self._timers.values(), *self._unavailable.values()):
             cancel()
+        if self._reconsider_timer is not None:
+            self._reconsider_timer()
 
     @callback
     def _advertised(self, info: BluetoothServiceInfoBleak, _change: BluetoothChange) -> None:
         if (device := self._devices.get(info.address)) is not None:
             device.seen(info)
         elif info.address not in self._strangers:
-            self._stranger_seen(info)
+            self._stranger_seen(info.address, info.name)
 
     # Devices of the account
 
@@ -82,6 +102,11 @@ class Watch:
     def _follow(self, device: DeviceCoordinator) -> None:
         """Route the device's advertisements to it, and tell it when they stop."""
         address = device.record.address
+        if self._devices.get(address) is device:
+            return
+        self._unfollow(device)
+        if not address:
+            return
         self._devices[address] = device
         self._strangers.pop(address, None)
         if address not in self._unavailable:
@@ -92,80 +117,81 @@ class Watch:
             device.seen(info)
 
     @callback
+    def _unfollow(self, device: DeviceCoordinator) -> None:
+        for address in [a for a, known in self._devices.items() if known is device]:
+            del self._devices[address]
+            self._unavailable.pop(address)()
+
+    @callback
     def _lost(self, info: BluetoothServiceInfoBleak) -> None:
         if (device := self._devices.get(info.address)) is not None:
             device.lost()
 
-    @callback
-    def _forget(self, device: DeviceCoordinator) -> None:
-        for address in [a for a, known in self._devices.items() if known is device]:
-            del self._devices[address]
-            self._unavailable.pop(address)()
-            bluetooth.async_rediscover_address(self.hass, address)
-
     # Strangers
 
     @callback
-    def _stranger_seen(self, info: BluetoothServiceInfoBleak) -> None:
+    def _stranger_seen(self, address: str, name: str) -> None:
         """Identify it, unless it was before, or a person or another account has it."""
-        if approval.is_address_ignored(self.hass, info.address) or self._is_elsewhere(info.address):
+        if approval.is_address_ignored(self.hass, address):
             return
-        if (record := self.gateway.store.by_address(info.address)) is None:
-            self._strangers[info.address] = 0
-            self._identify_soon(info.address, info.name)
+        self._strangers[address] = 0
+        fleets = self._fleets()
+        if any(fleet is not self._fleet and fleet.has(address) for fleet in fleets):
+            # Whoever identifies it hands it over if it is ours; should they go, it is our turn.
+            self._retry(address, name, RETRY_FAILED)
             return
-        if self.gateway.collects(record.identity):
-            self.gateway.met(record.identity, info.address, info.name)
-            return
-        self._strangers[info.address] = 0
-        self._ask(record)
+        for fleet in fleets:
+            if (record := fleet.store.by_address(address)) is not None:
+                self._fleet.met(record.identity, address, name)
+                return
+        self._identify_soon(address, name)
 
-    def _is_elsewhere(self, address: str) -> bool:
-        """Whether another account knows the device, so that one connection to it is enough."""
-        entries = self.hass.config_entries.async_loaded_entries(DOMAIN)
-        return any(
-            entry.runtime_data.knows(address) for entry in entries if entry is not self._entry
-        )
+    def _fleets(self) -> list[Fleet[DeviceCoordinator]]:
+        """All accounts' devices, ours first."""
+        others = self.hass.config_entries.async_loaded_entries(DOMAIN)
+        return [
+            self._fleet,
+            *(entry.runtime_data.fleet for entry in others if entry is not self._entry),
+        ]
 
     @callback
     def _identify_soon(self, address: str, name: str) -> None:
+        self._fleet.identifying.add(address)
         self._entry.async_create_background_task(
             self.hass, self._identify(address, name), f"{DOMAIN} identifies {address}"
         )
 
     async def _identify(self, address: str, name: str) -> None:
         """Read who the device is, and nothing else."""
-        self.gateway.identifying.add(address)
         try:
-            met = await visit(self.hass, address, name, lambda _identity: None)
+            # A few at a time: strangers must not take the connections that our devices need.
+            async with self._turns:
+                met = await visit(self.hass, address, name, lambda _identity: None)
         except NoConnectionSlot:
             self._retry(address, name, RETRY_SLOT)
         except (VisitError, AgentError) as err:
             failures = self._strangers[address] = self._strangers.get(address, 0) + 1
             if failures == 1:
                 _LOGGER.info("%s (%s) could not be identified: %s", name, address, err)
-            delay = min(RETRY_FAILED * 2 ** (failures - 1), RETRY_LONGEST)
+            delay = min(RETRY_FAILED * 2.0 ** min(failures - 1, 16), RETRY_LONGEST)
             self._retry(address, name, delay if err.retryable else RETRY_NOT_OURS)
-            self.gateway.count(err.reason)
+            self._gateway.count(err.reason)
         else:
-            self.gateway.met(met.identity, address, name)
-            record = self.gateway.store.devices[met.identity.key]
-            if (device := self.gateway.devices.get(met.identity.key)) is not None:
-                self._follow(device)
-            else:
-                self._ask(record)
+            self._fleet.met(met.identity, address, name)
         finally:
-            self.gateway.identifying.discard(address)
+            self._fleet.identifying.discard(address)
 
     @callback
     def _retry(self, address: str, name: str, delay: float) -> None:
         @callback
         def again(_now: datetime) -> None:
             del self._timers[address]
+            failures = self._strangers.pop(address, 0)
+            if address in self._devices:
+                return
             if bluetooth.async_address_present(self.hass, address, connectable=True):
-                self._identify_soon(address, name)
-            else:
-                self._strangers.pop(address, None)
+                self._stranger_seen(address, name)
+                self._strangers[address] = failures
 
         self._timers[address] = async_call_later(self.hass, delay, again)
 
@@ -173,10 +199,7 @@ class Watch:
     def _ask(self, record: DeviceRecord) -> None:
         """Show the discovery card of the device's application, once."""
         application_id = record.identity.application_id
-        owner = approval.approving_entry(self.hass, application_id)
-        if owner is not None or application_id in self._cards:
-            return
-        if approval.is_ignored(self.hass, application_id):
+        if application_id in self._cards or approval.is_ignored(self.hass, application_id):
             return
         self._cards.add(application_id)
         discovery_flow.async_create_flow(
@@ -190,3 +213,16 @@ class Watch:
                 ATTR_ADDRESS: record.address,
             },
         )
+
+    # Consent given or withdrawn while we listen
+
+    @callback
+    def _entry_changed(self, _change: ConfigEntryChange, entry: ConfigEntry[Any]) -> None:
+        """Look at the strangers again, unless a reload does that anyway."""
+        if entry.domain == DOMAIN and self._reconsider_timer is None:
+            self._reconsider_timer = async_call_later(self.hass, RECONSIDER, self._reconsider)
+
+    @callback
+    def _reconsider(self, _now: datetime) -> None:
+        self._reconsider_timer = None
+        self._fleet.adopt_approved()

@@ -6,7 +6,7 @@ context, and leaving that without an error is the commit.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -98,7 +98,7 @@ class AgentSession:
         """Take note that the connection broke."""
         self._fail(LinkLost("the device disconnected"))
 
-    async def captures(self, device: DeviceIdentity) -> AsyncIterator[Pending]:
+    async def captures(self, device: DeviceIdentity) -> AsyncGenerator[Pending]:
         """Fetch what the device has: its log, then its core dump, each as a context.
 
         Leaving a context without an error gives the erase command; with one, the device keeps

@@ -1,0 +1,20 @@
+"""Those who want to be told of something, and telling them."""
+
+from collections.abc import Callable
+
+
+class Listeners[*Ts]:
+    """Callables that are called with the same arguments, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[*Ts], object]] = []
+
+    def add(self, listener: Callable[[*Ts], object]) -> Callable[[], None]:
+        """Tell *listener* from now on; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def tell(self, *values: *Ts) -> None:
+        """Tell everyone, also when one of them leaves meanwhile."""
+        for listener in list(self._listeners):
+            listener(*values)
