@@ -1,6 +1,7 @@
 """The connection lasts: over restarts, freezes, refusals, take-overs and bad messages."""
 
 import asyncio
+import logging
 import time
 
 import pytest
@@ -387,3 +388,30 @@ async def test_a_closed_port_is_tried_again_with_growing_waits(transports, tls) 
         await enough.wait()
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
     assert transport.last_failure.reason == "cannot_connect"
+
+
+async def test_a_lost_broker_fills_nobodys_log(
+    odd_broker, connect_oddly, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = connect_oddly()
+    await transport.wait_connected(5)
+    for _ in range(2):
+        odd_broker.drop_all()
+        await until(lambda: not transport.connected)
+        await transport.wait_connected(5)
+    assert [each for each in caplog.records if each.levelno > logging.INFO] == []
+
+
+async def test_with_debugging_on_neither_key_nor_payload_is_logged(
+    broker: LocalBroker, transports: Transports, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG"):
+        transport = await transports.connected(broker)
+        await transport.publish("binlog/v0/42/0/7", b"a log of a customer")
+        await broker.arestart()
+        await until(lambda: transport.counters["connection_lost"])
+        await transport.wait_connected(10)
+    assert "Sending PUBLISH" in caplog.text
+    assert broker.customer.private_key.splitlines()[1] not in caplog.text
+    assert "PRIVATE KEY" not in caplog.text
+    assert "a log of a customer" not in caplog.text

@@ -1,6 +1,7 @@
 """One MQTT connection on the event loop: aiomqtt's, which also tells at once how it ended."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, override
@@ -15,6 +16,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from .failures import why_not_connected, why_refused
 from .interface import CannotConnect, CloudError, CloudUnavailable
+
+_LOGGER = logging.getLogger(__name__)
+_PAHO_LOGGER = logging.getLogger(f"{__name__}.paho")
+# paho calls each lost connection an error; whoever looks for one switches debugging on.
+_PAHO_LOGGER.addFilter(lambda _record: _LOGGER.isEnabledFor(logging.DEBUG))
 
 CLOSE_TIMEOUT = 2.0
 KEEPALIVE_TIMEOUT = 141
@@ -79,6 +85,7 @@ class MqttConnection(aiomqtt.Client):
             keepalive=keepalive,
             timeout=connect_timeout,
             clean_session=True,
+            logger=_PAHO_LOGGER,
         )
         # What is not acknowledged is sent again by whoever keeps it, not by paho.
         self._client.max_inflight_messages_set(0)

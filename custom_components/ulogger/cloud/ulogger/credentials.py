@@ -182,8 +182,9 @@ def build_tls_context(
     certificate. OpenSSL reads certificate and key from files only; they are readable by this
     user only and deleted before this returns.
     """
-    context = new_context()
-    if credentials.ca is not None:
+    if credentials.ca is None:
+        context = new_context()
+    else:
         context = ssl.create_default_context(cadata=credentials.ca)
     context.check_hostname = True
     context.verify_mode = ssl.CERT_REQUIRED

@@ -10,11 +10,6 @@ _LONGEST_SERIAL = 256
 _LARGEST_ID = 0xFFFF_FFFF
 
 
-def client_id(customer_id: int, suffix: str) -> str:
-    """Return an MQTT client id: uLogger's policy lets in what starts with the customer's name."""
-    return f"cust-{customer_id}-ha-{suffix}"
-
-
 def checked_serial(serial: str) -> str:
     """Return a serial that is exactly one level of a topic; raises InvalidSerial."""
     if not serial or len(serial) > _LONGEST_SERIAL:
