@@ -59,6 +59,7 @@ async def test_a_log_and_a_dump_are_taken_and_erased():
     assert (world.logs(), world.core_dumps()) == ([LOG], [DUMP])
     assert (world.firmware.log, world.firmware.core_dump) == (b"", None)
     assert world.firmware.early_erases == 0
+    assert not world.memory.partials
 
 
 @story
@@ -167,8 +168,19 @@ async def test_the_erase_command_is_alone_and_with_response():
 
 @story
 async def test_a_characteristic_that_takes_only_requests_is_enough():
+    class OneAtATime(SimulatedClient):
+        writing = False
+        wrong = 0
+
+        async def write_gatt_char(self, *args, response=None):
+            self.wrong += self.writing or not response
+            self.writing = True
+            await super().write_gatt_char(*args, response=response)
+            self.writing = False
+
     world = device(LOG, DUMP)
-    await world.visit(table=PROPERTIES | {gatt.LOG_ACK: ("write",)})
+    await world.visit(table=PROPERTIES | {gatt.LOG_ACK: ("write",)}, client_type=OneAtATime)
+    assert world.clients[0].wrong == 0
     assert len(world.taken) == 2
     assert not world.firmware.log
 
