@@ -145,6 +145,8 @@ class RadioServer:
                     writer.write(_line(_advertisement(device)))
             await writer.drain()
             await asyncio.wait([gone], timeout=ADVERTISING_SECONDS)
+        # However the listener went, it went.
+        gone.exception()
 
     async def _link(
         self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
