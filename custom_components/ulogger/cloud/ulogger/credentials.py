@@ -124,7 +124,11 @@ class Credentials:
         """Return credentials that belong together and are valid now; raises CredentialsError."""
         leaf = _certificate(_bytes(certificate), NotPem)
         key = _private_key(_bytes(private_key))
-        if leaf.public_key() != key.public_key():
+        try:
+            belongs = leaf.public_key() == key.public_key()
+        except (ValueError, UnsupportedAlgorithm) as err:
+            raise NotPem("the certificate's public key can't be read") from err
+        if not belongs:
             raise KeyMismatch("the private key does not belong to the certificate")
         now = now or dt.datetime.now(dt.UTC)
         if now >= leaf.not_valid_after_utc:
@@ -227,7 +231,7 @@ def _certificate(raw: bytes, error: type[CredentialsError]) -> x509.Certificate:
         raise error("this is not a certificate in PEM")
     try:
         return x509.load_pem_x509_certificates(raw)[0]
-    except ValueError as err:
+    except (ValueError, UnsupportedAlgorithm) as err:
         raise error("the certificate can't be read") from err
 
 
