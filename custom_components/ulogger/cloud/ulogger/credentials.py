@@ -231,7 +231,7 @@ def _certificate(raw: bytes, error: type[CredentialsError]) -> x509.Certificate:
         raise error("this is not a certificate in PEM")
     try:
         return x509.load_pem_x509_certificates(raw)[0]
-    except (ValueError, UnsupportedAlgorithm) as err:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as err:
         raise error("the certificate can't be read") from err
 
 
