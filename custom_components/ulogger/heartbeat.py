@@ -6,9 +6,12 @@ from datetime import datetime, timedelta
 
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_time_interval
+from homeassistant.util import dt as dt_util
 
 from .capture.model import DeviceKey
 from .cloud.interface import CloudError
+from .cloud.ulogger.samples import Sample
+from .cloud.ulogger.telemetry import heartbeat
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,7 +30,7 @@ class Heartbeats:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
-        self._waiting: dict[DeviceKey, list[dict[str, object]]] = {}
+        self._waiting: dict[DeviceKey, list[Sample]] = {}
         self._timer: CALLBACK_TYPE | None = None
 
     @callback
@@ -38,6 +41,8 @@ class Heartbeats:
         on_unload(self._gateway.async_add_listener(self._send_soon))
         on_unload(async_track_time_interval(self.hass, self._look, LOOK_EVERY))
         on_unload(self._stop)
+        # Those seen before a restart may be due.
+        self._look(dt_util.utcnow())
 
     @callback
     def _stop(self) -> None:
@@ -53,33 +58,33 @@ class Heartbeats:
         now = time.time()
         for device in self._gateway.devices.values():
             seen = now - device.record.last_seen <= SEEN_WITHIN or device.data.present
-            if seen and now - device.record.last_heartbeat >= AT_LEAST_EVERY:
+            # A time to come is one from before the clock was set back.
+            since = now - device.record.last_heartbeat
+            if seen and not device.disabled and not 0 <= since < AT_LEAST_EVERY:
                 self._beat(device)
 
     @callback
     def _beat(self, device: DeviceCoordinator) -> None:
         if not self._gateway.settings.heartbeats:
             return
-        timestamp = int(time.time())
-        metrics: list[dict[str, object]] = [
-            {"name": "heartbeat", "value": 1, "timestamp": timestamp}
-        ]
-        if device.data.rssi is not None:
-            metrics.append({"name": "rssi", "value": device.data.rssi, "timestamp": timestamp})
-        self._waiting[device.identity.key] = metrics
+        self._waiting[device.identity.key] = heartbeat(device.data.rssi, int(time.time()))
         self._send_soon()
 
     @callback
     def _send_soon(self) -> None:
-        if self._waiting and self._timer is None and self._gateway.transport.connected:
+        if self._waiting and self._timer is None and self._gateway.telemetry.available:
             self._timer = async_call_later(self.hass, GATHER, self._send)
 
     async def _send(self, _now: datetime) -> None:
         self._timer = None
         sending, self._waiting = self._waiting, {}
         try:
-            await self._gateway.cloud.publish_metrics_of(sending)
+            await self._gateway.telemetry.publish_metrics(sending)
         except CloudError as err:
+            self._gateway.count(err.reason)
+            if not err.retryable:
+                _LOGGER.debug("Heartbeats are refused: %s", err)
+                return
             _LOGGER.debug("Heartbeats could not be sent and will be later: %s", err)
             self._waiting = sending | self._waiting
             return

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
-from homeassistant.helpers.event import async_track_point_in_utc_time
+from homeassistant.helpers.event import async_call_later
 from homeassistant.util import dt as dt_util
 
 FIRST_RETRY = 15.0
@@ -18,8 +18,9 @@ PRESENCE_CHECK = timedelta(seconds=30)
 class Schedule:
     """One device's timer.
 
-    ``begin`` is called when the device is due and ``reachable``; while it is not, it is looked
-    for again and again, since Home Assistant tells identical advertisements only once.
+    ``begin`` is called when the time has come (``due``) and the device is ``reachable``; while
+    it is not, it is looked for again and again, since Home Assistant tells identical
+    advertisements only once.
     """
 
     def __init__(
@@ -31,23 +32,21 @@ class Schedule:
     ) -> None:
         self.hass = hass
         self.when: datetime | None = None
+        self.due = False
         self.failures = 0
         self.slot_waits = 0
         self._begin = begin
         self._reachable = reachable
         self._timer: CALLBACK_TYPE | None = None
 
-    @property
-    def due(self) -> bool:
-        """Whether the time has come."""
-        return self.when is not None and self.when <= dt_util.utcnow()
-
     @callback
     def at(self, when: datetime) -> None:
         """Collect at *when*, or as soon after as the device can be reached."""
         self.stop()
         self.when = when
-        self._timer = async_track_point_in_utc_time(self.hass, self._fired, when)
+        # Counted on the monotonic clock: a wall clock that is set back keeps nobody waiting.
+        delay = max(0.0, (when - dt_util.utcnow()).total_seconds())
+        self._timer = async_call_later(self.hass, delay, self._fired)
 
     @callback
     def now(self) -> None:
@@ -82,7 +81,7 @@ class Schedule:
     @callback
     def stop(self) -> None:
         """Collect no more by itself."""
-        self.when = None
+        self.when, self.due = None, False
         if self._timer is not None:
             self._timer()
             self._timer = None
@@ -93,11 +92,10 @@ class Schedule:
         self.at(dt_util.utcnow() + timedelta(seconds=delay))
 
     @callback
-    def _fired(self, now: datetime) -> None:
+    def _fired(self, _now: datetime) -> None:
+        self.due = True
         if self._reachable():
             self._timer = None
             self._begin()
         else:
-            self._timer = async_track_point_in_utc_time(
-                self.hass, self._fired, now + PRESENCE_CHECK
-            )
+            self._timer = async_call_later(self.hass, PRESENCE_CHECK, self._fired)
