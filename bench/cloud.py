@@ -26,7 +26,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import ulogger_cloud
+import ulogger_cloud  # type: ignore[import-untyped]
 
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
 from custom_components.ulogger.capture.model import Capture, CaptureKind, DeviceIdentity

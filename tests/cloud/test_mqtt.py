@@ -250,6 +250,8 @@ async def test_innocent_neighbours_of_a_poisonous_message_get_through(
 
     results = await asyncio.gather(*(insist(p) for p in (b"a", b"poison", b"b", b"c")))
     assert results == [None, MessageRefused, None, None]
+    # Once in company, which proves nothing, then three times alone.
+    assert [payload for _, payload, _ in odd_broker.published].count(b"poison") == 4
 
 
 async def test_a_real_broker_that_takes_only_small_messages_refuses_a_large_one(

@@ -137,8 +137,9 @@ async def test_who_gives_up_does_not_end_it_for_the_others(
 
 
 async def test_when_all_give_up_nothing_is_left_running(
-    transport: RecordingTransport, cloud: UloggerCloud
+    transport: RecordingTransport, saved: Saved
 ) -> None:
+    cloud = make_cloud(transport, saved, reply_timeout=3600)
     before = asyncio.all_tasks()
     asking = asyncio.create_task(cloud.register(DEVICE))
     await until(lambda: transport.published)

@@ -54,15 +54,6 @@ async def test_a_heartbeat_carries_the_signal_strength(cloud, transport) -> None
     ]
 
 
-async def test_devices_of_several_applications_go_in_a_batch_each(cloud, transport) -> None:
-    beat = [{"name": "heartbeat", "value": 1}]
-    await cloud.publish_metrics_of({(7, "a"): beat, (8, "b"): beat, (7, "c"): beat})
-    assert [
-        (topic, [each["device_serial"] for each in content(payload)["devices"]])
-        for topic, payload in transport.published
-    ] == [("metrics/v0/42/3/7", ["a", "c"]), ("metrics/v0/42/3/8", ["b"])]
-
-
 @pytest.mark.parametrize(
     "metric",
     [
@@ -106,7 +97,6 @@ async def test_nothing_is_nothing_to_publish(cloud, transport) -> None:
     for publish in (cloud.publish_metrics(KEY, []), cloud.publish_metrics_batch([], 7)):
         with pytest.raises(i.InvalidMessage):
             await publish
-    await cloud.publish_metrics_of({})
     assert transport.published == []
 
 
@@ -267,13 +257,14 @@ async def test_http_sends_what_the_library_sends(api: Api, http: HttpTelemetry) 
 @pytest.mark.parametrize(
     ("status", "answer", "error"),
     [
-        (401, b"", i.CredentialsRefused),
-        (403, b"", i.CredentialsRefused),
+        (401, b"", i.ApiTokenRefused),
+        (403, b"", i.ApiTokenRefused),
         (413, b"", i.MessageTooLarge),
         (400, b"", i.MessageRefused),
         (429, b"", i.CloudUnavailable),
         (500, b"", i.CloudUnavailable),
         (302, b"", i.MessageRefused),
+        (200, b'{"success": true' + b" " * 100_000 + b"}", i.CloudUnavailable),
         (200, b"no json", i.CloudUnavailable),
         (200, b"[]", i.MessageRefused),
         (200, b'{"success": false}', i.MessageRefused),

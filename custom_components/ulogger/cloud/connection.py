@@ -104,6 +104,7 @@ class MqttConnection(aiomqtt.Client):
         except asyncio.CancelledError:
             # The executor can't be stopped: what it still opens is closed when it is done.
             entering.add_done_callback(self._discard)
+            await asyncio.wait([entering], timeout=CLOSE_TIMEOUT)
             raise
         except aiomqtt.MqttError as err:
             self.abort()

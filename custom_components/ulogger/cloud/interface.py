@@ -72,6 +72,12 @@ class NotAuthorised(CredentialsRefused):
     reason = "not_authorised"
 
 
+class ApiTokenRefused(CredentialsRefused):
+    """The HTTP API refuses the customer's token."""
+
+    reason = "api_token_refused"
+
+
 class MessageRefused(CloudError):
     """The cloud refuses this message each time."""
 

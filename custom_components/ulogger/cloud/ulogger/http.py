@@ -1,6 +1,7 @@
 """Metrics and events over HTTP with an API token, where there is no MQTT."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,11 +9,11 @@ import aiohttp
 
 from ...capture.model import DeviceKey
 from ..interface import (
+    ApiTokenRefused,
     CannotConnect,
     CloudError,
     CloudUnavailable,
     ConnectTimeout,
-    CredentialsRefused,
     MessageRefused,
     MessageTooLarge,
 )
@@ -23,8 +24,8 @@ DEFAULT_URL = "https://api.ulogger.ai"
 TIMEOUT = 30.0
 LARGEST_ANSWER = 64 * 1024
 _REFUSALS: Mapping[int, type[CloudError]] = {
-    401: CredentialsRefused,
-    403: CredentialsRefused,
+    401: ApiTokenRefused,
+    403: ApiTokenRefused,
     408: CloudUnavailable,
     413: MessageTooLarge,
     429: CloudUnavailable,
@@ -131,8 +132,16 @@ async def _check(response: aiohttp.ClientResponse) -> None:
     if status >= 300:
         raise _REFUSALS.get(status, MessageRefused)(f"the API answered with status {status}")
     try:
-        answer = await response.json(content_type=None)
+        answer = json.loads(await _read(response))
     except (ValueError, RecursionError) as err:
         raise CloudUnavailable("the API's answer can't be read") from err
     if not isinstance(answer, dict) or answer.get("success") is not True:
         raise MessageRefused("the API did not take the message")
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return the answer, no more of it than a good one has."""
+    try:
+        return await response.content.readexactly(LARGEST_ANSWER)
+    except asyncio.IncompleteReadError as err:
+        return err.partial
