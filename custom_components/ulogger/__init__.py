@@ -70,6 +70,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         outbox=outbox,
         transport=setup.transport,
         cloud=setup.cloud,
+        telemetry=setup.telemetry,
         certificate_expiry=setup.certificate_expiry,
         make_device=lambda gateway, record: DeviceCoordinator(hass, gateway, record),
     )

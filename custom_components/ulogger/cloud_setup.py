@@ -9,6 +9,7 @@ from homeassistant.components import mqtt
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryAuthFailed, ConfigEntryNotReady
+from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from homeassistant.util.ssl import create_client_context
 
 from . import const as c
@@ -17,6 +18,8 @@ from .cloud.mqtt import MqttTransport
 from .cloud.pacing import Pace
 from .cloud.ulogger.cloud import UloggerCloud
 from .cloud.ulogger.credentials import Credentials, CredentialsError, build_tls_context
+from .cloud.ulogger.http import HttpTelemetry
+from .cloud.ulogger.route import TelemetryRoute
 from .cloud.ulogger.tokens import TokenCache
 from .home_assistant_mqtt import HomeAssistantTransport
 from .storage import AccountStore
@@ -28,6 +31,7 @@ class CloudSetup:
 
     cloud: UloggerCloud
     transport: Transport
+    telemetry: TelemetryRoute
     certificate_expiry: datetime | None = None
 
 
@@ -77,7 +81,15 @@ async def async_set_up_cloud(
         topic_prefix=entry.data.get(c.CONF_TOPIC_PREFIX, ""),
         tokens=TokenCache(store.tokens, store.async_save_tokens),
     )
-    return CloudSetup(cloud, transport, expiry)
+    return CloudSetup(cloud, transport, TelemetryRoute(cloud, _http(hass, entry)), expiry)
+
+
+def _http(hass: HomeAssistant, entry: ConfigEntry[Any]) -> HttpTelemetry | None:
+    """Make the way that metrics and events go while there is no MQTT, if there is a token."""
+    if not (token := entry.options.get(c.CONF_API_TOKEN)):
+        return None
+    session = async_get_clientsession(hass)
+    return HttpTelemetry(session, token, group_id=entry.data[c.CONF_GROUP_ID])
 
 
 def _tls(entry: ConfigEntry[Any]) -> tuple[ssl.SSLContext, datetime]:

@@ -133,6 +133,7 @@ class Collection:
                 self._gateway.count(err.reason)
                 return
             if record.log_setting is setting:
-                record.log_setting = replace(setting, written_at=time.time())
+                told = replace(setting, written_at=time.time())
+                record.log_setting = None if setting.revoked else told
         self._gateway.store.save_soon()
         self._device.async_update_listeners()

@@ -33,6 +33,7 @@ CONF_CONFIRMED_ADDRESS: Final = "confirmed_address"
 CONF_NAME_PATTERNS: Final = "name_patterns"
 CONF_COLLECT_INTERVAL: Final = "collect_interval"
 CONF_HEARTBEATS: Final = "heartbeats"
+CONF_API_TOKEN: Final = "api_token"  # noqa: S105 - its name
 CONF_DAILY_QUOTA_KB: Final = "daily_quota_kb"
 CONF_RETENTION_DAYS: Final = "retention_days"
 CONF_RETENTION_MB: Final = "retention_mb"

@@ -130,7 +130,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
     def log_setting(self) -> LogSetting | None:
         """What the device was told, or will be, unless it has ended."""
         setting = self.record.log_setting
-        return setting if setting is not None and setting.remaining() else None
+        return setting if setting is not None and setting.lasts else None
 
     # Life
 
@@ -270,8 +270,15 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         return task.result()
 
     async def async_set_log_setting(self, setting: LogSetting | None) -> None:
-        """Keep *setting* until the device has it; a newer one replaces an older."""
-        self.record.log_setting = setting
+        """Keep *setting* until the device has it; a newer one replaces an older.
+
+        None is the device's own default: what it has been told is taken back.
+        """
+        before = self.record.log_setting
+        if setting is not None:
+            self.record.log_setting = setting.after(before)
+        else:
+            self.record.log_setting = before.taken_back() if before is not None else None
         await self.gateway.store.async_save()
         self.async_update_listeners()
         if self._collection is not None:

@@ -12,6 +12,7 @@ from homeassistant.helpers.device_registry import AnyDeviceEntry
 from homeassistant.loader import async_get_integration
 
 from .const import (
+    CONF_API_TOKEN,
     CONF_CA,
     CONF_CERTIFICATE,
     CONF_CLIENT_SUFFIX,
@@ -24,6 +25,7 @@ from .outbox.errors import OutboxError
 from .outbox.model import CaptureState
 
 SECRETS = {
+    CONF_API_TOKEN,
     CONF_CA,
     CONF_CERTIFICATE,
     CONF_CLIENT_SUFFIX,
@@ -45,7 +47,7 @@ async def async_get_config_entry_diagnostics(
         "versions": {"home_assistant": __version__, "ulogger": str(integration.version)},
         "entry": {
             "data": async_redact_data(dict(entry.data), SECRETS),
-            "options": dict(entry.options),
+            "options": async_redact_data(dict(entry.options), SECRETS),
             "certificate_expiry": gateway.certificate_expiry,
         },
         "bluetooth": _bluetooth(hass),

@@ -18,9 +18,11 @@ from .capture.model import Capture, DeviceIdentity, DeviceKey
 from .cloud.interface import CloudError, Transport, TransportState
 from .cloud.mqtt import MqttTransport
 from .cloud.ulogger.cloud import UloggerCloud
+from .cloud.ulogger.route import TelemetryRoute
 from .const import CONF_CLIENT_SUFFIX, DOMAIN, GATEWAY_APPLICATION
 from .delivery import Delivery
 from .fleet import Device, Fleet
+from .home_assistant_mqtt import HomeAssistantTransport
 from .listeners import Listeners
 from .outbox.errors import OutboxDamaged, OutboxError
 from .outbox.model import Added, DeviceCounters, Item
@@ -49,6 +51,7 @@ class Gateway[DeviceT: Device]:
         outbox: Outbox,
         transport: Transport,
         cloud: UloggerCloud,
+        telemetry: TelemetryRoute,
         certificate_expiry: datetime | None,
         make_device: Callable[[Gateway[DeviceT], DeviceRecord], DeviceT],
     ) -> None:
@@ -58,6 +61,7 @@ class Gateway[DeviceT: Device]:
         self.outbox = outbox
         self.transport = transport
         self.cloud = cloud
+        self.telemetry = telemetry
         self.certificate_expiry = certificate_expiry
         self.delivery = Delivery(outbox, cloud, self, over_quota=self._over_quota)
         self.fleet = Fleet(hass, entry, store, lambda record: make_device(self, record))
@@ -199,6 +203,7 @@ class Gateway[DeviceT: Device]:
     @callback
     def failed(self, item: Item, error: CloudError) -> None:
         """The cloud did not take a capture this time."""
+        self.count(error.reason)
         if (device := self.devices.get(item.key)) is not None:
             device.delivery_failed(error.reason, item.capture_id)
         self._refresh_soon()
@@ -227,7 +232,9 @@ class Gateway[DeviceT: Device]:
     def cloud_diagnostics(self) -> dict[str, Any]:
         """Say how the connection was; nothing in it is secret but the customer's topics."""
         transport = self.transport
-        own = transport.diagnostics() if isinstance(transport, MqttTransport) else {}
+        own: Mapping[str, Any] = {}
+        if isinstance(transport, MqttTransport | HomeAssistantTransport):
+            own = transport.diagnostics()
         return {
             "state": transport.state.value,
             "disconnected_since": self.disconnected_since,

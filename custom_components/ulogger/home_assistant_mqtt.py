@@ -1,8 +1,9 @@
 """Home Assistant's own MQTT integration as the way to the cloud (bridge mode)."""
 
 import asyncio
-from collections.abc import Callable
-from typing import override
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, override
 
 from homeassistant.components import mqtt
 from homeassistant.components.mqtt import ReceiveMessage
@@ -19,6 +20,9 @@ from .cloud.interface import (
     Unsubscribe,
 )
 
+SUBSCRIBED_WITHIN = 12.0
+"""Seconds after which Home Assistant has heard of a subscription or given it up."""
+
 
 class HomeAssistantTransport(Transport):
     """Publishes and subscribes through the broker that Home Assistant uses already."""
@@ -26,6 +30,7 @@ class HomeAssistantTransport(Transport):
     def __init__(self, hass: HomeAssistant) -> None:
         self._hass = hass
         self.on_state: Callable[[TransportState], None] | None = None
+        self.counters: Counter[str] = Counter()
 
     @property
     @override
@@ -44,13 +49,15 @@ class HomeAssistantTransport(Transport):
         """Follow the state of the connection; Home Assistant keeps it."""
 
         @callback
-        def changed(_connected: bool) -> None:  # noqa: FBT001 - Home Assistant's signature
+        def changed(connected: bool) -> None:  # noqa: FBT001 - Home Assistant's signature
+            self.counters["connections" if connected else "disconnections"] += 1
             if self.on_state is not None:
                 self.on_state(self.state)
 
         unsubscribe = mqtt.async_subscribe_connection_status(self._hass, changed)
         try:
-            changed(self.connected)
+            if self.on_state is not None:
+                self.on_state(self.state)
             await self._hass.loop.create_future()
         finally:
             unsubscribe()
@@ -63,10 +70,13 @@ class HomeAssistantTransport(Transport):
         try:
             await mqtt.async_publish(self._hass, topic, payload, qos=1, retain=False)
         except HomeAssistantError as err:
+            self.counters["publishes_failed"] += 1
             raise CloudUnavailable(str(err)) from err
         # The integration returns as if all were well when no acknowledgement came in time.
         if self._hass.loop.time() - began >= TIMEOUT_ACK:
+            self.counters["publishes_not_acknowledged"] += 1
             raise NotAcknowledged("the broker did not acknowledge the message")
+        self.counters["publishes_acknowledged"] += 1
 
     @override
     async def subscribe(
@@ -75,19 +85,48 @@ class HomeAssistantTransport(Transport):
         callback: MessageCallback,
         on_refused: Callable[[], None] | None = None,
     ) -> Unsubscribe:
-        def received(message: ReceiveMessage) -> None:
-            if isinstance(payload := message.payload, bytes):
-                callback(message.topic, payload)
-
+        subscription = _Subscription(callback)
+        answered = asyncio.Event()
         try:
+            stop = mqtt.async_on_subscribe_done(self._hass, topic_filter, 1, answered.set)
             unsubscribe = await mqtt.async_subscribe(
-                self._hass, topic_filter, received, qos=1, encoding=None
+                self._hass, topic_filter, subscription.received, qos=1, encoding=None
             )
         except HomeAssistantError as err:
             raise CloudUnavailable(str(err)) from err
 
         async def end() -> None:
+            subscription.ended = True
             unsubscribe()
-            await asyncio.sleep(0)
 
+        try:
+            # Subscriptions are gathered for a moment: what is asked before then is not heard.
+            if self.connected:
+                async with asyncio.timeout(SUBSCRIBED_WITHIN):
+                    await answered.wait()
+        except TimeoutError:
+            self.counters["subscriptions_unanswered"] += 1
+        except asyncio.CancelledError:
+            await end()
+            raise
+        finally:
+            stop()
         return end
+
+    def diagnostics(self) -> Mapping[str, Any]:
+        """Count what became of messages; topics and brokers are Home Assistant's to tell."""
+        return {"counters": dict(self.counters)}
+
+
+class _Subscription:
+    """Passes messages on until it ends, also when Home Assistant brings it back after that."""
+
+    def __init__(self, heard: MessageCallback) -> None:
+        self.ended = False
+        self._heard = heard
+
+    @callback
+    def received(self, message: ReceiveMessage) -> None:
+        """Take a message."""
+        if not self.ended and isinstance(payload := message.payload, bytes):
+            self._heard(message.topic, payload)

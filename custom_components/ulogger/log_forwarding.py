@@ -7,27 +7,34 @@ forwarding would make new ones.
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any, override
+from typing import override
 
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later
 
 from .cloud.interface import CloudError
 from .cloud.ulogger.text_logs import TextLine
-from .const import CONF_FORWARD_LOGS, CONF_INTEGRATIONS, CONF_LEVEL, LEVEL_OFF
+from .const import CONF_FORWARD_LOGS, CONF_INTEGRATIONS, CONF_LEVEL, DOMAIN, LEVEL_OFF
 from .coordinator import UloggerConfigEntry
+from .home_assistant_mqtt import HomeAssistantTransport
 from .log_level import LEVELS
 
 _LOGGER = logging.getLogger(__name__)
 
 SEND_AFTER = 10.0
+RETRY_AFTER = 60.0
 MOST_WAITING = 1000
 MOST_PER_MINUTE = 600
 LONGEST_MESSAGE = 2000
-NEVER = ("custom_components.ulogger", "aiomqtt", "paho", "homeassistant.components.mqtt")
+WARNING = LEVELS.index("warning")
 PREFIXES = ("homeassistant.components.", "custom_components.")
+OWN = f"custom_components.{DOMAIN}"
+CARRIER = "homeassistant.components.mqtt"
+"""What sends our messages in bridge mode; its records about them would be sent by it again."""
 
 
 class LogForwarding:
@@ -38,10 +45,9 @@ class LogForwarding:
         self._entry = entry
         self._gateway = entry.runtime_data
         self._lines: deque[TextLine] = deque()
-        self._timer: CALLBACK_TYPE | None = None
-        self._minute = 0
-        self._this_minute = 0
         self._dropped = 0
+        self._timer: CALLBACK_TYPE | None = None
+        self._forwarder: _Forwarder | None = None
 
     @callback
     def start(self) -> None:
@@ -50,13 +56,17 @@ class LogForwarding:
         level = options.get(CONF_LEVEL, LEVEL_OFF)
         if level == LEVEL_OFF:
             return
-        handler = _Forwarder(self.hass, self._take)
-        handler.setLevel((LEVELS.index(level) + 1) * 10)
+        bridged = isinstance(self._gateway.transport, HomeAssistantTransport)
+        self._forwarder = _Forwarder(
+            never=(OWN, CARRIER) if bridged else (OWN,),
+            wake=partial(self.hass.loop.call_soon_threadsafe, self._woken),
+        )
+        self._forwarder.setLevel((LEVELS.index(level) + 1) * 10)
         for integration in options.get(CONF_INTEGRATIONS, []):
             for prefix in PREFIXES:
                 logger = logging.getLogger(f"{prefix}{integration}")
-                logger.addHandler(handler)
-                self._entry.async_on_unload(partial(logger.removeHandler, handler))
+                logger.addHandler(self._forwarder)
+                self._entry.async_on_unload(partial(logger.removeHandler, self._forwarder))
         self._entry.async_on_unload(self._stop)
 
     @callback
@@ -65,48 +75,95 @@ class LogForwarding:
             self._timer()
 
     @callback
-    def _take(self, line: TextLine) -> None:
-        """Queue a line, unless there are too many; those are counted and told."""
-        minute = int(time.monotonic() // 60)
-        if minute != self._minute:
-            self._minute, self._this_minute = minute, 0
-        self._this_minute += 1
-        if self._this_minute > MOST_PER_MINUTE or len(self._lines) >= MOST_WAITING:
-            self._dropped += 1
-            self._gateway.count("log_lines_dropped")
-        else:
-            self._lines.append(line)
+    def _woken(self) -> None:
+        """Send what has come in a while, with what comes until then."""
         if self._timer is None:
             self._timer = async_call_later(self.hass, SEND_AFTER, self._send)
 
     async def _send(self, _now: datetime) -> None:
         self._timer = None
+        self._take()
         lines = list(self._lines)
-        self._lines.clear()
-        dropped, self._dropped = self._dropped, 0
-        if dropped:
-            lines.append(TextLine(time.time(), 2, f"{dropped} lines were dropped: too many"))
+        if dropped := self._dropped:
+            text = f"{dropped} lines were dropped: there were too many"
+            lines.append(TextLine(time.time(), WARNING, text))
         try:
             await self._gateway.cloud.publish_text_log(self._gateway.identity, lines)
         except CloudError as err:
             _LOGGER.debug("Log lines wait for the cloud: %s", err)
+            self._timer = async_call_later(self.hass, RETRY_AFTER, self._send)
+            return
+        for _ in range(len(lines) - bool(dropped)):
+            self._lines.popleft()
+        self._dropped -= dropped
+
+    def _take(self) -> None:
+        """Take over what has come; the oldest lines wait, the newest are dropped."""
+        if self._forwarder is None:
+            return
+        lines, dropped = self._forwarder.take()
+        room = max(MOST_WAITING - len(self._lines), 0)
+        self._lines.extend(lines[:room])
+        if dropped := dropped + len(lines[room:]):
             self._dropped += dropped
-            self._lines.extendleft(reversed(lines[: len(lines) - bool(dropped)]))
-            self._timer = async_call_later(self.hass, SEND_AFTER * 6, self._send)
+            self._gateway.rejections["log_lines_dropped"] += dropped
 
 
 class _Forwarder(logging.Handler):
-    """Takes records in whatever thread they are made, and brings them to the loop."""
+    """Takes records in whatever thread they are made; logging locks around `emit`.
 
-    def __init__(self, hass: HomeAssistant, take: Any) -> None:
+    ``wake`` is called in that thread when the first record has come since `take`.
+    """
+
+    def __init__(self, *, never: tuple[str, ...], wake: Callable[[], object]) -> None:
         super().__init__()
-        self._hass = hass
-        self._take = take
+        self._never = never
+        self._wake = wake
+        self._lines: list[TextLine] = []
+        self._dropped = 0
+        self._minute = 0
+        self._this_minute = 0
+
+    def take(self) -> tuple[list[TextLine], int]:
+        """Return the lines that have come, and how many were dropped."""
+        self.acquire()
+        try:
+            taken = (self._lines, self._dropped)
+            self._lines, self._dropped = [], 0
+        finally:
+            self.release()
+        return taken
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.startswith(NEVER):
+        if any(record.name == name or record.name.startswith(f"{name}.") for name in self._never):
             return
-        level = min(max(record.levelno // 10 - 1, 0), len(LEVELS) - 1)
-        message = f"{record.name}: {record.getMessage()}"[:LONGEST_MESSAGE]
-        self._hass.loop.call_soon_threadsafe(self._take, TextLine(record.created, level, message))
+        first = not self._lines and not self._dropped
+        if self._over_rate() or len(self._lines) >= MOST_WAITING:
+            self._dropped += 1
+        else:
+            level = min(max(record.levelno // 10 - 1, 0), len(LEVELS) - 1)
+            text = f"{record.name}: {_message(record)}"[:LONGEST_MESSAGE]
+            self._lines.append(TextLine(record.created, level, text))
+        if first:
+            # Records come until the very end, when there is no loop any more to be woken.
+            with suppress(RuntimeError):
+                self._wake()
+
+    def _over_rate(self) -> bool:
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute, self._this_minute = minute, 0
+        self._this_minute += 1
+        return self._this_minute > MOST_PER_MINUTE
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Give the record's text; one whose arguments don't fit must not trouble who logs it."""
+    try:
+        text = record.getMessage()
+    except (AttributeError, LookupError, TypeError, ValueError) as err:
+        text = f"{type(err).__name__} in a log record of {record.module}, line {record.lineno}"
+    if record.exc_info and record.exc_info[0] is not None:
+        text += f" ({record.exc_info[0].__name__}: {record.exc_info[1]})"
+    return text

@@ -2,7 +2,7 @@
 
 import struct
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 ALL_MODULES = 0xFFFFFFFF
@@ -19,7 +19,9 @@ class LogSetting:
 
     ``level`` is 0 (DEBUG) to 4 (CRITICAL), ``module_flags`` a bit a module, ``expires_at``
     Unix seconds: the device falls back to its own defaults then. ``written_at`` is when the
-    device took it, None while it still has to be written.
+    device took it, None while it still has to be written. A ``revoked`` setting is one that
+    the device has been told and shall not have any longer. Whatever it was told before this
+    lasts until ``told_until``.
     """
 
     level: int
@@ -27,6 +29,8 @@ class LogSetting:
     expires_at: float
     modules: list[str] = field(default_factory=list)
     written_at: float | None = None
+    revoked: bool = False
+    told_until: float = 0.0
 
     @property
     def level_name(self) -> str:
@@ -37,13 +41,36 @@ class LogSetting:
         """Whole seconds until the setting ends, 0 when it has ended."""
         return max(0, round(self.expires_at - (time.time() if now is None else now)))
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the device shall log so, now or as soon as it is told."""
+        return not self.revoked and self.remaining() > 0
+
+    @property
+    def device_until(self) -> float:
+        """When the device is back at its defaults if nobody tells it anything."""
+        return self.told_until if self.written_at is None else self.expires_at
+
+    def after(self, before: LogSetting | None) -> LogSetting:
+        """Return this setting as the one that replaces *before*."""
+        return self if before is None else replace(self, told_until=before.device_until)
+
+    def taken_back(self) -> LogSetting | None:
+        """Return what brings the device back to its defaults; None where it has them."""
+        until = self.device_until
+        if until <= time.time():
+            return None
+        return replace(self, expires_at=until, told_until=until, written_at=None, revoked=True)
+
     def packet(self, now: float | None = None) -> bytes:
         """Give the 9 bytes that the device is told, with the time that is left.
 
-        Raises ValueError when none is left.
+        One that is revoked ends a second later. Raises ValueError when no time is left.
         """
         if not (seconds := min(self.remaining(now), LONGEST)) >= SHORTEST:
             raise ValueError("the log configuration has expired")
+        if self.revoked:
+            seconds = SHORTEST
         return _PACKET.pack(self.level, self.module_flags, seconds)
 
 

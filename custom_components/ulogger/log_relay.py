@@ -2,8 +2,12 @@
 
 import logging
 import time
+from datetime import datetime
+from functools import partial
 
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.helpers.event import async_track_point_in_utc_time
+from homeassistant.util import dt as dt_util
 
 from .capture.model import DeviceKey
 from .cloud.interface import CloudError
@@ -22,6 +26,8 @@ class LogRelay:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
+        self._follows: dict[DeviceKey, CALLBACK_TYPE] = {}
+        self._ends: dict[DeviceKey, tuple[float, CALLBACK_TYPE]] = {}
 
     @callback
     def start(self) -> None:
@@ -30,14 +36,56 @@ class LogRelay:
         on_unload = self._entry.async_on_unload
         on_unload(self._gateway.async_add_device_listener(self._watch))
         on_unload(self._gateway.async_add_forget_listener(self._unwatch))
+        on_unload(self._stop)
+
+    @callback
+    def _stop(self) -> None:
+        for unfollow in self._follows.values():
+            unfollow()
+        for _, cancel in self._ends.values():
+            cancel()
 
     @callback
     def _watch(self, device: DeviceCoordinator) -> None:
         self._in_background(device, watch=True)
+        self._follows[device.identity.key] = device.async_add_listener(
+            partial(self._plan_end, device)
+        )
+        self._plan_end(device)
 
     @callback
     def _unwatch(self, device: DeviceCoordinator) -> None:
         self._in_background(device, watch=False)
+        key = device.identity.key
+        self._follows.pop(key)()
+        if planned := self._ends.pop(key, None):
+            planned[1]()
+
+    @callback
+    def _plan_end(self, device: DeviceCoordinator) -> None:
+        """Have the device's log configuration dropped, and that shown, at the moment it ends."""
+        key, setting = device.identity.key, device.record.log_setting
+        expires_at = None if setting is None else setting.expires_at
+        if planned := self._ends.get(key):
+            if planned[0] == expires_at:
+                return
+            del self._ends[key]
+            planned[1]()
+        if expires_at is None:
+            return
+
+        @callback
+        def end(_now: datetime) -> None:
+            del self._ends[key]
+            device.record.log_setting = None
+            self._gateway.store.save_soon()
+            device.async_update_listeners()
+
+        ends_at = dt_util.utc_from_timestamp(expires_at)
+        self._ends[key] = (
+            expires_at,
+            async_track_point_in_utc_time(self.hass, end, ends_at),
+        )
 
     def _in_background(self, device: DeviceCoordinator, *, watch: bool) -> None:
         self._entry.async_create_background_task(

@@ -8,6 +8,7 @@ from homeassistant.core import callback
 
 from .approval import application_unique_id, approving_entry
 from .const import (
+    CONF_API_TOKEN,
     CONF_APPLICATIONS,
     CONF_DEVICE_TYPES,
     CONF_FORWARD_LOGS,
@@ -20,6 +21,7 @@ from .const import (
 from .options_schema import (
     FLAT_SECTIONS,
     SECTION_APPROVAL,
+    SECTION_CLOUD,
     SECTION_COLLECTION,
     as_typed,
     options_schema,
@@ -67,6 +69,14 @@ def parse_forwarding(typed: Mapping[str, Any]) -> dict[str, Any]:
     return {CONF_LEVEL: typed[CONF_LEVEL], CONF_INTEGRATIONS: integrations}
 
 
+def parse_api_token(typed: str) -> str:
+    """Return the API token without blanks around it; empty, there is none."""
+    token = typed.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidOption("invalid_api_token")
+    return token
+
+
 class UloggerOptionsFlow(OptionsFlowWithReload):
     """One form in sections; saving it reloads the account."""
 
@@ -104,6 +114,12 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
                 CONF_APPLICATIONS,
                 self._parse_applications,
                 typed[SECTION_APPROVAL][CONF_APPLICATIONS],
+            ),
+            (
+                SECTION_CLOUD,
+                CONF_API_TOKEN,
+                parse_api_token,
+                typed[SECTION_CLOUD].get(CONF_API_TOKEN, ""),
             ),
             (CONF_FORWARD_LOGS, CONF_FORWARD_LOGS, parse_forwarding, typed[CONF_FORWARD_LOGS]),
         ):

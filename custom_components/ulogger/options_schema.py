@@ -17,9 +17,11 @@ from homeassistant.helpers.selector import (
     SelectSelectorMode,
     TextSelector,
     TextSelectorConfig,
+    TextSelectorType,
 )
 
 from .const import (
+    CONF_API_TOKEN,
     CONF_APPLICATIONS,
     CONF_COLLECT_INTERVAL,
     CONF_DAILY_QUOTA_KB,
@@ -137,6 +139,9 @@ COLLECTION_SCHEMA = probatio.Schema(
 CLOUD_SCHEMA = probatio.Schema(
     {
         probatio.Required(CONF_HEARTBEATS, default=DEFAULT_HEARTBEATS): BooleanSelector(),
+        probatio.Optional(CONF_API_TOKEN): TextSelector(
+            TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off")
+        ),
         probatio.Required(CONF_DAILY_QUOTA_KB, default=DEFAULT_DAILY_QUOTA_KB): _whole_number(
             0, 10_000_000, "KB"
         ),

@@ -1,8 +1,7 @@
 """Metrics, events and heartbeats over MQTT."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ...capture.model import DeviceKey
 from ..interface import Transport
@@ -78,16 +77,6 @@ class Telemetry:
     ) -> None:
         """Publish many devices' events in one message: ``{"device_serial", "events"}``."""
         await self._publish_batch(Kind.EVENTS, devices, application_id, compress)
-
-    async def publish_metrics_of(self, samples: Mapping[DeviceKey, Sequence[Sample]]) -> None:
-        """Publish the metrics of devices of any applications, one batch an application."""
-        by_application: dict[int, list[DeviceSamples]] = defaultdict(list)
-        for (application_id, serial), metrics in samples.items():
-            by_application[application_id].append(
-                {"device_serial": serial, Kind.METRICS.value: list(metrics)}
-            )
-        for application_id, devices in by_application.items():
-            await self.publish_metrics_batch(devices, application_id)
 
     async def _publish(self, kind: Kind, key: DeviceKey, samples: Sequence[Sample]) -> None:
         application_id, serial = key
