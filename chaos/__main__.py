@@ -26,7 +26,7 @@ FIRST_SECONDS = 60.0
 DRAIN_SECONDS = 240.0
 PATIENT_SECONDS = 20.0
 SECONDS = 120.0
-TRACE = re.compile(r"Traceback|^  File .*custom_components/ulogger/")
+TRACE = re.compile(r"^  File .*custom_components/ulogger/")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -136,7 +136,7 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
         "stuck": len(storm.stuck),
         "longest_recovery_s": round(longest, 1),
         "longest_recovery_after": after,
-        "traces": sum(bool(TRACE.search(line)) for line in problems),
+        "traces": sum(map(bool, map(TRACE.search, problems))),
         "details": [
             *(f"lost: {serial}: {count}" for serial, count in world.lost.items()),
             *unexplained,

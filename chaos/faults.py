@@ -81,13 +81,14 @@ class Storm:
     async def _recovery(self, kind: str, *, alone: bool = False) -> AsyncIterator[None]:
         """After the fault, sometimes wait until a new capture arrives, and note how long it took.
 
-        ``alone`` has nobody press a button meanwhile: Home Assistant must begin by itself.
+        ``alone`` may have nobody press a button meanwhile: Home Assistant begins by itself, at
+        the latest when a device's interval is over.
         """
         world = self._world
         yield
         if self._random.random() < 0.25:
             return
-        if alone:
+        if alone and self._random.random() < 0.4:
             world.may_press.clear()
         try:
             since = time.monotonic()
@@ -192,8 +193,10 @@ class Storm:
         device = self._random.choice(self._world.devices)
         device.air = replace(DEMO_AIR, cut_after=self._random.randrange(20, 4000))
         connections = device.connections
-        await self._world.wait_for(lambda: device.connections > connections, AIM_SECONDS)
-        device.air = DEMO_AIR
+        try:
+            await self._world.wait_for(lambda: device.connections > connections, AIM_SECONDS)
+        finally:
+            device.air = DEMO_AIR
 
     async def _reset_device(self) -> None:
         self._random.choice(self._world.devices).reset()

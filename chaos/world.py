@@ -136,11 +136,17 @@ class World:
 
     async def press(self) -> None:
         """Press devices' buttons now and then, for ever; nothing that goes wrong is an error."""
-        async with asyncio.TaskGroup() as group:
+        pressing: set[asyncio.Task[None]] = set()
+        try:
             while True:
                 await asyncio.sleep(self.random.uniform(0.5, 3.0))
                 await self.may_press.wait()
-                group.create_task(self._press_one())
+                pressing.add(press := asyncio.create_task(self._press_one()))
+                press.add_done_callback(pressing.discard)
+        finally:
+            # Whoever has pressed a button waits for what comes of it.
+            if pressing:
+                await asyncio.wait(pressing)
 
     async def _press_one(self) -> None:
         device = self.random.choice(self.devices)
