@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import io
+import itertools
 import logging
 import ssl
 import tempfile
@@ -90,6 +91,7 @@ def test_files_beside_the_two_and_a_folder_do_no_harm() -> None:
         (archive({CERTIFICATE: "text", PRIVATE_KEY: GOOD.private_key}), c.NotPem),
         (archive({CERTIFICATE: GOOD.certificate, PRIVATE_KEY: OTHER.private_key}), c.KeyMismatch),
     ],
+    ids=itertools.count(),
 )
 def test_a_bad_download_is_blamed_on_the_archive(data: bytes, error: type) -> None:
     with pytest.raises(error) as caught:
@@ -128,6 +130,7 @@ def test_a_zip_bomb_is_never_unpacked() -> None:
         (GOOD.private_key, GOOD.private_key, c.NotPem, "certificate"),
         ("", "", c.NotPem, "certificate"),
     ],
+    ids=itertools.count(),
 )
 def test_each_file_is_blamed_for_its_own_fault(certificate, key, error, field) -> None:
     with pytest.raises(error) as caught:
@@ -155,7 +158,7 @@ def test_an_expired_and_a_future_certificate_are_told_apart() -> None:
     assert c.Credentials.checked(old.certificate, old.private_key, now=NOW - 2 * DAY)
 
 
-@pytest.mark.parametrize("ca", ["no pem", b"\xff", GOOD.private_key])
+@pytest.mark.parametrize("ca", ["no pem", b"\xff", GOOD.private_key], ids=itertools.count())
 def test_an_own_authority_must_be_a_certificate(ca) -> None:
     with pytest.raises(c.CaInvalid) as caught:
         c.read_ca(ca)
