@@ -202,7 +202,8 @@ class Api:
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.requests.append((request.path, dict(request.headers), body))
-        return web.Response(status=self.status, body=self.answer)
+        headers = {"Location": "/elsewhere"} if 300 <= self.status < 400 else {}
+        return web.Response(status=self.status, body=self.answer, headers=headers)
 
 
 @pytest.fixture
@@ -279,6 +280,15 @@ async def test_http_failures_are_told_apart_and_never_show_the_token(
         await http.publish_metrics(KEY, [{"name": "m", "value": 1}])
     assert "ulg_secret" not in repr(caught.value)
     assert "ulg_secret" not in repr(http)
+
+
+async def test_http_never_takes_the_token_to_where_it_is_redirected(
+    api: Api, http: HttpTelemetry
+) -> None:
+    api.status = 307
+    with pytest.raises(i.MessageRefused):
+        await http.publish_metrics(KEY, [{"name": "m", "value": 1}])
+    assert [path for path, _, _ in api.requests] == ["/publish/metrics"]
 
 
 async def test_http_without_a_server_can_not_connect(socket_enabled: None) -> None:
