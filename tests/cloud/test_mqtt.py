@@ -392,15 +392,14 @@ async def test_a_closed_port_is_tried_again_with_growing_waits(transports, tls) 
     assert transport.last_failure.reason == "cannot_connect"
 
 
-async def test_a_lost_broker_fills_nobodys_log(
-    odd_broker, connect_oddly, caplog: pytest.LogCaptureFixture
+async def test_a_broker_that_refuses_us_fills_nobodys_log(
+    broker: LocalBroker, transports: Transports, caplog: pytest.LogCaptureFixture
 ) -> None:
-    transport = connect_oddly()
-    await transport.wait_connected(5)
-    for _ in range(2):
-        odd_broker.drop_all()
-        await until(lambda: not transport.connected)
-        await transport.wait_connected(5)
+    await broker.arefuse_customer()
+    transport = transports.to(broker)
+    states = States(transport)
+    transports.run(transport)
+    await states.reached(TransportState.CREDENTIALS_REFUSED)
     assert [each for each in caplog.records if each.levelno > logging.INFO] == []
 
 
