@@ -395,6 +395,7 @@ async def test_a_closed_port_is_tried_again_with_growing_waits(transports, tls) 
 async def test_a_broker_that_refuses_us_fills_nobodys_log(
     broker: LocalBroker, transports: Transports, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "custom_components.ulogger")
     await broker.arefuse_customer()
     transport = transports.to(broker)
     states = States(transport)
