@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("set_up")
 TYPED: dict[str, Any] = {
     "collection": {"collect_interval": 30, "name_patterns": ["uLogger*", "Thermo*"]},
     "approval": {"applications": ["1001", "7"]},
-    "cloud": {"heartbeats": False, "daily_quota_kb": 400},
+    "cloud": {"heartbeats": False, "api_token": " ulg_secret ", "daily_quota_kb": 400},
     "storage": {"retention_days": 3, "retention_mb": 50, "undelivered_budget_mb": 200},
     "forward_logs": {"level": "error", "integrations": ["mqtt", "bluetooth"]},
 }
@@ -112,6 +112,7 @@ async def test_options_are_kept_side_by_side_and_applied_by_a_reload(
         },
         "confirmed_address": "C0:FF:EE:00:00:01",
         "heartbeats": False,
+        "api_token": "ulg_secret",
         "daily_quota_kb": 400,
         "retention_days": 3,
         "retention_mb": 50,
@@ -133,11 +134,29 @@ async def test_the_form_shows_again_what_was_saved(
 
     for section, fields in typed(
         approval={"applications": ["7", "1001"]},
+        cloud={"api_token": "ulg_secret"},
         forward_logs={"integrations": ["bluetooth", "mqtt"]},
     ).items():
         for name, value in fields.items():
             marker, _ = field(form, section, name)
             assert marker.description == {"suggested_value": value}, name
+
+
+async def test_an_api_token_is_shown_to_nobody_and_goes_when_it_is_emptied(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    form = await open_form(hass, account)
+    _, selector = field(form, "cloud", "api_token")
+    assert selector.config["type"] == "password"
+    await hass.config_entries.options.async_configure(form["flow_id"], typed())
+    form = await open_form(hass, account)
+    emptied = typed()
+    del emptied["cloud"]["api_token"]
+
+    await hass.config_entries.options.async_configure(form["flow_id"], emptied)
+    await hass.async_block_till_done()
+
+    assert account.options["api_token"] == ""
 
 
 async def test_an_application_is_shown_with_its_device_types(
@@ -216,6 +235,9 @@ async def test_the_own_integration_is_not_offered_for_forwarding(
         ("approval", {"applications": ["-1"]}, "invalid_application_id"),
         ("approval", {"applications": ["4294967296"]}, "invalid_application_id"),
         ("approval", {"applications": ["1" * 5000]}, "invalid_application_id"),
+        ("cloud", {"api_token": "ulg secret"}, "invalid_api_token"),
+        ("cloud", {"api_token": "ulg\nsecret"}, "invalid_api_token"),
+        ("cloud", {"api_token": "ulg_sécret"}, "invalid_api_token"),
         ("forward_logs", {"integrations": []}, "no_integrations"),
         ("forward_logs", {"integrations": [" "]}, "no_integrations"),
         ("forward_logs", {"integrations": ["mqtt", "ulogger"]}, "own_records"),
