@@ -46,6 +46,15 @@ class WatchedSocket(ssl.SSLSocket):
     failure: OSError | None = None
 
     @override
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands; paho would leave the socket open when that fails."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+    @override
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Read, noting an error that is more than *nothing there yet*."""
         try:
