@@ -39,8 +39,24 @@ async def test_the_same_log_under_another_token_and_time_is_counted_and_not_kept
 )
 async def test_what_only_resembles_a_capture_is_kept(outbox: Outbox, other: object) -> None:
     await outbox.add(captured(data=log(frame(1))))
-    assert (await outbox.add(other)).outcome in {Outcome.STORED, Outcome.QUARANTINED}
+    kept = {Outcome.STORED, Outcome.QUARANTINED, Outcome.OVERLAP}
+    assert (await outbox.add(other)).outcome in kept
     assert len(await outbox.listing()) == 2
+
+
+async def test_what_goes_on_but_cannot_be_cut_is_kept_whole_and_marked_for_good(
+    outbox: Outbox,
+) -> None:
+    first = await outbox.add(captured(data=log(frame(1))))
+    whole = log(frame(1), frame(2), anchor=1)
+    added = await outbox.add(captured(data=whole))
+    assert (added.outcome, added.size) == (Outcome.OVERLAP, len(whole))
+    assert (await outbox.read(added.capture_id or 0)).data == whole
+    await outbox.delivered([first.capture_id or 0, added.capture_id or 0])
+    marked, unmarked = await outbox.listing()
+    assert (marked.reason, marked.continues) == ("overlap", first.capture_id)
+    assert (unmarked.reason, unmarked.continues) == (None, None)
+    assert (await outbox.add(captured(data=whole))).outcome is Outcome.DUPLICATE
 
 
 async def test_a_delivered_capture_is_recognised(outbox: Outbox) -> None:

@@ -122,6 +122,34 @@ def rest(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Re
     """Find what is new in a buffer that begins with captures taken before, one after another."""
     if capture.kind is not CaptureKind.LOG or capture.fault is not None:
         return None
+    taken = _taken(connection, device_id, capture)
+    found = [_after(taken[start:], capture) for start in range(len(taken))]
+    return min(
+        (each for each in found if each is not None),
+        key=lambda each: len(each.capture.data),
+        default=None,
+    )
+
+
+def overlapped(connection: sqlite3.Connection, device_id: int, capture: Capture) -> int | None:
+    """Find the newest capture whose frames a buffer begins with, though it can't be cut exactly.
+
+    Such a buffer is kept and sent whole, and marked: its first frames are in the cloud already.
+    """
+    if capture.kind is not CaptureKind.LOG or capture.fault is not None:
+        return None
+    alike = [
+        capture_id
+        for capture_id, data in _taken(connection, device_id, capture)
+        if _begins_with(data, capture.data)
+    ]
+    return max(alike, default=None)
+
+
+def _taken(
+    connection: sqlite3.Connection, device_id: int, capture: Capture
+) -> list[tuple[int, bytes]]:
+    """Load the device's last captures of the kind, oldest first."""
     ids = connection.execute(
         "SELECT id FROM captures WHERE device_id = ? AND kind = ? AND state <> 'quarantined'"
         " ORDER BY id DESC LIMIT ?",
@@ -132,23 +160,22 @@ def rest(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Re
         sealed = envelope.load(connection, capture_id)
         if sealed is not None and sealed.intact:
             taken.append((capture_id, sealed.capture.data))
-    found = [_after(taken[start:], capture) for start in range(len(taken))]
-    return min(
-        (each for each in found if each is not None),
-        key=lambda each: len(each.capture.data),
-        default=None,
-    )
+    return taken
+
+
+def _begins_with(previous: bytes, current: bytes) -> bool:
+    """Whether one buffer's frames, of which there are some, begin another's."""
+    try:
+        before, now = LogHeader.parse(previous), LogHeader.parse(current)
+    except CaptureError:
+        return False
+    frames = previous[before.size : before.total]
+    return bool(frames) and current.startswith(frames, now.size)
 
 
 def _left_over(previous: bytes, current: bytes) -> bytes | None:
     """Ask for the continuation only where the frames do begin alike: it reads every byte."""
-    try:
-        before, now = LogHeader.parse(previous), LogHeader.parse(current)
-    except CaptureError:
-        return None
-    if not current.startswith(previous[before.size : before.total], now.size):
-        return None
-    return continuation(previous, current)
+    return continuation(previous, current) if _begins_with(previous, current) else None
 
 
 def _after(taken: list[tuple[int, bytes]], capture: Capture) -> Rest | None:

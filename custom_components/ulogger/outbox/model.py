@@ -23,9 +23,12 @@ class Outcome(StrEnum):
     STORED = "stored"
     DUPLICATE = "duplicate"
     CONTINUATION = "continuation"
+    OVERLAP = "overlap"
     QUARANTINED = "quarantined"
 
 
+OVERLAP = "overlap"
+"""Mark of a log that begins with frames taken before, but can't be cut exactly: it goes whole."""
 DAMAGED = "damaged"
 """Quarantine reason: the bytes on disk no longer match the hash they were stored with."""
 
@@ -34,7 +37,8 @@ DAMAGED = "damaged"
 class Added:
     """What became of a capture; ``capture_id`` of a duplicate is the earlier one's, if still known.
 
-    ``size`` is what was stored: 0 for a duplicate, the new frames alone for a continuation.
+    ``size`` is what was stored: 0 for a duplicate, the new frames alone for a continuation, all
+    of it for an overlap.
     """
 
     outcome: Outcome

@@ -7,7 +7,7 @@ from typing import Final
 from ..capture.model import Capture, CaptureKind, DeviceKey
 from . import contents, envelope
 from .errors import CapturesWait, NoSuchCapture
-from .model import Added, CaptureState, Outcome
+from .model import OVERLAP, Added, CaptureState, Outcome
 
 _DAY: Final = 86_400
 _LONGEST_ERROR: Final = 500
@@ -51,11 +51,19 @@ def add(connection: sqlite3.Connection, capture: Capture, now: float) -> Added:
             "UPDATE devices SET duplicates = duplicates + 1 WHERE id = ?", (device_id,)
         )
         return Added(Outcome.DUPLICATE, known.capture_id, 0)
+    overlaps = None if rest else contents.overlapped(connection, device_id, capture)
     capture_id = insert(
-        connection, device_id, capture, now, continues=rest.continues if rest else None
+        connection,
+        device_id,
+        capture,
+        now,
+        continues=rest.continues if rest else overlaps,
+        reason=None if overlaps is None else OVERLAP,
     )
     contents.remember(connection, device_id, capture_id, capture, whole=True)
     outcome = Outcome.STORED if capture.fault is None else Outcome.QUARANTINED
+    if overlaps is not None:
+        outcome = Outcome.OVERLAP
     if rest is not None:
         outcome = Outcome.CONTINUATION
         contents.remember(connection, device_id, capture_id, offered, whole=False)
@@ -72,6 +80,7 @@ def insert(
     now: float,
     *,
     continues: int | None = None,
+    reason: str | None = None,
 ) -> int:
     """Write a capture, at the end of its device's queue or into quarantine."""
     state = CaptureState.WAITING if capture.fault is None else CaptureState.QUARANTINED
@@ -85,7 +94,7 @@ def insert(
             len(capture.data),
             capture.captured_at,
             now,
-            None if capture.fault is None else capture.fault.value,
+            reason if capture.fault is None else capture.fault.value,
             continues,
         ),
     ).fetchone()
@@ -99,9 +108,10 @@ def deliver(connection: sqlite3.Connection, ids: Iterable[int], now: float) -> i
     marked = 0
     for capture_id in ids:
         row = connection.execute(
-            "UPDATE captures SET state = 'delivered', delivered_at = ?, reason = NULL"
+            "UPDATE captures SET state = 'delivered', delivered_at = ?,"
+            " reason = CASE reason WHEN ? THEN reason END"
             " WHERE id = ? AND state <> 'delivered' RETURNING device_id, kind, size",
-            (now, capture_id),
+            (now, OVERLAP, capture_id),
         ).fetchone()
         if row is None:
             continue
