@@ -117,7 +117,9 @@ async def test_diagnostics_hide_credentials_tokens_and_the_customer(hass, transp
 # TLS
 
 
-async def test_a_broker_without_tls_gets_a_tls_greeting_and_then_a_closed_connection(socket_enabled):
+async def test_a_broker_without_tls_gets_a_tls_greeting_and_a_closed_connection(
+    socket_enabled,
+):
     pytest_socket.enable_socket()
     heard = asyncio.get_running_loop().create_future()
 
