@@ -93,10 +93,11 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
     world.clock.set(0)
     since = time.monotonic()
     drained = await world.wait_for(lambda: world.drained, PATIENT_SECONDS)
+    drain_seconds = time.monotonic() - since
     if not drained:
         async with _meanwhile(world.press()):
             drained = await world.wait_for(lambda: world.drained, DRAIN_SECONDS)
-    drain_seconds = time.monotonic() - since
+            drain_seconds = time.monotonic() - since
     await world.demo.hass.stop()
     snapshot = await world.look()
     ledger = world.ledger
