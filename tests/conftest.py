@@ -1,6 +1,7 @@
 """What every test with a Home Assistant in it needs; the rooms' own tests see nothing of it."""
 
 from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, patch
 
@@ -9,10 +10,18 @@ from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from demo.cloud.broker import LocalBroker
+from tests.account import account, device, transport
 from tests.flows import Upload, make_upload
 from tests.local_cloud import broker, cloud_service
 
-__all__ = ["broker", "cloud_service"]
+__all__ = ["account", "broker", "cloud_service", "device", "transport"]
+
+
+@pytest.fixture
+def hass_config_dir(tmp_path: Path) -> str:
+    """Give each test a directory of its own; outboxes would stay in the common one."""
+    (tmp_path / "config").mkdir()
+    return str(tmp_path / "config")
 
 
 @pytest.fixture(autouse=True)

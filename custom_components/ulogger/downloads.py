@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from io import BytesIO
@@ -14,7 +15,7 @@ from homeassistant.helpers.http import KEY_HASS, HomeAssistantView
 
 from .capture.model import Capture
 from .const import DOMAIN
-from .outbox.errors import NoSuchCapture
+from .outbox.errors import NoSuchCapture, OutboxError
 from .outbox.model import CaptureState
 from .outbox.outbox import Outbox
 
@@ -77,6 +78,8 @@ class CaptureView(HomeAssistantView):
             capture = await _outbox(request, entry_id).read(int(capture_id))
         except NoSuchCapture as err:
             raise web.HTTPNotFound from err
+        except OutboxError as err:
+            raise web.HTTPServiceUnavailable(text=str(err)) from err
         return _attachment(
             capture.data, file_name(capture, int(capture_id)), "application/octet-stream"
         )
@@ -92,8 +95,13 @@ class QuarantineView(HomeAssistantView):
     async def get(self, request: web.Request, entry_id: str) -> web.Response:
         """Send a zip of all captures in quarantine."""
         outbox = _outbox(request, entry_id)
-        rows = await outbox.listing(states=(CaptureState.QUARANTINED,))
-        captures = {row.capture_id: await outbox.read(row.capture_id) for row in rows}
+        captures: dict[int, Capture] = {}
+        try:
+            for row in await outbox.listing(states=(CaptureState.QUARANTINED,)):
+                with suppress(NoSuchCapture):
+                    captures[row.capture_id] = await outbox.read(row.capture_id)
+        except OutboxError as err:
+            raise web.HTTPServiceUnavailable(text=str(err)) from err
         archive = await request.app[KEY_HASS].async_add_executor_job(_zip, captures)
         return _attachment(archive, "ulogger-quarantine.zip", "application/zip")
 

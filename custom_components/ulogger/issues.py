@@ -144,7 +144,8 @@ class Issues:
             placeholders = {"device": identity.serial}
             since = device.unreachable_since
             seen = now - device.record.last_seen < DEVICE_PATIENCE
-            if since is not None and seen and now - since >= DEVICE_PATIENCE:
+            failing = since is not None and now - since >= DEVICE_PATIENCE
+            if failing and seen and not device.left_alone:
                 yield Issue("device_unreachable", about, placeholders=placeholders)
-            if device.quota_days >= QUOTA_DAYS:
+            if self._gateway.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
                 yield Issue("quota_reached", about, placeholders=placeholders)

@@ -2,23 +2,26 @@
 
 Home Assistant asks nothing of an integration before it removes an entry, so captures that
 wait are kept aside and a repair issue asks what is to become of them. The same account, added
-again, takes them over.
+again, takes them over. The issue outlives the account and is part of every diagnostics file of
+the integration: it does not name the customer.
 """
 
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
 from .outbox.errors import OutboxError
 from .outbox.model import DeviceCounters
 from .outbox.outbox import Outbox
+from .outbox.recovery import belongings
 from .storage import outbox_path
-
-_SUFFIXES = ("", "-wal", "-shm")
 
 
 async def async_remove_outbox(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
@@ -27,35 +30,38 @@ async def async_remove_outbox(hass: HomeAssistant, entry: ConfigEntry[Any]) -> N
     if not (waiting := await _undelivered(hass, path)):
         await Outbox.remove(path, hass.async_add_executor_job)
         return
-    account_id = str(entry.unique_id)
-    await hass.async_add_executor_job(_move, path, _left_behind(hass, account_id))
+    account = _account(entry)
+    await hass.async_add_executor_job(_move, path, _left_behind(hass, account))
     ir.async_create_issue(
         hass,
         DOMAIN,
-        _issue_id(account_id),
-        data={"account_id": account_id, "account": entry.title, "count": waiting},
+        _issue_id(account),
+        data={"account": account},
         is_fixable=True,
         is_persistent=True,
         severity=ir.IssueSeverity.WARNING,
         translation_key="left_behind",
-        translation_placeholders={"account": entry.title, "count": str(waiting)},
+        translation_placeholders={
+            "count": str(waiting),
+            "date": dt_util.now().date().isoformat(),
+        },
     )
 
 
 async def async_take_over(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Give a new entry of the same account what the removed one left behind."""
-    account_id = str(entry.unique_id)
+    account = _account(entry)
     moved = await hass.async_add_executor_job(
-        _move, _left_behind(hass, account_id), outbox_path(hass, entry.entry_id)
+        _move, _left_behind(hass, account), outbox_path(hass, entry.entry_id)
     )
     if moved:
-        ir.async_delete_issue(hass, DOMAIN, _issue_id(account_id))
+        ir.async_delete_issue(hass, DOMAIN, _issue_id(account))
 
 
-async def async_discard(hass: HomeAssistant, account_id: str) -> None:
+async def async_discard(hass: HomeAssistant, account: str) -> None:
     """Delete what a removed account left behind."""
-    await Outbox.remove(_left_behind(hass, account_id), hass.async_add_executor_job)
-    ir.async_delete_issue(hass, DOMAIN, _issue_id(account_id))
+    await Outbox.remove(_left_behind(hass, account), hass.async_add_executor_job)
+    ir.async_delete_issue(hass, DOMAIN, _issue_id(account))
 
 
 async def _undelivered(hass: HomeAssistant, path: Path) -> int:
@@ -64,29 +70,35 @@ async def _undelivered(hass: HomeAssistant, path: Path) -> int:
         return 0
     try:
         outbox = await Outbox.open(path, hass.async_add_executor_job)
-        try:
-            total = DeviceCounters.total((await outbox.counters()).values())
-        finally:
-            await outbox.close()
     except OutboxError:
         return 1
+    try:
+        total = DeviceCounters.total((await outbox.counters()).values())
+    except OutboxError:
+        return 1
+    finally:
+        with suppress(OutboxError):
+            await outbox.close()
     return total.waiting + total.quarantined
 
 
-def _left_behind(hass: HomeAssistant, account_id: str) -> Path:
-    return outbox_path(hass, f"removed-{account_id}")
+def _account(entry: ConfigEntry[Any]) -> str:
+    """Name an account the same each time, without saying whose it is."""
+    return sha256(str(entry.unique_id).encode()).hexdigest()[:16]
 
 
-def _issue_id(account_id: str) -> str:
-    return f"left_behind-{account_id}"
+def _left_behind(hass: HomeAssistant, account: str) -> Path:
+    return outbox_path(hass, f"removed-{account}")
+
+
+def _issue_id(account: str) -> str:
+    return f"left_behind-{account}"
 
 
 def _move(source: Path, target: Path) -> bool:
-    """Rename an outbox's files unless the target is there; says whether it did."""
+    """Rename an outbox and all that belongs to it, unless the target is there; says whether."""
     if target.exists() or not source.exists():
         return False
-    for suffix in _SUFFIXES:
-        file = source.with_name(source.name + suffix)
-        if file.exists():
-            file.rename(target.with_name(target.name + suffix))
+    for file in belongings(source):
+        file.rename(target.with_name(target.name + file.name.removeprefix(source.name)))
     return True

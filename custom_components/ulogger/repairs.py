@@ -1,22 +1,28 @@
 """What a person can do about an issue, right from its card."""
 
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import probatio
 from homeassistant.components.http.auth import async_sign_path
 from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
 from homeassistant.components.repairs.const import FlowType
-from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
+from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState, ConfigFlowContext
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
 
 from . import removal
 from .const import DOMAIN
 from .coordinator import UloggerConfigEntry
 from .downloads import LINK_VALID, quarantine_path
-from .outbox.model import CaptureState
+from .outbox.errors import OutboxError
+from .outbox.model import CaptureState, Row
+from .outbox.outbox import Outbox
 
 type IssueData = dict[str, str | int | float | None]
 type UserInput = dict[str, str] | None
+
+ROWS_SHOWN = 20
 
 
 async def async_create_fix_flow(
@@ -27,7 +33,25 @@ async def async_create_fix_flow(
     return FLOWS[kind](data or {})
 
 
-class _EntryFlow(RepairsFlow):
+class _Flow(RepairsFlow):
+    """What all flows share: the words of the issue go into their texts."""
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """The placeholders of the issue itself."""
+        issue = ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id)
+        return dict(issue.translation_placeholders or {}) if issue is not None else {}
+
+    def ask(self, step_id: str) -> RepairsFlowResult:
+        """Show a step that asks for nothing but a confirmation."""
+        return self.async_show_form(
+            step_id=step_id,
+            data_schema=probatio.Schema({}),
+            description_placeholders=self.placeholders,
+        )
+
+
+class _EntryFlow(_Flow):
     """A flow about an account that is loaded."""
 
     def __init__(self, data: IssueData) -> None:
@@ -41,30 +65,49 @@ class _EntryFlow(RepairsFlow):
             return None
         return cast("UloggerConfigEntry", entry)
 
+    def not_loaded(self) -> RepairsFlowResult:
+        """End the flow, because there is no account at work that it could change."""
+        return self.async_abort(reason="account_not_loaded")
+
+    def failed(self, err: OutboxError) -> RepairsFlowResult:
+        """End the flow, because the disk or the outbox did not do what was asked."""
+        return self.async_abort(
+            reason="outbox_failed", description_placeholders={"detail": str(err)}
+        )
+
 
 class CertificateFlow(_EntryFlow):
     """Leads into the flow that takes a new certificate."""
 
     async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Ask, then go over to the account's reauthentication."""
-        return await self.async_step_confirm(user_input)
+        return await self.async_step_confirm()
 
     async def async_step_confirm(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Start the reauthentication, or join the one that waits already."""
         if user_input is None:
-            return self.async_show_form(step_id="confirm")
+            return self.ask("confirm")
         if (entry := self.entry) is None:
-            return self.async_abort(reason="account_not_loaded")
-        entry.async_start_reauth(self.hass)
-        await self.hass.async_block_till_done(wait_background_tasks=False)
-        flows = self.hass.config_entries.flow.async_progress_by_handler(
-            DOMAIN, match_context={"source": SOURCE_REAUTH, "entry_id": entry.entry_id}
-        )
-        if not flows:
-            return self.async_abort(reason="account_not_loaded")
+            return self.not_loaded()
         return self.async_abort(
-            reason="reauthenticate", next_flow=(FlowType.CONFIG_FLOW, flows[0]["flow_id"])
+            reason="reauthenticate",
+            next_flow=(FlowType.CONFIG_FLOW, await self._reauthentication(entry)),
         )
+
+    async def _reauthentication(self, entry: UloggerConfigEntry) -> str:
+        for flow in entry.async_get_active_flows(self.hass, {SOURCE_REAUTH}):
+            return flow["flow_id"]
+        begun = await self.hass.config_entries.flow.async_init(
+            DOMAIN,
+            context=ConfigFlowContext(
+                source=SOURCE_REAUTH,
+                entry_id=entry.entry_id,
+                title_placeholders={"name": entry.title},
+                unique_id=entry.unique_id,
+            ),
+            data=dict(entry.data),
+        )
+        return begun["flow_id"]
 
 
 class QuarantineFlow(_EntryFlow):
@@ -73,15 +116,21 @@ class QuarantineFlow(_EntryFlow):
     async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Show what there is, and ask."""
         if (entry := self.entry) is None:
-            return self.async_abort(reason="account_not_loaded")
-        rows = await entry.runtime_data.outbox.listing(states=(CaptureState.QUARANTINED,))
-        listing = "\n".join(
-            f"- {row.key[1]}: {row.kind.value}, {row.size} B ({row.reason})" for row in rows[:20]
-        )
+            return self.not_loaded()
+        try:
+            rows = await _quarantined(entry.runtime_data.outbox)
+        except OutboxError as err:
+            return self.failed(err)
+        lines = [
+            f"- {row.key[1]}: {row.kind.value}, {row.size} B ({row.reason})"
+            for row in rows[:ROWS_SHOWN]
+        ]
+        if len(rows) > ROWS_SHOWN:
+            lines.append("- …")
         return self.async_show_menu(
             step_id="init",
             menu_options=["export", "retry", "discard", "keep"],
-            description_placeholders={"count": str(len(rows)), "captures": listing},
+            description_placeholders={"count": str(len(rows)), "captures": "\n".join(lines)},
         )
 
     async def async_step_keep(self, user_input: UserInput = None) -> RepairsFlowResult:
@@ -96,24 +145,28 @@ class QuarantineFlow(_EntryFlow):
     async def async_step_retry(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Let everything wait for the cloud again."""
         if (entry := self.entry) is None:
-            return self.async_abort(reason="account_not_loaded")
-        gateway = entry.runtime_data
-        for row in await gateway.outbox.listing(states=(CaptureState.QUARANTINED,)):
-            await gateway.outbox.retry(row.capture_id)
-        gateway.delivery.retry_now()
-        await gateway.async_refresh_counters()
-        return self.async_create_entry(data={})
+            return self.not_loaded()
+        return await self._with_each(entry, entry.runtime_data.outbox.retry)
 
     async def async_step_discard(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Delete everything in quarantine, after one more question."""
-        if user_input is None:
-            return self.async_show_form(step_id="discard", data_schema=probatio.Schema({}))
         if (entry := self.entry) is None:
-            return self.async_abort(reason="account_not_loaded")
+            return self.not_loaded()
+        if user_input is None:
+            return self.ask("discard")
+        return await self._with_each(entry, entry.runtime_data.outbox.discard)
+
+    async def _with_each(
+        self, entry: UloggerConfigEntry, do: Callable[[int], Awaitable[bool]]
+    ) -> RepairsFlowResult:
         gateway = entry.runtime_data
-        for row in await gateway.outbox.listing(states=(CaptureState.QUARANTINED,)):
-            await gateway.outbox.discard(row.capture_id)
-        await gateway.async_refresh_counters()
+        try:
+            for row in await _quarantined(gateway.outbox):
+                await do(row.capture_id)
+            await gateway.async_refresh_counters()
+        except OutboxError as err:
+            return self.failed(err)
+        gateway.delivery.retry_now()
         return self.async_create_entry(data={})
 
 
@@ -122,20 +175,23 @@ class RecoveredFlow(_EntryFlow):
 
     async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Show what became of it."""
-        return await self.async_step_confirm(user_input)
+        return await self.async_step_confirm()
 
     async def async_step_confirm(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Dismiss the note; the file set aside stays."""
         if user_input is None:
-            return self.async_show_form(step_id="confirm")
+            return self.ask("confirm")
         if (entry := self.entry) is None:
-            return self.async_abort(reason="account_not_loaded")
-        await entry.runtime_data.outbox.dismiss_recovery()
+            return self.not_loaded()
+        try:
+            await entry.runtime_data.outbox.dismiss_recovery()
+        except OutboxError as err:
+            return self.failed(err)
         entry.runtime_data.changed()
         return self.async_create_entry(data={})
 
 
-class LeftBehindFlow(RepairsFlow):
+class LeftBehindFlow(_Flow):
     """An account was removed while captures waited: keep them for later, or delete them."""
 
     def __init__(self, data: IssueData) -> None:
@@ -146,7 +202,7 @@ class LeftBehindFlow(RepairsFlow):
         return self.async_show_menu(
             step_id="init",
             menu_options=["keep", "discard"],
-            description_placeholders={key: str(value) for key, value in self._data.items()},
+            description_placeholders=self.placeholders,
         )
 
     async def async_step_keep(self, user_input: UserInput = None) -> RepairsFlowResult:
@@ -156,9 +212,13 @@ class LeftBehindFlow(RepairsFlow):
     async def async_step_discard(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Delete the outbox, after one more question."""
         if user_input is None:
-            return self.async_show_form(step_id="discard", data_schema=probatio.Schema({}))
-        await removal.async_discard(self.hass, str(self._data["account_id"]))
+            return self.ask("discard")
+        await removal.async_discard(self.hass, str(self._data["account"]))
         return self.async_create_entry(data={})
+
+
+async def _quarantined(outbox: Outbox) -> list[Row]:
+    return await outbox.listing(states=(CaptureState.QUARANTINED,))
 
 
 FLOWS = {

@@ -1,0 +1,372 @@
+"""What a person can do from a repair's card: each way through each flow, over HTTP as in the UI."""
+
+import io
+import zipfile
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from homeassistant.config_entries import SOURCE_REAUTH
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.setup import async_setup_component
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+
+from custom_components.ulogger.capture.model import CaptureFault
+from custom_components.ulogger.cloud.interface import MessageRefused, TransportState
+from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.outbox.errors import DiskFailed
+from custom_components.ulogger.outbox.model import CaptureState
+from custom_components.ulogger.outbox.outbox import Outbox
+from custom_components.ulogger.storage import outbox_path
+from tests.account import CRASH_LOG, ToldTransport, core_dump, load, log
+from tests.flows import ENGLISH
+
+
+class Card:
+    """One repair, as the frontend opens it."""
+
+    def __init__(self, client: Any, issue: ir.IssueEntry) -> None:
+        self.client = client
+        self.issue = issue
+        self.texts = ENGLISH["issues"][issue.translation_key]["fix_flow"]
+
+    async def open(self) -> dict[str, Any]:
+        """Press the card."""
+        return await self._post(
+            "/api/repairs/issues/fix",
+            {"handler": self.issue.domain, "issue_id": self.issue.issue_id},
+        )
+
+    async def answer(self, step: dict[str, Any], **given: Any) -> dict[str, Any]:
+        """Choose from the menu, or press submit."""
+        return await self._post(f"/api/repairs/issues/fix/{step['flow_id']}", given)
+
+    async def _post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
+        response = await self.client.post(url, json=body)
+        assert response.status == 200, await response.text()
+        step: dict[str, Any] = await response.json()
+        self._expect_texts(step)
+        return step
+
+    def _expect_texts(self, step: dict[str, Any]) -> None:
+        placeholders = step.get("description_placeholders") or {}
+        if step["type"] == "abort":
+            self.texts["abort"][step["reason"]].format(**placeholders)
+        elif step["type"] in {"form", "menu"}:
+            texts = self.texts["step"][step["step_id"]]
+            texts["title"].format(**placeholders)
+            texts["description"].format(**placeholders)
+            assert list(texts.get("menu_options", {})) == step.get("menu_options", [])
+
+
+@pytest.fixture
+async def client(hass: HomeAssistant, hass_client: ClientSessionGenerator) -> Any:
+    for component in (DOMAIN, "repairs"):
+        assert await async_setup_component(hass, component, {})
+    return await hass_client()
+
+
+def card(hass: HomeAssistant, client: Any, kind: str) -> Card:
+    """Find the card of the only issue of a kind."""
+    (found,) = (i for i in ir.async_get(hass).issues.values() if i.translation_key == kind)
+    return Card(client, found)
+
+
+def kinds(hass: HomeAssistant) -> list[str | None]:
+    """Name the issues there are."""
+    issues = ir.async_get(hass).issues.values()
+    return [i.translation_key for i in issues if i.domain == DOMAIN]
+
+
+# The certificate
+
+
+@pytest.mark.parametrize(
+    ("days", "kind"), [(10, "certificate_expires"), (-1, "certificate_expired")]
+)
+async def test_a_certificate_near_its_end_leads_into_a_new_reauthentication(
+    hass: HomeAssistant, client: Any, transport: ToldTransport, days: int, kind: str
+) -> None:
+    entry = await load(hass, days=days)
+    repair = card(hass, client, kind)
+    step = await repair.open()
+    assert step["step_id"] == "confirm"
+    ended = await repair.answer(step)
+    (flow,) = hass.config_entries.flow.async_progress()
+    assert ended["next_flow"] == ["config_flow", flow["flow_id"]]
+    assert flow["context"]["source"] == SOURCE_REAUTH
+    assert flow["context"]["entry_id"] == entry.entry_id
+    assert flow["step_id"] == "reauth_confirm"
+    assert kinds(hass) == [kind]
+
+
+async def test_a_refused_certificate_leads_into_the_reauthentication_that_waits_already(
+    hass: HomeAssistant, client: Any, account: MockConfigEntry, transport: ToldTransport
+) -> None:
+    transport.tell(TransportState.CREDENTIALS_REFUSED)
+    await hass.async_block_till_done()
+    (flow,) = hass.config_entries.flow.async_progress()
+    repair = card(hass, client, "certificate_refused")
+    ended = await repair.answer(await repair.open())
+    assert ended["next_flow"] == ["config_flow", flow["flow_id"]]
+    assert len(hass.config_entries.flow.async_progress()) == 1
+
+
+async def test_an_account_that_went_meanwhile_can_not_be_reauthenticated(
+    hass: HomeAssistant, client: Any, transport: ToldTransport
+) -> None:
+    entry = await load(hass, days=10)
+    repair = card(hass, client, "certificate_expires")
+    step = await repair.open()
+    await hass.config_entries.async_unload(entry.entry_id)
+    assert (await repair.answer(step))["reason"] == "account_not_loaded"
+
+
+# Quarantine
+
+
+@pytest.fixture
+async def quarantine(hass: HomeAssistant, account: MockConfigEntry) -> Outbox:
+    """Put two captures into quarantine; the cloud is away."""
+    outbox: Outbox = account.runtime_data.outbox
+    for capture in (log(), core_dump()):
+        added = await outbox.add(capture)
+        await outbox.quarantine(added.capture_id, CaptureFault.REFUSED)
+    await account.runtime_data.async_refresh_counters()
+    return outbox
+
+
+async def states(outbox: Outbox) -> list[CaptureState]:
+    return [row.state for row in await outbox.listing()]
+
+
+async def test_the_card_lists_what_is_in_quarantine(
+    hass: HomeAssistant, client: Any, quarantine: Outbox
+) -> None:
+    menu = await card(hass, client, "quarantine").open()
+    shown = menu["description_placeholders"]
+    assert shown["count"] == "2"
+    assert f"- A87DE76F0011: log, {len(CRASH_LOG)} B (refused)" in shown["captures"]
+    assert "- A87DE76F0011: core_dump, " in shown["captures"]
+
+
+async def test_a_long_quarantine_is_listed_in_part(
+    hass: HomeAssistant, client: Any, account: MockConfigEntry, quarantine: Outbox
+) -> None:
+    with patch("custom_components.ulogger.repairs.ROWS_SHOWN", 1):
+        menu = await card(hass, client, "quarantine").open()
+    assert menu["description_placeholders"]["captures"].endswith("\n- …")
+
+
+async def test_a_quarantine_can_be_kept(
+    hass: HomeAssistant, client: Any, quarantine: Outbox
+) -> None:
+    repair = card(hass, client, "quarantine")
+    ended = await repair.answer(await repair.open(), next_step_id="keep")
+    assert ended["reason"] == "kept"
+    assert kinds(hass) == ["quarantine"]
+    assert await states(quarantine) == [CaptureState.QUARANTINED] * 2
+
+
+async def test_a_quarantine_can_be_exported_without_a_session_of_ones_own(
+    hass: HomeAssistant, client: Any, quarantine: Outbox, hass_client_no_auth: Any
+) -> None:
+    repair = card(hass, client, "quarantine")
+    ended = await repair.answer(await repair.open(), next_step_id="export")
+    assert ended["reason"] == "exported"
+    anybody = await hass_client_no_auth()
+    response = await anybody.get(ended["description_placeholders"]["link"])
+    assert response.status == 200
+    with zipfile.ZipFile(io.BytesIO(await response.read())) as archive:
+        contents = [archive.read(name) for name in archive.namelist()]
+    assert sorted(contents) == sorted([log().data, core_dump().data])
+    assert kinds(hass) == ["quarantine"]
+
+
+async def test_a_quarantine_can_be_delivered_after_all(
+    hass: HomeAssistant, client: Any, quarantine: Outbox, account: MockConfigEntry
+) -> None:
+    repair = card(hass, client, "quarantine")
+    ended = await repair.answer(await repair.open(), next_step_id="retry")
+    assert ended["type"] == "create_entry"
+    assert kinds(hass) == []
+    ids = [row.capture_id for row in await quarantine.listing()]
+    key = log().device.key
+    assert await account.runtime_data.delivery.wait_delivered(key, ids, 10) == set(ids)
+
+
+async def test_what_is_refused_again_comes_back(
+    hass: HomeAssistant,
+    client: Any,
+    quarantine: Outbox,
+    account: MockConfigEntry,
+    transport: ToldTransport,
+) -> None:
+    transport.refusal = MessageRefused("still not")
+    repair = card(hass, client, "quarantine")
+    await repair.answer(await repair.open(), next_step_id="retry")
+    for row in await quarantine.listing():
+        await quarantine.quarantine(row.capture_id, CaptureFault.REFUSED)
+    await account.runtime_data.async_refresh_counters()
+    assert kinds(hass) == ["quarantine"]
+
+
+async def test_a_quarantine_is_discarded_only_after_a_second_question(
+    hass: HomeAssistant, client: Any, quarantine: Outbox
+) -> None:
+    repair = card(hass, client, "quarantine")
+    question = await repair.answer(await repair.open(), next_step_id="discard")
+    assert question["type"] == "form"
+    assert question["description_placeholders"]["count"] == "2"
+    assert len(await quarantine.listing()) == 2
+    ended = await repair.answer(question)
+    assert ended["type"] == "create_entry"
+    assert await quarantine.listing() == []
+    assert kinds(hass) == []
+
+
+@pytest.mark.parametrize("choice", ["retry", "discard"])
+async def test_an_account_that_went_meanwhile_has_no_quarantine(
+    hass: HomeAssistant, client: Any, quarantine: Outbox, account: MockConfigEntry, choice: str
+) -> None:
+    repair = card(hass, client, "quarantine")
+    menu = await repair.open()
+    await hass.config_entries.async_unload(account.entry_id)
+    ended = await repair.answer(menu, next_step_id=choice)
+    assert ended["reason"] == "account_not_loaded"
+
+
+async def test_a_disk_that_fails_is_said_and_the_card_stays(
+    hass: HomeAssistant, client: Any, quarantine: Outbox
+) -> None:
+    repair = card(hass, client, "quarantine")
+    menu = await repair.open()
+    with patch.object(Outbox, "retry", side_effect=DiskFailed("input/output error")):
+        ended = await repair.answer(menu, next_step_id="retry")
+    assert ended["reason"] == "outbox_failed"
+    assert ended["description_placeholders"] == {"detail": "input/output error"}
+    assert kinds(hass) == ["quarantine"]
+    with patch.object(Outbox, "listing", side_effect=DiskFailed("input/output error")):
+        assert (await repair.open())["reason"] == "outbox_failed"
+
+
+# A damaged outbox
+
+
+async def test_the_note_on_a_damaged_outbox_is_dismissed_for_good(
+    hass: HomeAssistant, client: Any, account: MockConfigEntry
+) -> None:
+    path = outbox_path(hass, account.entry_id)
+    await hass.config_entries.async_unload(account.entry_id)
+    await hass.async_add_executor_job(path.write_bytes, b"not a database" * 1000)
+    await hass.config_entries.async_setup(account.entry_id)
+    repair = card(hass, client, "outbox_recovered")
+    question = await repair.open()
+    with patch.object(Outbox, "dismiss_recovery", side_effect=DiskFailed("input/output error")):
+        assert (await repair.answer(question))["reason"] == "outbox_failed"
+    assert (await repair.answer(await repair.open()))["type"] == "create_entry"
+    assert kinds(hass) == []
+    await hass.config_entries.async_reload(account.entry_id)
+    assert kinds(hass) == []
+    assert list(path.parent.glob(f"{path.name}.damaged*"))
+
+
+async def test_an_account_that_went_meanwhile_has_no_note_to_dismiss(
+    hass: HomeAssistant, client: Any, account: MockConfigEntry
+) -> None:
+    path = outbox_path(hass, account.entry_id)
+    await hass.config_entries.async_unload(account.entry_id)
+    await hass.async_add_executor_job(path.write_bytes, b"not a database" * 1000)
+    await hass.config_entries.async_setup(account.entry_id)
+    repair = card(hass, client, "outbox_recovered")
+    question = await repair.open()
+    await hass.config_entries.async_unload(account.entry_id)
+    assert (await repair.answer(question))["reason"] == "account_not_loaded"
+
+
+# What a removed account left behind
+
+
+@pytest.fixture
+async def left_behind(
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
+) -> None:
+    """Remove an account while a capture waits."""
+    transport.tell(TransportState.DISCONNECTED)
+    await account.runtime_data.outbox.add(log())
+    await hass.config_entries.async_remove(account.entry_id)
+    transport.tell(TransportState.CONNECTED)
+
+
+def files(hass: HomeAssistant) -> list[str]:
+    """Name the files that the integration has on disk."""
+    return sorted(path.name for path in outbox_path(hass, "").parent.iterdir())
+
+
+@pytest.mark.usefixtures("left_behind")
+async def test_captures_of_a_removed_account_can_be_kept_for_when_it_comes_back(
+    hass: HomeAssistant, client: Any, transport: ToldTransport
+) -> None:
+    repair = card(hass, client, "left_behind")
+    ended = await repair.answer(await repair.open(), next_step_id="keep")
+    assert ended["reason"] == "kept"
+    assert kinds(hass) == ["left_behind"]
+    entry = await load(hass)
+    assert kinds(hass) == []
+    (row,) = await entry.runtime_data.outbox.listing()
+    assert (await entry.runtime_data.outbox.read(row.capture_id)).data == CRASH_LOG
+
+
+@pytest.mark.usefixtures("left_behind")
+async def test_another_account_does_not_take_them_over(
+    hass: HomeAssistant, transport: ToldTransport
+) -> None:
+    entry = await load(hass, customer_id=43)
+    assert kinds(hass) == ["left_behind"]
+    assert await entry.runtime_data.outbox.listing() == []
+
+
+@pytest.mark.usefixtures("left_behind")
+async def test_captures_of_a_removed_account_are_discarded_only_after_a_second_question(
+    hass: HomeAssistant, client: Any
+) -> None:
+    repair = card(hass, client, "left_behind")
+    question = await repair.answer(await repair.open(), next_step_id="discard")
+    assert question["type"] == "form"
+    assert len(files(hass)) == 1
+    assert (await repair.answer(question))["type"] == "create_entry"
+    assert kinds(hass) == []
+    assert files(hass) == []
+
+
+async def test_an_account_without_captures_leaves_nothing_behind(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    await hass.config_entries.async_remove(account.entry_id)
+    assert kinds(hass) == []
+    assert files(hass) == []
+
+
+async def test_what_was_set_aside_of_a_damaged_outbox_goes_with_it(
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
+) -> None:
+    path = outbox_path(hass, account.entry_id)
+    await hass.config_entries.async_unload(account.entry_id)
+    await hass.async_add_executor_job(path.write_bytes, b"not a database" * 1000)
+    await hass.config_entries.async_setup(account.entry_id)
+    transport.tell(TransportState.DISCONNECTED)
+    await account.runtime_data.outbox.add(log())
+    await hass.config_entries.async_remove(account.entry_id)
+    assert all(name.startswith("removed-") for name in files(hass))
+    assert any(".damaged-" in name for name in files(hass))
+
+
+async def test_an_outbox_that_can_not_be_read_is_not_deleted(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    with patch.object(Outbox, "counters", side_effect=DiskFailed("input/output error")):
+        await hass.config_entries.async_remove(account.entry_id)
+    assert kinds(hass) == ["left_behind"]
+    assert files(hass)
