@@ -49,7 +49,7 @@ def secrets_in(text: str, secrets: list[str]) -> list[str]:
 @pytest.mark.xdist_group("home_assistant_process")
 @pytest.mark.usefixtures("socket_enabled")
 async def test_a_running_home_assistant_keeps_the_secrets_of_its_account(tmp_path, monkeypatch):
-    talkative = demo_hass.CONFIGURATION.replace("default: warning", "default: debug")
+    talkative = demo_hass.CONFIGURATION.replace(": warning", ": debug").replace(": info", ": debug")
     monkeypatch.setattr(demo_hass, "CONFIGURATION", f"diagnostics:\n{talkative}")
     devices = make_fleet(1, Buffers.load())
     async with Harness(tmp_path, devices) as demo:
@@ -70,7 +70,7 @@ async def test_a_running_home_assistant_keeps_the_secrets_of_its_account(tmp_pat
         assert secrets_in(diagnostics, [*everything, str(CUSTOMER_ID)]) == []
 
         talk = demo.hass.log.read_text(errors="replace")
-        assert "custom_components.ulogger" in talk
+        assert "DEBUG (MainThread) [custom_components.ulogger" in talk
         assert secrets_in(talk, everything) == []
 
         await demo.hass.stop()
