@@ -1,20 +1,25 @@
 """The actions that send something of a user's own to the cloud, for devices or the gateway."""
 
+import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 import probatio
 from homeassistant.core import HomeAssistant, ServiceCall, callback
-from homeassistant.exceptions import ServiceValidationError
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
+from homeassistant.util import dt as dt_util
 
 from .capture.model import DeviceIdentity
-from .cloud.ulogger.cloud import UloggerCloud
+from .cloud.interface import CloudUnavailable
 from .cloud.ulogger.text_logs import TextLine
 from .const import DOMAIN
+from .coordinator import DeviceCoordinator
 from .errors import translated
+from .gateway import Gateway
 from .log_level import LEVELS
 from .targets import async_targets
 
@@ -24,11 +29,12 @@ ATTR_TYPE = "type"
 ATTR_MESSAGE = "message"
 ATTR_LEVEL = "level"
 LONGEST_NAME = 64
+LARGEST_NUMBER = sys.float_info.max
 
 METRICS_SCHEMA = probatio.Schema(
     {
         **cv.TARGET_FIELDS,
-        probatio.Required(ATTR_METRICS): {cv.string: probatio.Any(int, float)},
+        probatio.Required(ATTR_METRICS): dict,
         probatio.Optional(ATTR_TIMESTAMP): cv.datetime,
     }
 )
@@ -47,7 +53,8 @@ LOG_SCHEMA = probatio.Schema(
     }
 )
 
-type Publish = Callable[[UloggerCloud, DeviceIdentity], Coroutine[Any, Any, None]]
+type Senders = dict[Gateway[DeviceCoordinator], list[DeviceIdentity]]
+"""Whom a call is for: devices of an account, or its gateway itself."""
 
 
 @callback
@@ -62,16 +69,23 @@ async def _publish_metrics(call: ServiceCall) -> None:
     """Send metrics, all with one time."""
     values = call.data[ATTR_METRICS]
     if not values:
-        raise ServiceValidationError(translation_domain=DOMAIN, translation_key="no_metrics")
+        raise _mistake("no_metrics")
     stamp = _timestamp(call)
-    metrics = [{"name": _name(name), "value": value, **stamp} for name, value in values.items()]
-    await _publish(call, lambda cloud, identity: cloud.publish_metrics(identity.key, metrics))
+    metrics = [
+        {"name": _name(name), "value": _number(name, value), **stamp}
+        for name, value in values.items()
+    ]
+    for gateway, identities in _senders(call).items():
+        with _told(identities):
+            await gateway.telemetry.publish_metrics({each.key: metrics for each in identities})
 
 
 async def _publish_event(call: ServiceCall) -> None:
     """Send an event."""
     events = [{"type": _name(call.data[ATTR_TYPE]), **_timestamp(call)}]
-    await _publish(call, lambda cloud, identity: cloud.publish_events(identity.key, events))
+    for gateway, identities in _senders(call).items():
+        with _told(identities):
+            await gateway.telemetry.publish_events({each.key: events for each in identities})
 
 
 async def _publish_log(call: ServiceCall) -> None:
@@ -79,30 +93,72 @@ async def _publish_log(call: ServiceCall) -> None:
     level = LEVELS.index(call.data[ATTR_LEVEL])
     now = time.time()
     lines = [TextLine(now, level, line) for line in call.data[ATTR_MESSAGE].splitlines()]
-    await _publish(call, lambda cloud, identity: cloud.publish_text_log(identity, lines))
+    if not lines:
+        raise _mistake("no_lines")
+    for gateway, identities in _senders(call).items():
+        for identity in identities:
+            with _told([identity]):
+                await gateway.cloud.publish_text_log(identity, lines)
 
 
-async def _publish(call: ServiceCall, publish: Publish) -> None:
+def _senders(call: ServiceCall) -> Senders:
     targets = async_targets(call.hass, call, gateways=True)
-    everyone = [(device.gateway.cloud, device.identity) for device in targets.devices]
-    everyone += [(gateway.cloud, gateway.identity) for gateway in targets.gateways]
-    for cloud, identity in everyone:
-        with translated(identity.serial):
-            await publish(cloud, identity)
+    senders: Senders = defaultdict(list)
+    for device in targets.devices:
+        senders[device.gateway].append(device.identity)
+    for gateway in targets.gateways:
+        senders[gateway].append(gateway.identity)
+    return senders
 
 
-def _name(name: str) -> str:
-    """Check a metric's name or an event's type."""
-    if 0 < len(name) <= LONGEST_NAME and not any(c.isspace() or c == "=" for c in name):
-        return name
-    raise ServiceValidationError(
-        translation_domain=DOMAIN,
-        translation_key="invalid_name",
-        translation_placeholders={"name": name[:LONGEST_NAME]},
+@contextmanager
+def _told(identities: list[DeviceIdentity]) -> Iterator[None]:
+    """Say who could not send; unlike captures, nothing of this is kept and sent later."""
+    serials = ", ".join(identity.serial for identity in identities)
+    with translated(serials):
+        try:
+            yield
+        except CloudUnavailable as err:
+            raise HomeAssistantError(
+                translation_domain=DOMAIN,
+                translation_key="not_published",
+                translation_placeholders={"device": serials, "detail": str(err)},
+            ) from err
+
+
+def _mistake(key: str, **placeholders: object) -> ServiceValidationError:
+    shown = {name: str(value)[:LONGEST_NAME] for name, value in placeholders.items()}
+    return ServiceValidationError(
+        translation_domain=DOMAIN, translation_key=key, translation_placeholders=shown
     )
 
 
+def _name(name: object) -> str:
+    """Check a metric's name or an event's type."""
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+        raise _mistake("invalid_name", name=name)
+    if not name.isprintable() or any(char.isspace() or char == "=" for char in name):
+        raise _mistake("invalid_name", name=name)
+    return name
+
+
+def _number(name: str, value: object) -> int | float:
+    """Check a metric's value."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _mistake("invalid_value", name=name, value=value)
+    if not abs(value) <= LARGEST_NUMBER:
+        raise _mistake("invalid_value", name=name, value=value)
+    return value
+
+
 def _timestamp(call: ServiceCall) -> dict[str, int]:
-    """Give the time in Unix seconds, if there is one; the cloud takes its own otherwise."""
+    """Give the time in Unix seconds, if there is one; the cloud takes its own otherwise.
+
+    A time without a zone is one of Home Assistant's own zone.
+    """
     when: datetime | None = call.data.get(ATTR_TIMESTAMP)
-    return {} if when is None else {"timestamp": int(when.timestamp())}
+    if when is None:
+        return {}
+    if (seconds := int(dt_util.as_timestamp(dt_util.as_utc(when)))) < 0:
+        raise _mistake("invalid_timestamp", timestamp=when)
+    return {"timestamp": seconds}
