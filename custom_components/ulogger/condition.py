@@ -1,6 +1,7 @@
 """A condition of the integration's own: whether there are captures that no cloud has yet."""
 
-from typing import ClassVar, override
+from collections.abc import Mapping
+from typing import override
 
 from homeassistant.components.sensor import DOMAIN as SENSOR_DOMAIN
 from homeassistant.core import HomeAssistant, State
@@ -16,7 +17,7 @@ CAPTURES_WAITING = "captures_waiting"
 class CapturesWaitingCondition(EntityConditionBase):
     """Holds while captures of the target's devices, or of its account, wait for the cloud."""
 
-    _domain_specs: ClassVar = {SENSOR_DOMAIN: DomainSpec()}
+    _domain_specs: Mapping[str, DomainSpec] = {SENSOR_DOMAIN: DomainSpec()}
 
     @override
     def entity_filter(self, entities: set[str]) -> set[str]:

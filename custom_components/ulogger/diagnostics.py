@@ -1,5 +1,10 @@
-"""Diagnostics: enough to solve a support case, and no secret in it."""
+"""Diagnostics: enough to solve a support case, and no secret in it.
 
+What is secret by its name is taken out where it stands; then everything is gone through once
+more for the values themselves, since a topic, an error's text or a name may carry them.
+"""
+
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -32,9 +37,12 @@ SECRETS = {
     CONF_CUSTOMER_ID,
     CONF_PRIVATE_KEY,
     "token",
-    "unique_id",
 }
+PEM = r"-----BEGIN (?s:.)*?(?:-----END [A-Z ]+-----|\Z)"
+"""A certificate or key in a text, or the beginning of one in a text that was cut off."""
 ROWS = 100
+SHORTEST_SECRET = 4
+"""Shorter values (the number of a small customer) are only taken out as parts of topics."""
 
 
 async def async_get_config_entry_diagnostics(
@@ -43,23 +51,26 @@ async def async_get_config_entry_diagnostics(
     """Describe the account, its cloud, its outbox and all its devices."""
     gateway = entry.runtime_data
     integration = await async_get_integration(hass, DOMAIN)
-    return {
-        "versions": {"home_assistant": __version__, "ulogger": str(integration.version)},
-        "entry": {
-            "data": async_redact_data(dict(entry.data), SECRETS),
-            "options": async_redact_data(dict(entry.options), SECRETS),
-            "certificate_expiry": gateway.certificate_expiry,
+    return _without_secrets(
+        entry,
+        {
+            "versions": {"home_assistant": __version__, "ulogger": str(integration.version)},
+            "entry": {
+                "data": async_redact_data(dict(entry.data), SECRETS),
+                "options": async_redact_data(dict(entry.options), SECRETS),
+                "certificate_expiry": gateway.certificate_expiry,
+            },
+            "bluetooth": _bluetooth(hass),
+            "cloud": gateway.cloud_diagnostics(),
+            "outbox": await _outbox(entry),
+            "strangers": [
+                {"name": record.name, "application_id": record.identity.application_id}
+                for record in gateway.fleet.strangers()
+            ],
+            "rejections": dict(gateway.rejections),
+            "devices": [_device(hass, device) for device in gateway.devices.values()],
         },
-        "bluetooth": _bluetooth(hass),
-        "cloud": _without_customer(gateway.cloud_diagnostics(), entry),
-        "outbox": await _outbox(entry),
-        "strangers": [
-            {"name": record.name, "application_id": record.identity.application_id}
-            for record in gateway.fleet.strangers()
-        ],
-        "rejections": dict(gateway.rejections),
-        "devices": [_device(hass, device) for device in gateway.devices.values()],
-    }
+    )
 
 
 async def async_get_device_diagnostics(
@@ -68,11 +79,14 @@ async def async_get_device_diagnostics(
     """Describe one device; the account's own device gets the whole account."""
     for coordinator in entry.runtime_data.devices.values():
         if coordinator.identifier in device.identifiers:
-            return {
-                "bluetooth": _bluetooth(hass),
-                "device": _device(hass, coordinator),
-                "captures": await _captures(entry, coordinator),
-            }
+            return _without_secrets(
+                entry,
+                {
+                    "bluetooth": _bluetooth(hass),
+                    "device": _device(hass, coordinator),
+                    "captures": await _captures(entry, coordinator),
+                },
+            )
     return await async_get_config_entry_diagnostics(hass, entry)
 
 
@@ -130,25 +144,35 @@ async def _outbox(entry: UloggerConfigEntry) -> dict[str, Any]:
     }
 
 
-async def _captures(entry: UloggerConfigEntry, device: DeviceCoordinator) -> list[dict[str, Any]]:
-    rows = await entry.runtime_data.outbox.listing(device.identity.key, limit=ROWS)
+async def _captures(
+    entry: UloggerConfigEntry, device: DeviceCoordinator
+) -> list[dict[str, Any]] | dict[str, Any]:
+    try:
+        rows = await entry.runtime_data.outbox.listing(device.identity.key, limit=ROWS)
+    except OutboxError as err:
+        return {"error": err.reason, "detail": str(err)}
     return [asdict(row) for row in rows]
 
 
-def _without_customer(data: dict[str, Any], entry: UloggerConfigEntry) -> dict[str, Any]:
-    """Hide the customer wherever a topic or a message of the connection's history names it."""
-    customer = f"/{entry.data[CONF_CUSTOMER_ID]}/"
+def _without_secrets(entry: UloggerConfigEntry, data: dict[str, Any]) -> dict[str, Any]:
+    """Hide the values of all secrets, wherever they turned up."""
+    named = {**entry.data, **entry.options}
+    values = {str(named[name]) for name in SECRETS if named.get(name)}
+    values |= {str(stored["token"]) for stored in entry.runtime_data.store.tokens.values()}
+    long = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
+    customer = re.escape(str(entry.data[CONF_CUSTOMER_ID]))
+    topics = (rf"(?<=cust-){customer}(?=-)", rf"(?<=/){customer}(?=/)")
+    patterns = (PEM, *map(re.escape, long), *topics)
+    secret = re.compile("|".join(patterns))
 
     def hide(value: Any) -> Any:
         if isinstance(value, str):
-            return value.replace(customer, f"/{REDACTED}/").replace(
-                f"cust-{entry.data[CONF_CUSTOMER_ID]}", f"cust-{REDACTED}"
-            )
+            return secret.sub(REDACTED, value)
         if isinstance(value, dict):
-            return {key: hide(each) for key, each in value.items()}
+            return {hide(key): hide(each) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [hide(each) for each in value]
-        return value
+        return REDACTED if type(value) is int and str(value) in long else value
 
     hidden: dict[str, Any] = hide(data)
     return hidden

@@ -1,5 +1,6 @@
 """Triggers of the integration's own, each an event that the *Device event* entity tells."""
 
+from collections.abc import Mapping
 from typing import ClassVar, override
 
 from homeassistant.components.event import DOMAIN as EVENT_DOMAIN
@@ -20,7 +21,7 @@ from .device_state import DeviceEvent
 class DeviceEventTrigger(StatelessEntityTriggerBase):
     """Fires when one of the target's devices tells an event; its attributes come with it."""
 
-    _domain_specs: ClassVar = {EVENT_DOMAIN: DomainSpec()}
+    _domain_specs: Mapping[str, DomainSpec] = {EVENT_DOMAIN: DomainSpec()}
     _event: ClassVar[DeviceEvent]
 
     @override

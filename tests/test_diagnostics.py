@@ -1,0 +1,198 @@
+"""Diagnostics tell what a support case needs, and no secret, whatever way it might take."""
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr
+from homeassistant.setup import async_setup_component
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
+
+from custom_components.ulogger.capture.model import CaptureFault, DeviceIdentity
+from custom_components.ulogger.cloud.interface import CloudUnavailable, TransportState
+from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.outbox.errors import DiskFailed
+from custom_components.ulogger.outbox.outbox import Outbox
+from custom_components.ulogger.storage import outbox_path
+from custom_components.ulogger.visit import VisitError
+from tests.account import APPROVED, SENSOR, TOKEN, ToldTransport, load, log, meet
+from tests.bluetooth import ADDRESS, OTHER_ADDRESS
+
+CUSTOMER = 918273645
+SUFFIX = "ca11ab1e"
+API_TOKEN = "ulg_canary0123456789"
+CA = "-----BEGIN CERTIFICATE-----\nCANARYCA\n-----END CERTIFICATE-----\n"
+
+
+class Download:
+    """What *Download diagnostics* gives."""
+
+    def __init__(self, hass: HomeAssistant, client: Any) -> None:
+        self.hass = hass
+        self.client = client
+
+    async def account(self, entry: MockConfigEntry) -> str:
+        """The account's file."""
+        return await self._get(f"/api/diagnostics/config_entry/{entry.entry_id}")
+
+    async def device(self, entry: MockConfigEntry, identifier: tuple[str, str]) -> str:
+        """The file of one device."""
+        device = dr.async_get(self.hass).async_get_device_by_identifier(identifier, entry.entry_id)
+        assert device is not None
+        return await self._get(f"/api/diagnostics/config_entry/{entry.entry_id}/device/{device.id}")
+
+    async def _get(self, url: str) -> str:
+        response = await self.client.get(url)
+        assert response.status == 200
+        text: str = await response.text()
+        return text
+
+
+@pytest.fixture
+async def download(hass: HomeAssistant, hass_client: ClientSessionGenerator) -> Download:
+    for component in (DOMAIN, "diagnostics"):
+        assert await async_setup_component(hass, component, {})
+    return Download(hass, await hass_client())
+
+
+def secrets(entry: MockConfigEntry) -> list[str]:
+    """Give what must not be in any file, in the forms it may take."""
+    pem = entry.data["certificate"] + entry.data["private_key"]
+    lines = [line for line in pem.splitlines() if not line.startswith("-----")]
+    return [*lines, "CANARYCA", str(CUSTOMER), SUFFIX, API_TOKEN, str(TOKEN), f"{TOKEN:x}"]
+
+
+async def test_no_secret_gets_into_a_file_by_any_way(
+    hass: HomeAssistant, download: Download, transport: ToldTransport
+) -> None:
+    with patch("custom_components.ulogger.cloud_setup._tls") as tls:
+        tls.return_value = (None, None)
+        entry = await load(
+            hass,
+            customer_id=CUSTOMER,
+            client_suffix=SUFFIX,
+            ca=CA,
+            options={**APPROVED, "api_token": API_TOKEN},
+        )
+    gateway = entry.runtime_data
+    device = meet(entry)
+    # Errors that quote topics, client ids, certificates and tokens, as they come from below.
+    quoted = (
+        f"binlog/v0/{CUSTOMER}/0/42 of cust-{CUSTOMER}-ha-{SUFFIX}: {API_TOKEN} "
+        f"{entry.data['certificate']} {entry.data['private_key']} {TOKEN}"
+    )
+    await gateway.cloud.tokens.put(device.identity, TOKEN)
+    meet(
+        entry, DeviceIdentity(42, f"serial {SUFFIX}", f"type-{CUSTOMER}", str(TOKEN)), OTHER_ADDRESS
+    )
+    gateway.fleet.met(DeviceIdentity(7, "stranger"), "C0:FF:EE:00:00:03", quoted)
+    added = await gateway.outbox.add(log(fault=CaptureFault.CHECKSUM))
+    await gateway.outbox.failed(added.capture_id, quoted)
+    with (
+        patch(
+            "custom_components.ulogger.collection.Collection.run",
+            side_effect=CloudUnavailable(quoted),
+        ),
+        patch("custom_components.ulogger.coordinator.SESSION_ERRORS", (CloudUnavailable,)),
+        pytest.raises(CloudUnavailable),
+    ):
+        await device.async_collect()
+    gateway.count(quoted)
+    transport.tell(TransportState.CREDENTIALS_REFUSED)
+    await hass.async_block_till_done()
+    with patch.object(gateway.cloud, "diagnostics", return_value={"told": [quoted, TOKEN]}):
+        account = await download.account(entry)
+    files = [account]
+    identifiers = [each.identifier for each in gateway.devices.values()]
+    files += [
+        await download.device(entry, each) for each in [*identifiers, (DOMAIN, entry.entry_id)]
+    ]
+    # What a removed account leaves behind is in the files of all others.
+    await hass.config_entries.async_remove(entry.entry_id)
+    other = await load(hass, customer_id=1)
+    files.append(await download.account(other))
+    for secret in secrets(entry):
+        for file in files:
+            assert secret not in file
+    assert "left_behind" in files[-1]
+    assert "binlog/v0/**REDACTED**/0/42 of cust-**REDACTED**-ha-**REDACTED**" in account
+
+
+async def test_a_small_customer_number_is_hidden_where_it_names_the_customer(
+    hass: HomeAssistant, download: Download, transport: ToldTransport
+) -> None:
+    entry = await load(hass, customer_id=7)
+    with patch.object(
+        entry.runtime_data.cloud,
+        "diagnostics",
+        return_value={"told": "boot/v0/7/0/42 by cust-7-ha-x after 7 seconds", "tokens": 7},
+    ):
+        data = json.loads(await download.account(entry))["data"]
+    assert (
+        data["cloud"]["told"]
+        == "boot/v0/**REDACTED**/0/42 by cust-**REDACTED**-ha-x after 7 seconds"
+    )
+    assert data["cloud"]["tokens"] == 7
+
+
+async def test_an_account_tells_what_a_support_case_needs(
+    hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    await account.runtime_data.outbox.add(log(fault=CaptureFault.TOO_LONG))
+    await account.runtime_data.async_refresh_counters()
+    data = json.loads(await download.account(account))["data"]
+    assert data["versions"].keys() == {"home_assistant", "ulogger"}
+    assert data["entry"]["data"]["broker"] == "broker.invalid"
+    assert data["entry"]["options"]["applications"].keys() == {"42"}
+    assert data["bluetooth"]["adapters"]
+    assert data["cloud"]["state"] == "connected"
+    assert data["outbox"]["totals"]["quarantined"] == 1
+    (row,) = data["outbox"]["undelivered"]
+    assert (row["state"], row["reason"]) == ("quarantined", "too_long")
+    (told,) = data["devices"]
+    assert told["identity"]["serial"] == SENSOR.serial
+    assert told["address"] == ADDRESS
+    assert told["reachability"]
+
+
+async def test_a_device_tells_its_last_fifty_sessions_with_reasons(
+    hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    for _ in range(51):
+        with pytest.raises(VisitError):
+            await device.async_collect()
+    await account.runtime_data.outbox.add(log())
+    data = json.loads(await download.device(account, device.identifier))["data"]
+    assert len(data["device"]["sessions"]) == 50
+    session = data["device"]["sessions"][-1]
+    assert session["result"] in {"out_of_range", "no_adapter"}
+    assert session["detail"]
+    (capture,) = data["captures"]
+    assert capture["size"] == len(log().data)
+
+
+async def test_a_disk_that_fails_is_a_part_of_the_answer(
+    hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    with patch.object(Outbox, "listing", side_effect=DiskFailed("input/output error")):
+        told = json.loads(await download.account(account))["data"]["outbox"]
+        of_device = json.loads(await download.device(account, device.identifier))["data"]
+    assert told == {"error": "disk_failed", "detail": "input/output error"}
+    assert of_device["captures"] == told
+
+
+async def test_a_damaged_outbox_is_told_without_a_path(
+    hass: HomeAssistant, download: Download, account: MockConfigEntry
+) -> None:
+    path = outbox_path(hass, account.entry_id)
+    await hass.config_entries.async_unload(account.entry_id)
+    await hass.async_add_executor_job(path.write_bytes, b"not a database" * 1000)
+    await hass.config_entries.async_setup(account.entry_id)
+    text = await download.account(account)
+    recovered = json.loads(text)["data"]["outbox"]["recovered"]
+    assert recovered["set_aside"].startswith(path.name)
+    assert str(path.parent) not in text
