@@ -5,6 +5,7 @@ import datetime as dt
 import io
 import itertools
 import logging
+import os
 import ssl
 import tempfile
 import tracemalloc
@@ -184,19 +185,26 @@ def test_the_key_is_in_no_error_and_no_representation() -> None:
             error = error.__cause__
 
 
-def test_the_context_verifies_and_leaves_no_file_behind(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_the_context_verifies_and_leaves_no_file_behind(
+    tmp_path: Path, monkeypatch, *, in_memory: bool
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if not in_memory:
+        monkeypatch.delattr(os, "memfd_create")
     modes: list[int] = []
+    on_disk: list[bool] = []
     load = ssl.SSLContext.load_cert_chain
 
     def watched(self, certificate, key, password=None):
         modes.extend(Path(file).stat().st_mode & 0o777 for file in (certificate, key))
-        modes.append(Path(key).parent.stat().st_mode & 0o777)
+        on_disk.append(any(tmp_path.iterdir()))
         return load(self, certificate, key, password)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
     context = c.build_tls_context(c.Credentials.checked(GOOD.certificate, GOOD.private_key))
-    assert modes == [0o600, 0o600, 0o700]
+    assert modes == [0o600, 0o600]
+    assert on_disk == [not in_memory]
     assert list(tmp_path.iterdir()) == []
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname

@@ -5,11 +5,13 @@ Everything here parses, reads files or derives keys: call it in the executor.
 
 import datetime as dt
 import io
+import os
 import ssl
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -23,6 +25,7 @@ CERTIFICATE_NAME = "certificate.pem.crt"
 PRIVATE_KEY_NAME = "private.pem.key"
 LARGEST_FILE = 64 * 1024
 MOST_FILES = 64
+_DESCRIPTORS = Path("/proc/self/fd")
 _PEM_BEGIN = b"-----BEGIN "
 _ENCRYPTED = (b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED")
 
@@ -183,8 +186,8 @@ def build_tls_context(
 
     ``new_context`` makes a verifying context that nobody else uses. An authority of one's
     own *replaces* the public ones: a broker at home is not to be taken over by any public
-    certificate. OpenSSL reads certificate and key from files only; they are readable by this
-    user only and deleted before this returns.
+    certificate. OpenSSL reads certificate and key from files only: they are given to it in
+    memory where the system can do that, so that not even a kill leaves a key behind.
     """
     if credentials.ca is None:
         context = new_context()
@@ -193,17 +196,28 @@ def build_tls_context(
     context.check_hostname = True
     context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
-    with tempfile.TemporaryDirectory(prefix="ulogger-") as folder:
-        files = [Path(folder, name) for name in (CERTIFICATE_NAME, PRIVATE_KEY_NAME)]
-        texts = (credentials.certificate, credentials.private_key)
-        for file, text in zip(files, texts, strict=True):
-            file.touch(mode=0o600)
-            file.write_text(text, encoding="ascii")
+    with _as_file(credentials.certificate) as certificate, _as_file(credentials.private_key) as key:
         try:
-            context.load_cert_chain(files[0], files[1], _no_password)
+            context.load_cert_chain(certificate, key, _no_password)
         except (ssl.SSLError, ValueError) as err:
             raise KeyMismatch("OpenSSL refuses certificate and key") from err
     return context
+
+
+@contextmanager
+def _as_file(text: str) -> Iterator[Path]:
+    """Give a text as a file of this user only; it is in memory, or deleted in the end."""
+    if hasattr(os, "memfd_create") and _DESCRIPTORS.is_dir():
+        with os.fdopen(os.memfd_create("ulogger"), "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(text)
+            file.flush()
+            yield _DESCRIPTORS / str(file.fileno())
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="ulogger-", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        yield Path(file.name)
 
 
 def _no_password() -> str:
