@@ -1,0 +1,359 @@
+"""Automations with the integration's own triggers and condition, and with its blueprints."""
+
+import shutil
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from homeassistant.core import HomeAssistant, ServiceCall
+from homeassistant.helpers import condition as condition_helper
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import trigger as trigger_helper
+from homeassistant.setup import async_setup_component
+from homeassistant.util.yaml import load_yaml_dict
+from pytest_homeassistant_custom_component.common import (
+    MockConfigEntry,
+    async_fire_time_changed,
+    async_mock_service,
+)
+
+from custom_components.ulogger.capture.model import DeviceIdentity
+from custom_components.ulogger.cloud.interface import TransportState
+from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.crash import crash_attributes
+from custom_components.ulogger.device_state import DeviceEvent
+from custom_components.ulogger.trigger import TRIGGERS
+from custom_components.ulogger.visit import DeviceOutOfRange
+from tests.account import ToldTransport, core_dump, log, meet
+from tests.bluetooth import OTHER_ADDRESS
+
+BLUEPRINTS = Path(__file__).parents[1] / "blueprints"
+PACKAGE = Path(__file__).parents[1] / "custom_components" / DOMAIN
+
+
+def event_entity(hass: HomeAssistant, device: DeviceCoordinator) -> str:
+    """Find the entity that automations trigger on."""
+    return entity(hass, device, "event", "device_event")
+
+
+def entity(hass: HomeAssistant, device: DeviceCoordinator, platform: str, key: str) -> str:
+    """Find one of a device's entities."""
+    entry_id = device.gateway.entry.entry_id
+    unique_id = f"{entry_id}-{device.identifier[1]}-{key}"
+    found = er.async_get(hass).async_get_entity_id(platform, DOMAIN, unique_id)
+    assert found is not None
+    return found
+
+
+def device_id(hass: HomeAssistant, device: DeviceCoordinator) -> str:
+    """Find the device in the registry."""
+    found = dr.async_get(hass).async_get_device_by_identifier(
+        device.identifier, device.gateway.entry.entry_id
+    )
+    assert found is not None
+    return found.id
+
+
+async def automate(hass: HomeAssistant, **config: Any) -> list[ServiceCall]:
+    """Set up one automation; return the calls that it makes."""
+    calls = async_mock_service(hass, "test", "told")
+    if "use_blueprint" not in config:
+        about = {"action": "test.told", "data": {"about": "{{ trigger.entity_id }}"}}
+        config = {"actions": [about], **config}
+    assert await async_setup_component(hass, "automation", {"automation": config})
+    await hass.async_block_till_done()
+    return calls
+
+
+async def tell(
+    hass: HomeAssistant,
+    device: DeviceCoordinator,
+    event: DeviceEvent,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Have something happen to a device."""
+    device.fire(event, attributes or {})
+    await hass.async_block_till_done()
+
+
+@pytest.fixture
+async def met(hass: HomeAssistant, device: DeviceCoordinator) -> DeviceCoordinator:
+    await hass.async_block_till_done()
+    return device
+
+
+# Triggers
+
+TRIGGERED_BY = {
+    "crashed": DeviceEvent.CORE_DUMP,
+    "firmware_changed": DeviceEvent.FIRMWARE_CHANGED,
+    "upload_failed": DeviceEvent.UPLOAD_FAILED,
+    "uploaded": DeviceEvent.UPLOADED,
+}
+
+
+def test_every_trigger_is_tried() -> None:
+    assert TRIGGERED_BY.keys() == TRIGGERS.keys()
+
+
+@pytest.mark.parametrize(("name", "event"), TRIGGERED_BY.items())
+async def test_a_trigger_fires_on_its_event_and_no_other(
+    hass: HomeAssistant, met: DeviceCoordinator, name: str, event: DeviceEvent
+) -> None:
+    calls = await automate(
+        hass,
+        triggers={"trigger": f"ulogger.{name}", "target": {"device_id": device_id(hass, met)}},
+    )
+    for other in set(DeviceEvent) - {event}:
+        await tell(hass, met, other)
+    assert calls == []
+    await tell(hass, met, event)
+    await tell(hass, met, event)
+    assert [call.data["about"] for call in calls] == [event_entity(hass, met)] * 2
+
+
+async def test_a_trigger_of_an_entity_does_not_fire_for_another_device(
+    hass: HomeAssistant, account: MockConfigEntry, met: DeviceCoordinator
+) -> None:
+    other = meet(account, DeviceIdentity(42, "OTHER"), OTHER_ADDRESS)
+    await hass.async_block_till_done()
+    calls = await automate(
+        hass,
+        triggers={
+            "trigger": "ulogger.crashed",
+            "target": {"entity_id": event_entity(hass, met)},
+        },
+    )
+    await tell(hass, other, DeviceEvent.CORE_DUMP)
+    assert calls == []
+    await tell(hass, met, DeviceEvent.CORE_DUMP)
+    assert len(calls) == 1
+
+
+async def test_event_entities_of_other_integrations_do_not_count(
+    hass: HomeAssistant, met: DeviceCoordinator
+) -> None:
+    calls = await automate(
+        hass, triggers={"trigger": "ulogger.uploaded", "target": {"entity_id": "event.bell"}}
+    )
+    hass.states.async_set("event.bell", "2026-11-01T00:00:00.000", {"event_type": "ringing"})
+    hass.states.async_set("event.bell", "2026-11-01T00:00:01.000", {"event_type": "uploaded"})
+    await hass.async_block_till_done()
+    assert calls == []
+
+
+async def test_an_account_that_is_reloaded_does_not_repeat_the_last_event(
+    hass: HomeAssistant, account: MockConfigEntry, met: DeviceCoordinator
+) -> None:
+    await tell(hass, met, DeviceEvent.UPLOADED)
+    calls = await automate(
+        hass,
+        triggers={
+            "trigger": "ulogger.uploaded",
+            "target": {"device_id": device_id(hass, met)},
+        },
+    )
+    await hass.config_entries.async_reload(account.entry_id)
+    await hass.async_block_till_done()
+    assert calls == []
+
+
+# The condition
+
+
+async def test_the_condition_holds_while_captures_wait(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    met: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    calls = await automate(
+        hass,
+        triggers={"trigger": "event", "event_type": "look"},
+        conditions={
+            "condition": "ulogger.captures_waiting",
+            "target": {"device_id": device_id(hass, met)},
+        },
+        actions=[{"action": "test.told"}],
+    )
+    gateway = account.runtime_data
+
+    async def look() -> int:
+        await gateway.async_refresh_counters()
+        hass.bus.async_fire("look")
+        await hass.async_block_till_done()
+        return len(calls)
+
+    assert await look() == 0
+    transport.tell(TransportState.DISCONNECTED)
+    added = await gateway.outbox.add(log())
+    assert await look() == 1
+    await gateway.outbox.delivered([added.capture_id])
+    assert await look() == 1
+
+
+async def test_the_condition_looks_at_nothing_but_counts_of_waiting_captures(
+    hass: HomeAssistant, met: DeviceCoordinator
+) -> None:
+    uploads = entity(hass, met, "sensor", "uploads")
+    calls = await automate(
+        hass,
+        triggers={"trigger": "event", "event_type": "look"},
+        conditions={
+            "condition": "ulogger.captures_waiting",
+            "target": {"entity_id": [uploads, "sensor.waiting"]},
+        },
+        actions=[{"action": "test.told"}],
+    )
+    hass.states.async_set(uploads, "5")
+    hass.states.async_set("sensor.waiting", "5")
+    hass.bus.async_fire("look")
+    await hass.async_block_till_done()
+    assert calls == []
+
+
+# What the editor shows
+
+
+async def test_triggers_and_condition_are_described_for_the_editor(
+    hass: HomeAssistant, met: DeviceCoordinator
+) -> None:
+    assert await async_setup_component(hass, "automation", {})
+    triggers = await trigger_helper.async_get_all_descriptions(hass)
+    conditions = await condition_helper.async_get_all_descriptions(hass)
+    for name in TRIGGERS:
+        assert triggers[f"ulogger.{name}"]["target"]["entity"] == [
+            {"integration": "ulogger", "domain": ["event"]}
+        ]
+    assert conditions["ulogger.captures_waiting"]["fields"].keys() == {"behavior", "for"}
+
+
+# Blueprints
+
+
+@pytest.fixture
+async def blueprints(hass: HomeAssistant) -> AsyncGenerator[None]:
+    """Put the blueprints where a user's are; end what is made of them."""
+    target = Path(hass.config.path("blueprints"))
+    await hass.async_add_executor_job(
+        lambda: shutil.copytree(BLUEPRINTS, target, dirs_exist_ok=True)
+    )
+    yield
+    await hass.services.async_call(
+        "automation",
+        "turn_off",
+        {"entity_id": hass.states.async_entity_ids("automation")},
+        blocking=True,
+    )
+
+
+async def notifications(hass: HomeAssistant) -> list[ServiceCall]:
+    """Catch what would be shown to a person."""
+    assert await async_setup_component(hass, "persistent_notification", {})
+    return async_mock_service(hass, "persistent_notification", "create")
+
+
+@pytest.mark.usefixtures("blueprints")
+async def test_the_first_blueprint_tells_of_a_crash_with_what_happened(
+    hass: HomeAssistant, met: DeviceCoordinator
+) -> None:
+    notified = await notifications(hass)
+    await automate(
+        hass,
+        use_blueprint={
+            "path": "ulogger/notify_on_crash.yaml",
+            "input": {"events": [event_entity(hass, met)]},
+        },
+    )
+    await tell(hass, met, DeviceEvent.UPLOADED)
+    assert notified == []
+    attributes = crash_attributes(core_dump())
+    await tell(hass, met, DeviceEvent.CORE_DUMP, attributes)
+    (call,) = notified
+    assert call.data["title"] == "DoorSenseV2 A87DE76F0011 crashed"
+    assert attributes["summary"] in call.data["message"]
+
+
+@pytest.mark.usefixtures("blueprints")
+async def test_the_first_blueprint_does_not_repeat_itself_after_a_reload(
+    hass: HomeAssistant, account: MockConfigEntry, met: DeviceCoordinator
+) -> None:
+    notified = await notifications(hass)
+    await automate(
+        hass,
+        use_blueprint={
+            "path": "ulogger/notify_on_crash.yaml",
+            "input": {"events": [event_entity(hass, met)]},
+        },
+    )
+    await tell(hass, met, DeviceEvent.CORE_DUMP)
+    await hass.config_entries.async_reload(account.entry_id)
+    await hass.async_block_till_done()
+    assert len(notified) == 1
+
+
+@pytest.mark.usefixtures("blueprints")
+async def test_the_second_blueprint_uploads_every_device_and_reports(
+    hass: HomeAssistant, account: MockConfigEntry, met: DeviceCoordinator
+) -> None:
+    away = meet(account, DeviceIdentity(42, "AWAY", "DoorSenseV2"), OTHER_ADDRESS)
+    await hass.async_block_till_done()
+    notified = await notifications(hass)
+    await automate(
+        hass,
+        use_blueprint={
+            "path": "ulogger/upload_every_night.yaml",
+            "input": {
+                "devices": [device_id(hass, met), device_id(hass, away)],
+                "at": "03:30:00",
+            },
+        },
+    )
+    gateway = account.runtime_data
+
+    async def collect(device: DeviceCoordinator) -> list[Any]:
+        if device is away:
+            raise DeviceOutOfRange("nobody hears it")
+        return [await gateway.keep(log()), await gateway.keep(core_dump())]
+
+    with patch.object(DeviceCoordinator, "async_collect", collect):
+        await hass.services.async_call(
+            "automation",
+            "trigger",
+            {"entity_id": hass.states.async_entity_ids("automation")[0]},
+            blocking=True,
+        )
+        await hass.async_block_till_done()
+    (call,) = notified
+    assert call.data["message"].splitlines() == [
+        f"DoorSenseV2 A87DE76F0011: 2 captures, {len(log().data) + len(core_dump().data)} bytes",
+        "DoorSenseV2 AWAY: not reached",
+    ]
+
+
+@pytest.mark.usefixtures("blueprints")
+async def test_the_second_blueprint_runs_at_its_time(
+    hass: HomeAssistant, met: DeviceCoordinator, freezer: Any
+) -> None:
+    await hass.config.async_set_time_zone("UTC")
+    freezer.move_to("2026-11-25 03:29:00+00:00")
+    notified = await notifications(hass)
+    await automate(
+        hass,
+        use_blueprint={"path": "ulogger/upload_every_night.yaml", "input": {"devices": []}},
+    )
+    freezer.move_to("2026-11-25 03:30:01+00:00")
+    async_fire_time_changed(hass)
+    await hass.async_block_till_done()
+    assert len(notified) == 1
+
+
+def test_blueprints_are_for_a_version_that_has_what_they_use() -> None:
+    for path in BLUEPRINTS.rglob("*.yaml"):
+        blueprint = load_yaml_dict(str(path))["blueprint"]
+        assert blueprint["homeassistant"]["min_version"] >= "2026.10.0"
+        assert blueprint["source_url"].endswith(str(path.relative_to(BLUEPRINTS.parent)))
