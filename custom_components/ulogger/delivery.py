@@ -10,13 +10,13 @@ import logging
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from .capture.model import CaptureFault, DeviceKey
+from .capture.model import CaptureFault, CaptureKind, DeviceKey
 from .capture.timestamps import dated
 from .cloud.interface import Cloud, CloudError
 from .outbox.errors import OutboxError
@@ -70,7 +70,7 @@ class Delivery:
         cloud: Cloud,
         listener: DeliveryListener,
         *,
-        over_quota: Callable[[], Iterable[DeviceKey]] = tuple,
+        over_quota: Callable[[], Collection[DeviceKey]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._outbox = outbox
@@ -175,7 +175,7 @@ class Delivery:
         recording: asyncio.Task[bool] | None = None
         try:
             for item in items:
-                if self._finishing or not await self._deliver(key, item):
+                if self._finishing or self._must_wait(item) or not await self._deliver(key, item):
                     return
                 # A failed note stops the device: nothing newer may overtake it after a restart.
                 earlier, recording = recording, asyncio.create_task(self._record(item))
@@ -185,6 +185,10 @@ class Delivery:
             if recording is not None:
                 # Shielded: a stop between acknowledgement and record would send it twice.
                 await asyncio.shield(recording)
+
+    def _must_wait(self, item: Item) -> bool:
+        """Whether the device reached its quota amid the batch; core dumps pass all the same."""
+        return item.capture.kind is CaptureKind.LOG and item.key in self._over_quota()
 
     async def _deliver(self, key: DeviceKey, item: Item) -> bool:
         try:

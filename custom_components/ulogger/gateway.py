@@ -5,13 +5,18 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import __version__
 from homeassistant.core import CALLBACK_TYPE, HassJob, HomeAssistant, callback
-from homeassistant.helpers.event import async_call_later, async_track_time_interval
+from homeassistant.helpers.event import (
+    async_call_later,
+    async_track_time_interval,
+    async_track_utc_time_change,
+)
 
 from .account import AccountSettings
 from .capture.model import Capture, DeviceIdentity, DeviceKey
@@ -66,7 +71,7 @@ class Gateway[DeviceT: Device]:
         self.delivery = Delivery(outbox, cloud, self, over_quota=self._over_quota)
         self.fleet = Fleet(hass, entry, store, lambda record: make_device(self, record))
         self.fleet.adopted.add(self._adopted)
-        self.counters: Mapping[DeviceKey, DeviceCounters] = {}
+        self.counters: dict[DeviceKey, DeviceCounters] = {}
         self.rejections: Counter[str] = Counter()
         self.disconnected_since: float | None = time.time()
         self.room = Room(outbox, lambda: self.settings, self.changed)
@@ -93,6 +98,8 @@ class Gateway[DeviceT: Device]:
         on_unload(
             async_track_time_interval(self.hass, self._sweep, SWEEP_EVERY, cancel_on_shutdown=True)
         )
+        # A new day of quotas and of bytes today, also where nothing is going on.
+        on_unload(async_track_utc_time_change(self.hass, self._new_day, hour=0, minute=0, second=0))
 
     async def async_stop(self) -> None:
         """End sessions, then close the outbox; what was not committed stays on the devices."""
@@ -196,6 +203,10 @@ class Gateway[DeviceT: Device]:
     @callback
     def delivered(self, item: Item) -> None:
         """The cloud acknowledged a capture."""
+        # The quota can't wait for the counters to be read again.
+        counted = self.counters.get(item.key, DeviceCounters())
+        today = counted.bytes_today + len(item.capture.data)
+        self.counters[item.key] = replace(counted, bytes_today=today)
         if (device := self.devices.get(item.key)) is not None:
             device.delivered(item.capture)
         self._refresh_soon()
@@ -297,7 +308,7 @@ class Gateway[DeviceT: Device]:
 
     async def async_refresh_counters(self) -> None:
         """Read what the outbox counts, and show it."""
-        self.counters = await self.outbox.counters()
+        self.counters = dict(await self.outbox.counters())
         for key, device in self.devices.items():
             device.counters_changed(self.counters.get(key, DeviceCounters()))
         self.changed()
@@ -307,12 +318,19 @@ class Gateway[DeviceT: Device]:
         if self._refresh_timer is None and not self._stopping:
             self._refresh_timer = async_call_later(self.hass, REFRESH_AFTER, self._refresh)
 
+    @callback
+    def _new_day(self, _now: datetime) -> None:
+        self._refresh_soon()
+
     async def _refresh(self, _now: datetime) -> None:
         self._refresh_timer = None
         try:
             await self.async_refresh_counters()
         except OutboxError as err:
             _LOGGER.debug("The counters can't be read: %s", err)
+            return
+        if self.settings.daily_quota:
+            self.delivery.wake()
 
     async def _sweep(self, _now: datetime) -> None:
         try:
