@@ -137,19 +137,20 @@ class World:
     async def press(self) -> None:
         """Press devices' buttons now and then, for ever; nothing that goes wrong is an error."""
         pressing: set[asyncio.Task[None]] = set()
+        deck: list[TracedDevice] = []
         try:
             while True:
                 await asyncio.sleep(self.random.uniform(0.5, 3.0))
                 await self.may_press.wait()
-                pressing.add(press := asyncio.create_task(self._press_one()))
+                deck = deck or self.random.sample(self.devices, len(self.devices))
+                pressing.add(press := asyncio.create_task(self._press(deck.pop())))
                 press.add_done_callback(pressing.discard)
         finally:
             # Whoever has pressed a button waits for what comes of it.
             if pressing:
                 await asyncio.wait(pressing)
 
-    async def _press_one(self) -> None:
-        device = self.random.choice(self.devices)
+    async def _press(self, device: TracedDevice) -> None:
         button = f"button.chaos_{device.identity.serial.lower()}_upload_now"
         with contextlib.suppress(TimeoutError, aiohttp.ClientError):
             try:
