@@ -131,7 +131,7 @@ def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, 
         return ALL_MODULES, []
     known = device.record.modules
     names = {bit: name for name, bit in known.items()}
-    bits: list[int] = []
+    bits: dict[int, None] = {}
     for module in modules:
         bit = known.get(str(module), int(module) if str(module).isdecimal() else -1)
         if not 0 <= bit <= LAST_MODULE:
@@ -143,8 +143,8 @@ def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, 
                     "known": ", ".join(sorted(known)) or "-",
                 },
             )
-        bits.append(bit)
-    return sum({1 << bit for bit in bits}), [names.get(bit, str(bit)) for bit in bits]
+        bits[bit] = None
+    return sum(1 << bit for bit in bits), [names.get(bit, str(bit)) for bit in bits]
 
 
 async def _forget_session(call: ServiceCall) -> None:
