@@ -1,0 +1,99 @@
+"""Every language has every text, with the same placeholders, as hassfest wants texts to be."""
+
+import json
+import re
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import pytest
+from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.translation import async_get_translations
+
+import custom_components.ulogger
+from custom_components.ulogger.const import DOMAIN
+
+TRANSLATIONS = Path(custom_components.ulogger.__file__).parent / "translations"
+LANGUAGES = ("de", "es", "fr", "zh-Hans")
+NOT_TO_BE_TRANSLATED = {"{name}"}
+KEY = re.compile(r"^(?!.+[_-]{2})(?![_-])[a-z0-9-_]+(?<![_-])$")
+URL = re.compile(r"(\w+://|www\.)[a-z0-9]", re.IGNORECASE)
+
+
+def texts(language: str) -> dict[str, str]:
+    """Give all texts of a language by their dotted keys, in the file's order."""
+    found: dict[str, str] = {}
+
+    def walk(value: Any, path: tuple[str, ...]) -> None:
+        if isinstance(value, str):
+            found[".".join(path)] = value
+            return
+        for key, each in value.items():
+            walk(each, (*path, key))
+
+    walk(json.loads((TRANSLATIONS / f"{language}.json").read_text()), ())
+    return found
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+ENGLISH = texts("en")
+
+
+def test_these_are_the_languages_there_are() -> None:
+    assert {path.stem for path in TRANSLATIONS.iterdir()} == {"en", *LANGUAGES}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_language_has_the_same_texts_as_english(language: str) -> None:
+    assert list(texts(language)) == list(ENGLISH)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_text_has_the_same_placeholders_as_in_english(language: str) -> None:
+    for key, text in texts(language).items():
+        assert placeholders(text) == placeholders(ENGLISH[key]), key
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sentences_are_translated(language: str) -> None:
+    for key, text in texts(language).items():
+        if " " in ENGLISH[key] and ENGLISH[key] not in NOT_TO_BE_TRANSLATED:
+            assert text != ENGLISH[key], key
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_texts_are_as_hassfest_wants_them(language: str) -> None:
+    for key, text in texts(language).items():
+        assert text, key
+        assert cv.string_with_no_html(text) == text, key
+        assert text == text.strip(), key
+        assert "[%" not in text, key
+        assert not re.search(r"'{\w+}'", text), key
+        assert not URL.search(text), key
+        assert all(name.isidentifier() for name in placeholders(text)), key
+        assert all(KEY.match(part) for part in key.split(".")), key
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_names_of_entities_and_states_have_no_placeholders(language: str) -> None:
+    for key, text in texts(language).items():
+        if key.startswith("entity."):
+            assert not placeholders(text), key
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_every_field_of_a_form_is_described(language: str) -> None:
+    found = texts(language)
+    for key in found:
+        if match := re.fullmatch(r"((?:config|options)\.step\..+)\.data\.(\w+)", key):
+            assert f"{match[1]}.data_description.{match[2]}" in found
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+async def test_home_assistant_reads_the_file(hass: Any, language: str) -> None:
+    found = await async_get_translations(hass, language, "exceptions", {DOMAIN})
+    expected = texts(language)["exceptions.no_target.message"]
+    assert found[f"component.{DOMAIN}.exceptions.no_target.message"] == expected
