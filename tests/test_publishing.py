@@ -1,5 +1,6 @@
 """The actions that send metrics, events and text logs, and the one that forgets a session."""
 
+import asyncio
 import json
 import math
 from typing import Any
@@ -234,12 +235,11 @@ async def test_a_real_cloud_gets_what_the_actions_send(
 ) -> None:
     entry = await add_account(hass, broker, approving(0))
     transport = entry.runtime_data.transport
-    connected = hass.loop.create_future()
-    stop = entry.runtime_data.async_add_listener(
-        lambda: transport.connected and not connected.done() and connected.set_result(None)
-    )
-    if not transport.connected:
-        await connected
+    changed = asyncio.Event()
+    stop = entry.runtime_data.async_add_listener(changed.set)
+    while not transport.connected:
+        changed.clear()
+        await changed.wait()
     stop()
     gateway = [gateway_id(hass, entry)]
     await call(hass, "publish_metrics", gateway, metrics={"a": 1})

@@ -70,13 +70,13 @@ class HomeAssistantTransport(Transport):
         try:
             await mqtt.async_publish(self._hass, topic, payload, qos=1, retain=False)
         except HomeAssistantError as err:
-            self.counters["publishes_failed"] += 1
+            self.counters["failed"] += 1
             raise CloudUnavailable(str(err)) from err
         # The integration returns as if all were well when no acknowledgement came in time.
         if self._hass.loop.time() - began >= TIMEOUT_ACK:
-            self.counters["publishes_not_acknowledged"] += 1
+            self.counters["not_acknowledged"] += 1
             raise NotAcknowledged("the broker did not acknowledge the message")
-        self.counters["publishes_acknowledged"] += 1
+        self.counters["published"] += 1
 
     @override
     async def subscribe(
