@@ -106,7 +106,7 @@ class Fleet[DeviceT: Device]:
         record.identity = identity
         if owner is None:
             self.unapproved.tell(record)
-        else:
+        elif self.entry.state is not ConfigEntryState.UNLOAD_IN_PROGRESS:
             self._adopt(record)
 
     def _record(self, identity: DeviceIdentity, address: str, name: str) -> DeviceRecord:
