@@ -1,5 +1,6 @@
 """Which devices and gateways an action's target names."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from homeassistant.core import HomeAssistant, ServiceCall, callback
@@ -45,9 +46,13 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
     for device_id in sorted(found):
         device = registry.async_get(device_id)
         ours = device is not None and any(domain == DOMAIN for domain, *_ in device.identifiers)
-        if not ours and device_id not in named:
-            continue
-        _add(hass, device_id, targets, gateways=gateways)
+        if device_id in named:
+            _add(hass, device_id, targets, gateways=gateways)
+        elif ours:
+            # One of many in an area, with a label or behind an entity: it may be left out.
+            with suppress(ServiceValidationError):
+                _add(hass, device_id, targets, gateways=gateways)
+    targets.devices = list(dict.fromkeys(targets.devices))
     if not targets.devices and not targets.gateways:
         raise ServiceValidationError(translation_domain=DOMAIN, translation_key="no_target")
     return targets
