@@ -12,6 +12,7 @@ import pytest_socket
 from homeassistant.components import mqtt
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
+from homeassistant.exceptions import HomeAssistantError
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.capture.log_buffer import with_session_token
@@ -257,6 +258,47 @@ async def test_nothing_that_comes_right_after_a_subscription_is_missed(
         async with asyncio.timeout(10):
             assert await heard.get() == bytes([number])
         await end()
+
+
+async def test_a_subscription_that_is_never_answered_or_not_wanted_any_longer_holds_up_nobody(
+    hass: HomeAssistant, connected: MockConfigEntry, home: HomeBroker
+) -> None:
+    transport = HomeAssistantTransport(hass)
+    heard = asyncio.Queue[str]()
+    home.freeze()
+    impatient = asyncio.ensure_future(
+        transport.subscribe("ulogger/cancelled", lambda *_: heard.put_nowait("cancelled"))
+    )
+    with patch("custom_components.ulogger.home_assistant_mqtt.SUBSCRIBED_WITHIN", 0.2):
+        await transport.subscribe("ulogger/slow", lambda *_: heard.put_nowait("slow"))
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    home.thaw()
+
+    await transport.subscribe("ulogger/done", lambda *_: heard.put_nowait("done"))
+    for topic in ("cancelled", "slow", "done"):
+        await transport.publish(f"ulogger/{topic}", b"")
+    async with asyncio.timeout(10):
+        assert [await heard.get(), await heard.get()] == ["slow", "done"]
+    assert transport.diagnostics()["counters"]["subscriptions_unanswered"] == 1
+
+
+async def test_what_home_assistants_mqtt_refuses_is_told_as_unreachable(
+    hass: HomeAssistant, connected: MockConfigEntry
+) -> None:
+    transport = HomeAssistantTransport(hass)
+    with (
+        patch.object(mqtt, "async_publish", side_effect=HomeAssistantError("refused")),
+        pytest.raises(CloudUnavailable, match="refused"),
+    ):
+        await transport.publish("ulogger/x", b"")
+    assert transport.diagnostics()["counters"] == {"failed": 1}
+    await hass.config_entries.async_unload(connected.entry_id)
+    await hass.config_entries.async_remove(connected.entry_id)
+    assert transport.state is TransportState.DISCONNECTED
+    with pytest.raises(CloudUnavailable):
+        await transport.subscribe("ulogger/x", lambda *_: None)
 
 
 async def test_what_was_unsubscribed_stays_silent_after_mqtt_was_reloaded(

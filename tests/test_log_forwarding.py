@@ -89,6 +89,8 @@ async def test_after_unloading_records_are_left_alone(
 ) -> None:
     before = list(CHOSEN.handlers)
     assert before
+    CHOSEN.error("just before")
+    await hass.async_block_till_done()
     await hass.config_entries.async_unload(forwarding.entry_id)
     CHOSEN.error("late")
     await send(hass)

@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 from struct import Struct
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from freezegun.api import FrozenDateTimeFactory
@@ -17,6 +18,7 @@ from pytest_homeassistant_custom_component.common import (
     async_fire_time_changed,
 )
 
+from custom_components.ulogger.cloud.interface import CloudUnavailable
 from custom_components.ulogger.cloud.ulogger.messages import LogConfig
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
@@ -252,6 +254,20 @@ async def test_a_forgotten_device_is_not_followed_any_longer(
     transport.receive(TOPIC, LogConfig(2, 1, 60).encode())
     await hass.async_block_till_done()
     assert account.runtime_data.devices[SENSOR.key].log_setting.level == 2
+
+
+async def test_a_broker_that_refuses_to_be_listened_to_is_told_and_survived(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    transport: ToldTransport,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with patch.object(transport, "subscribe", side_effect=CloudUnavailable("not now")):
+        device = meet(account)
+        await hass.async_block_till_done()
+    assert f"No log configuration will come for {SENSOR.serial}: not now" in caplog.text
+    await device.async_set_log_setting(setting_for(1, ALL_MODULES, [], 60))
+    assert shown(hass, account, "log_level").state == "info"
 
 
 # The action

@@ -47,7 +47,6 @@ class LogForwarding:
         self._lines: deque[TextLine] = deque()
         self._dropped = 0
         self._timer: CALLBACK_TYPE | None = None
-        self._forwarder: _Forwarder | None = None
 
     @callback
     def start(self) -> None:
@@ -57,16 +56,16 @@ class LogForwarding:
         if level == LEVEL_OFF:
             return
         bridged = isinstance(self._gateway.transport, HomeAssistantTransport)
-        self._forwarder = _Forwarder(
+        forwarder = _Forwarder(
             never=(OWN, CARRIER) if bridged else (OWN,),
-            wake=partial(self.hass.loop.call_soon_threadsafe, self._woken),
+            wake=lambda: self.hass.loop.call_soon_threadsafe(self._woken, forwarder),
         )
-        self._forwarder.setLevel((LEVELS.index(level) + 1) * 10)
+        forwarder.setLevel((LEVELS.index(level) + 1) * 10)
         for integration in options.get(CONF_INTEGRATIONS, []):
             for prefix in PREFIXES:
                 logger = logging.getLogger(f"{prefix}{integration}")
-                logger.addHandler(self._forwarder)
-                self._entry.async_on_unload(partial(logger.removeHandler, self._forwarder))
+                logger.addHandler(forwarder)
+                self._entry.async_on_unload(partial(logger.removeHandler, forwarder))
         self._entry.async_on_unload(self._stop)
 
     @callback
@@ -75,14 +74,17 @@ class LogForwarding:
             self._timer()
 
     @callback
-    def _woken(self) -> None:
+    def _woken(self, forwarder: _Forwarder) -> None:
         """Send what has come in a while, with what comes until then."""
         if self._timer is None:
-            self._timer = async_call_later(self.hass, SEND_AFTER, self._send)
+            self._send_after(SEND_AFTER, forwarder)
 
-    async def _send(self, _now: datetime) -> None:
+    def _send_after(self, seconds: float, forwarder: _Forwarder) -> None:
+        self._timer = async_call_later(self.hass, seconds, partial(self._send, forwarder))
+
+    async def _send(self, forwarder: _Forwarder, _now: datetime) -> None:
         self._timer = None
-        self._take()
+        self._take(forwarder)
         lines = list(self._lines)
         if dropped := self._dropped:
             text = f"{dropped} lines were dropped: there were too many"
@@ -91,17 +93,15 @@ class LogForwarding:
             await self._gateway.cloud.publish_text_log(self._gateway.identity, lines)
         except CloudError as err:
             _LOGGER.debug("Log lines wait for the cloud: %s", err)
-            self._timer = async_call_later(self.hass, RETRY_AFTER, self._send)
+            self._send_after(RETRY_AFTER, forwarder)
             return
         for _ in range(len(lines) - bool(dropped)):
             self._lines.popleft()
         self._dropped -= dropped
 
-    def _take(self) -> None:
+    def _take(self, forwarder: _Forwarder) -> None:
         """Take over what has come; the oldest lines wait, the newest are dropped."""
-        if self._forwarder is None:
-            return
-        lines, dropped = self._forwarder.take()
+        lines, dropped = forwarder.take()
         room = max(MOST_WAITING - len(self._lines), 0)
         self._lines.extend(lines[:room])
         if dropped := dropped + len(lines[room:]):
