@@ -299,6 +299,29 @@ async def test_without_a_quota_there_is_nothing_to_tell(
     assert shown(hass) == {}
 
 
+# A card that is closed
+
+
+async def test_a_card_that_was_answered_comes_back_while_its_cause_is_there(
+    hass: HomeAssistant, account: MockConfigEntry, time_passes: Pass
+) -> None:
+    await account.runtime_data.outbox.add(log(fault=CaptureFault.CHECKSUM))
+    await account.runtime_data.async_refresh_counters()
+    ir.async_delete_issue(hass, DOMAIN, shown(hass)["quarantine"].issue_id)
+    assert shown(hass) == {}
+    await time_passes(MINUTE)
+    assert list(shown(hass)) == ["quarantine"]
+
+
+async def test_a_card_that_a_person_ignores_stays_ignored(
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport, time_passes: Pass
+) -> None:
+    transport.tell(TransportState.TAKEN_OVER)
+    ir.async_ignore_issue(hass, DOMAIN, shown(hass)["taken_over"].issue_id, True)
+    await time_passes(MINUTE)
+    assert shown(hass)["taken_over"].dismissed_version is not None
+
+
 # An account that is unloaded
 
 

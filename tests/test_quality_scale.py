@@ -344,3 +344,14 @@ def test_brand_images_have_the_names_and_sizes_that_home_assistant_asks_for() ->
         large = sizes[logo.replace(".", "@2x.")]
         assert 256 <= min(large) <= 512
         assert abs(large[0] - 2 * sizes[logo][0]) <= 2
+
+
+async def test_home_assistant_serves_the_brand_images(
+    hass: HomeAssistant, hass_client: Any
+) -> None:
+    assert await async_setup_component(hass, "brands", {})
+    client = await hass_client()
+    for path in (PACKAGE / "brand").iterdir():
+        response = await client.get(f"/api/brands/integration/{DOMAIN}/{path.name}")
+        assert response.status == 200
+        assert await response.read() == path.read_bytes()

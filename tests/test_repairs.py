@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from homeassistant.config_entries import SOURCE_REAUTH
+from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
@@ -238,6 +238,15 @@ async def test_an_account_that_went_meanwhile_has_no_quarantine(
     assert ended["reason"] == "account_not_loaded"
 
 
+async def test_an_account_that_goes_before_the_card_is_opened_has_no_quarantine(
+    hass: HomeAssistant, client: Any, quarantine: Outbox, account: MockConfigEntry
+) -> None:
+    repair = card(hass, client, "quarantine")
+    account.mock_state(hass, ConfigEntryState.UNLOAD_IN_PROGRESS)
+    assert (await repair.open())["reason"] == "account_not_loaded"
+    account.mock_state(hass, ConfigEntryState.LOADED)
+
+
 async def test_a_disk_that_fails_is_said_and_the_card_stays(
     hass: HomeAssistant, client: Any, quarantine: Outbox
 ) -> None:
@@ -367,6 +376,27 @@ async def test_an_outbox_that_can_not_be_read_is_not_deleted(
     hass: HomeAssistant, account: MockConfigEntry
 ) -> None:
     with patch.object(Outbox, "counters", side_effect=DiskFailed("input/output error")):
+        await hass.config_entries.async_remove(account.entry_id)
+    assert kinds(hass) == ["left_behind"]
+    assert files(hass)
+
+
+async def test_an_account_that_was_never_set_up_leaves_nothing_behind(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    path = outbox_path(hass, account.entry_id)
+    await hass.config_entries.async_unload(account.entry_id)
+    await hass.async_add_executor_job(path.unlink)
+    await hass.config_entries.async_remove(account.entry_id)
+    assert kinds(hass) == []
+    assert files(hass) == []
+
+
+async def test_an_outbox_that_can_not_be_opened_is_not_deleted(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    await hass.config_entries.async_unload(account.entry_id)
+    with patch.object(Outbox, "open", side_effect=DiskFailed("input/output error")):
         await hass.config_entries.async_remove(account.entry_id)
     assert kinds(hass) == ["left_behind"]
     assert files(hass)

@@ -60,8 +60,11 @@ class Issues:
         active = {self._issue_id(issue): issue for issue in self._active()}
         for issue_id in self._shown.keys() - active.keys():
             ir.async_delete_issue(self.hass, DOMAIN, issue_id)
+        registry = ir.async_get(self.hass)
         for issue_id, issue in active.items():
-            if self._shown.get(issue_id) == issue:
+            # A card that was answered is gone, whether or not that has helped.
+            there = registry.async_get_issue(DOMAIN, issue_id) is not None
+            if there and self._shown.get(issue_id) == issue:
                 continue
             ir.async_create_issue(
                 self.hass,
