@@ -22,9 +22,7 @@ def numbered_log(number: int) -> Capture:
     """A log unlike the others, and no continuation of one."""
     data = bytearray(CRASH_LOG)
     data[5:9] = number.to_bytes(4, "little")
-    return Capture(
-        CaptureKind.LOG, SENSOR, bytes(data) + bytes([number]), 1_790_000_000.0 + number
-    )
+    return Capture(CaptureKind.LOG, SENSOR, bytes(data) + bytes([number]), 1_790_000_000.0 + number)
 
 
 class Day:
