@@ -92,11 +92,11 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
     say("no more faults; waiting until the devices are empty and the cloud has everything")
     world.clock.set(0)
     since = time.monotonic()
-    drained = await world.wait_for(lambda: world.drained, PATIENT_SECONDS)
+    rested = await world.wait_for(world.at_rest, PATIENT_SECONDS)
     drain_seconds = time.monotonic() - since
-    if not drained:
+    if not rested:
         async with _meanwhile(world.press()):
-            drained = await world.wait_for(lambda: world.drained, DRAIN_SECONDS)
+            await world.wait_for(world.at_rest, DRAIN_SECONDS)
             drain_seconds = time.monotonic() - since
     await world.demo.hass.stop()
     snapshot = await world.look()
@@ -132,7 +132,7 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
         "outboxes_damaged": world.damaged,
         "undelivered": len(snapshot.waiting()),
         "frames_offered_again": sum(ledger.repeated.values()),
-        "drained": drained,
+        "drained": world.drained,
         "drain_s": round(drain_seconds, 1),
         "stuck": len(storm.stuck),
         "longest_recovery_s": round(longest, 1),

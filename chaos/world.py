@@ -175,6 +175,10 @@ class World:
             return False
         return not lost_pieces(self.devices, {}, self.ledger)
 
+    def at_rest(self) -> bool:
+        """Whether there is nothing to wait for: all has arrived, or what is lost never will."""
+        return bool(self.lost) or self.drained
+
     async def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait until a condition holds; False when it does not in time."""
         try:
