@@ -5,6 +5,7 @@ import logging
 import threading
 from datetime import timedelta
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from homeassistant.core import HomeAssistant
@@ -172,9 +173,8 @@ async def test_a_record_after_the_loop_has_ended_troubles_nobody() -> None:
     assert dropped == 0
 
 
-@pytest.mark.usefixtures("home_assistants_mqtt")
 async def test_in_bridge_mode_records_of_mqtt_never_go_up_and_otherwise_they_do(
-    hass: HomeAssistant, transport: ToldTransport
+    hass: HomeAssistant, home_assistants_mqtt: MagicMock, transport: ToldTransport
 ) -> None:
     mqtt = logging.getLogger("homeassistant.components.mqtt.client")
     direct = await load(hass, options=options("warning", "mqtt"))
@@ -188,5 +188,7 @@ async def test_in_bridge_mode_records_of_mqtt_never_go_up_and_otherwise_they_do(
     mqtt.warning("of mqtt")
     await send(hass)
     assert lines(transport) == [(3, "homeassistant.components.mqtt.client: of mqtt")]
+    assert not any("logs/v0/43" in str(call) for call in home_assistants_mqtt.mock_calls)
+    assert not bridged.runtime_data.rejections
     for account in (bridged, direct):
         await hass.config_entries.async_unload(account.entry_id)

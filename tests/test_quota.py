@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from unittest.mock import patch
 
 import pytest
 from homeassistant.core import HomeAssistant
@@ -46,7 +47,9 @@ def day() -> Day:
 async def account(hass: HomeAssistant, transport: ToldTransport, day: Day) -> MockConfigEntry:
     """An account whose devices may send 5 KB a day; its cloud is away."""
     transport.tell(TransportState.DISCONNECTED)
-    entry = await load(hass, options={**APPROVED, "daily_quota_kb": 5})
+    # The hourly sweep would read the counters too.
+    with patch("custom_components.ulogger.gateway.SWEEP_EVERY", timedelta(days=30)):
+        entry = await load(hass, options={**APPROVED, "daily_quota_kb": 5})
     entry.runtime_data.outbox._now = day
     meet(entry)
     return entry
@@ -60,8 +63,11 @@ async def pass_midnight(hass: HomeAssistant, day: Day) -> None:
 
 
 async def read_counters(hass: HomeAssistant, account: MockConfigEntry) -> None:
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=1))
+    await hass.async_block_till_done()
     await account.runtime_data.async_refresh_counters()
     await hass.async_block_till_done()
+    assert account.runtime_data._refresh_timer is None
 
 
 async def until(hass: HomeAssistant, holds: Callable[[], bool]) -> None:
