@@ -41,6 +41,7 @@ def _camera(page: Page, directory: Path | None) -> TakePicture:
 
     async def photograph(name: str) -> None:
         # Pages fill in over some frames, dialogs grow into place, icons come last.
+        await page.mouse.move(0, 0)
         await page.wait_for_load_state("networkidle")
         await page.evaluate(STILL)
         assert directory is not None
