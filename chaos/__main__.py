@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -169,6 +170,9 @@ def passed(report: dict[str, Any]) -> bool:
 async def main(arguments: list[str]) -> int:
     """Do what the command line asks for."""
     options = parse(arguments)
+    if (task := asyncio.current_task()) is not None:
+        # Whoever ends this ends Home Assistant, broker and mount with it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with contextlib.ExitStack() as stack:
         if options.keep is None:
             temporary = tempfile.TemporaryDirectory(prefix="ulogger-chaos-")
@@ -187,5 +191,5 @@ if __name__ == "__main__":
     except (ApiError, BrokerError, HassError, OSError) as error:
         say(f"chaos: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt, asyncio.CancelledError:
         sys.exit(130)
