@@ -137,11 +137,12 @@ async def test_a_trigger_of_an_entity_does_not_fire_for_another_device(
 async def test_event_entities_of_other_integrations_do_not_count(
     hass: HomeAssistant, met: DeviceCoordinator
 ) -> None:
+    bell = er.async_get(hass).async_get_or_create("event", "bells", "1").entity_id
     calls = await automate(
-        hass, triggers={"trigger": "ulogger.uploaded", "target": {"entity_id": "event.bell"}}
+        hass, triggers={"trigger": "ulogger.uploaded", "target": {"entity_id": bell}}
     )
-    hass.states.async_set("event.bell", "2026-11-01T00:00:00.000", {"event_type": "ringing"})
-    hass.states.async_set("event.bell", "2026-11-01T00:00:01.000", {"event_type": "uploaded"})
+    hass.states.async_set(bell, "2026-11-01T00:00:00.000", {"event_type": "ringing"})
+    hass.states.async_set(bell, "2026-11-01T00:00:01.000", {"event_type": "uploaded"})
     await hass.async_block_till_done()
     assert calls == []
 
