@@ -9,10 +9,12 @@ import pytest
 from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
+from custom_components.ulogger.const import DOMAIN
 from demo.cloud.broker import LocalBroker
 from tests.account import account, device, transport
 from tests.flows import Upload, make_upload
-from tests.local_cloud import broker, cloud_service
+from tests.local_cloud import CUSTOMER_ID, broker, cloud_service
+from tests.road import Road, make_adapter, short_patience
 
 __all__ = ["account", "broker", "cloud_service", "device", "transport"]
 
@@ -61,3 +63,21 @@ async def upload(hass: HomeAssistant, hass_client: ClientSessionGenerator) -> Up
 async def at_broker(broker: LocalBroker, upload: Upload) -> dict[str, Any]:
     """Return the section of the form that leads to the local broker."""
     return {"broker": broker.host, "port": broker.port, "ca": await upload(broker.ca)}
+
+
+@pytest.fixture
+async def road(hass: HomeAssistant, home_assistant_with_bluetooth: None) -> AsyncGenerator[Road]:
+    """An adapter in Home Assistant for virtual devices to come into reach of."""
+    adapter, remove = make_adapter(hass)
+    with short_patience():
+        yield Road(hass, adapter)
+        for entry in hass.config_entries.async_loaded_entries(DOMAIN):
+            await hass.config_entries.async_unload(entry.entry_id)
+        await hass.async_block_till_done()
+    remove()
+
+
+@pytest.fixture
+def silent_broker(tmp_path: Path) -> LocalBroker:
+    """A broker that was set up and does not run; most of the road needs none."""
+    return LocalBroker(tmp_path / "broker", customer_id=CUSTOMER_ID)
