@@ -322,6 +322,19 @@ async def test_a_card_that_a_person_ignores_stays_ignored(
     assert shown(hass)["taken_over"].dismissed_version is not None
 
 
+async def test_what_was_ignored_stays_ignored_over_a_reload_until_it_is_over(
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
+) -> None:
+    transport.tell(TransportState.TAKEN_OVER)
+    ir.async_ignore_issue(hass, DOMAIN, shown(hass)["taken_over"].issue_id, True)
+    await hass.config_entries.async_reload(account.entry_id)
+    transport.tell(TransportState.TAKEN_OVER)
+    assert shown(hass)["taken_over"].dismissed_version is not None
+    transport.tell(TransportState.CONNECTED)
+    transport.tell(TransportState.TAKEN_OVER)
+    assert shown(hass)["taken_over"].dismissed_version is None
+
+
 # An account that is unloaded
 
 

@@ -10,6 +10,7 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.event import async_track_time_interval
 from homeassistant.util import dt as dt_util
+from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 from .coordinator import UloggerConfigEntry
@@ -19,6 +20,8 @@ CERTIFICATE_NOTICE = timedelta(days=30)
 CLOUD_PATIENCE = 3600.0
 DEVICE_PATIENCE = 24 * 3600.0
 QUOTA_DAYS = 3
+
+IGNORED: HassKey[dict[str, set[str]]] = HassKey(f"{DOMAIN}.ignored_issues")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Issues:
         self._entry = entry
         self._gateway = entry.runtime_data
         self._shown: dict[str, Issue] = {}
+        # Outlives a reload, so that a card that was ignored does not come back with it.
+        self._ignored = hass.data.setdefault(IGNORED, {}).setdefault(entry.entry_id, set())
 
     @callback
     def start(self) -> None:
@@ -60,6 +65,7 @@ class Issues:
         active = {self._issue_id(issue): issue for issue in self._active()}
         for issue_id in self._shown.keys() - active.keys():
             ir.async_delete_issue(self.hass, DOMAIN, issue_id)
+            self._ignored.discard(issue_id)
         registry = ir.async_get(self.hass)
         for issue_id, issue in active.items():
             # A card that was answered is gone, whether or not that has helped.
@@ -76,11 +82,18 @@ class Issues:
                 translation_key=issue.key,
                 translation_placeholders={"account": self._entry.title, **issue.placeholders},
             )
+            if issue_id in self._ignored:
+                ir.async_ignore_issue(self.hass, DOMAIN, issue_id, ignore=True)
         self._shown = active
 
     @callback
     def _clear(self) -> None:
+        """Take all cards back, and remember which of them a person ignored."""
+        registry = ir.async_get(self.hass)
         for issue_id in self._shown:
+            card = registry.async_get_issue(DOMAIN, issue_id)
+            if card is not None and card.dismissed_version is not None:
+                self._ignored.add(issue_id)
             ir.async_delete_issue(self.hass, DOMAIN, issue_id)
         self._shown = {}
 
