@@ -26,6 +26,13 @@ def hass_config_dir(tmp_path: Path) -> str:
     return str(tmp_path / "config")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep uploads of tests that run side by side apart: Home Assistant has one place for them."""
+    with patch("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary"))):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def home_assistant_with_bluetooth(request: pytest.FixtureRequest) -> None:
     """Let Home Assistant find the integration, and give it an adapter that hears nothing."""

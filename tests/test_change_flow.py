@@ -8,6 +8,7 @@ from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.key_store import async_keep_key, async_load_key
 from demo.cloud.broker import LocalBroker
 from demo.cloud.certificates import Issued
 from tests.flows import Upload, expect_abort, expect_form, expect_menu, suggestions
@@ -20,22 +21,23 @@ OPTIONS = {"applications": {"1001": {"device_types": ["thermostat"]}}}
 @pytest.fixture
 async def account(hass: HomeAssistant, broker: LocalBroker, set_up: AsyncMock) -> MockConfigEntry:
     """Return an account at the local broker, with the first certificate."""
+    data = {
+        "connection": "mqtt",
+        "customer_id": 42,
+        "group_id": 0,
+        "certificate": broker.customer.certificate,
+        "private_key": broker.customer.private_key,
+        "broker": broker.host,
+        "port": broker.port,
+        "ca": broker.ca,
+        "topic_prefix": "",
+        "client_suffix": "5eed5eed",
+    }
     entry = MockConfigEntry(
         domain=DOMAIN,
         unique_id="42-0",
         title="uLogger 42",
-        data={
-            "connection": "mqtt",
-            "customer_id": 42,
-            "group_id": 0,
-            "certificate": broker.customer.certificate,
-            "private_key": broker.customer.private_key,
-            "broker": broker.host,
-            "port": broker.port,
-            "ca": broker.ca,
-            "topic_prefix": "",
-            "client_suffix": "5eed5eed",
-        },
+        data=await async_keep_key(hass, "5eed5eed", data),
         options=OPTIONS,
     )
     entry.add_to_hass(hass)
@@ -88,11 +90,8 @@ async def test_a_new_certificate_takes_the_place_of_the_refused_one(
     end = await submit(hass, form, archive=await upload(second.download()))
 
     expect_abort(end, "reauth_successful", own=False)
-    assert account.data == {
-        **before,
-        "certificate": second.certificate,
-        "private_key": second.private_key,
-    }
+    assert account.data == {**before, "certificate": second.certificate}
+    assert await async_load_key(hass, account) == second.private_key
     assert account.unique_id == "42-0"
     assert account.options == OPTIONS
     set_up.assert_awaited_once()
@@ -213,7 +212,8 @@ async def test_a_change_can_bring_a_new_certificate(
     await submit(hass, form, **suggestions(form), archive=await upload(second.download()))
 
     assert account.data["certificate"] == second.certificate
-    assert account.data["private_key"] == second.private_key
+    assert "private_key" not in account.data
+    assert await async_load_key(hass, account) == second.private_key
     assert account.data["client_suffix"] == "5eed5eed"
 
 

@@ -13,6 +13,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger import account_checks, uploads
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.key_store import async_load_key
 from demo.cloud.broker import LocalBroker
 from demo.cloud.certificates import Issued
 from tests.flows import (
@@ -51,12 +52,12 @@ async def test_the_certificate_download_makes_an_account(
         "customer_id": 42,
         "group_id": 0,
         "certificate": broker.customer.certificate,
-        "private_key": broker.customer.private_key,
         "broker": broker.host,
         "port": broker.port,
         "ca": broker.ca,
         "topic_prefix": "",
     }
+    assert await async_load_key(hass, entry) == broker.customer.private_key
     assert type(data["customer_id"]) is type(data["port"]) is int
     assert entry.options == {}
     set_up.assert_awaited_once()
@@ -80,7 +81,7 @@ async def test_two_files_make_an_account_of_a_group(
     assert done["title"] == "uLogger 42 (group 7)"
     assert done["result"].unique_id == "42-7"
     assert done["data"]["group_id"] == 7
-    assert done["data"]["private_key"] == broker.customer.private_key
+    assert await async_load_key(hass, done["result"]) == broker.customer.private_key
 
 
 async def test_a_form_starts_with_the_broker_of_ulogger(hass: HomeAssistant) -> None:

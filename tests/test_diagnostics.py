@@ -15,6 +15,7 @@ from custom_components.ulogger.capture.model import CaptureFault, DeviceIdentity
 from custom_components.ulogger.cloud.interface import CloudUnavailable, TransportState
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.key_store import async_load_key
 from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.storage import outbox_path
@@ -59,9 +60,9 @@ async def download(hass: HomeAssistant, hass_client: ClientSessionGenerator) -> 
     return Download(hass, await hass_client())
 
 
-def secrets(entry: MockConfigEntry) -> list[str]:
+def secrets(entry: MockConfigEntry, key: str) -> list[str]:
     """Give what must not be in any file, in the forms it may take."""
-    pem = entry.data["certificate"] + entry.data["private_key"]
+    pem = entry.data["certificate"] + key
     lines = [line for line in pem.splitlines() if not line.startswith("-----")]
     return [*lines, "CANARYCA", str(CUSTOMER), SUFFIX, API_TOKEN, str(TOKEN), f"{TOKEN:x}"]
 
@@ -80,10 +81,12 @@ async def test_no_secret_gets_into_a_file_by_any_way(
         )
     gateway = entry.runtime_data
     device = meet(entry)
+    key = await async_load_key(hass, entry) or ""
+    assert key
     # Errors that quote topics, client ids, certificates and tokens, as they come from below.
     quoted = (
         f"binlog/v0/{CUSTOMER}/0/42 of cust-{CUSTOMER}-ha-{SUFFIX}: {API_TOKEN} "
-        f"{entry.data['certificate']} {entry.data['private_key']} {TOKEN}"
+        f"{entry.data['certificate']} {key} {TOKEN}"
     )
     await gateway.cloud.tokens.put(device.identity, TOKEN)
     meet(
@@ -115,7 +118,7 @@ async def test_no_secret_gets_into_a_file_by_any_way(
     await hass.config_entries.async_remove(entry.entry_id)
     other = await load(hass, customer_id=1)
     files.append(await download.account(other))
-    for secret in secrets(entry):
+    for secret in secrets(entry, key):
         for file in files:
             assert secret not in file
     assert "left_behind" in files[-1]

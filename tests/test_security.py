@@ -75,9 +75,14 @@ async def test_a_running_home_assistant_keeps_the_secrets_of_its_account(tmp_pat
 
         await demo.hass.stop()
         storage = demo.hass.config / ".storage"
-        assert found_in_files(demo.hass.config, key) == {storage / "core.config_entries"}
+        [key_file] = found_in_files(demo.hass.config, key)
+        assert key_file.parent == storage
         modes = {file.name: file.stat().st_mode & 0o777 for file in storage.glob("ulogger*")}
-        assert modes == {"ulogger": 0o700, f"ulogger.{entry['entry_id']}": 0o600}
+        assert modes == {
+            "ulogger": 0o700,
+            f"ulogger.{entry['entry_id']}": 0o600,
+            key_file.name: 0o600,
+        }
         outbox = {file.stat().st_mode & 0o777 for file in (storage / "ulogger").iterdir()}
         assert outbox == {0o600}
 
@@ -111,7 +116,7 @@ async def test_diagnostics_hide_credentials_tokens_and_the_customer(hass, transp
     issued = certificate(1000)
     secrets = canaries(issued.private_key, issued.certificate)
     assert secrets_in(text, [*secrets, str(TOKEN), "424242"]) == []
-    assert shown["entry"]["data"]["private_key"] == REDACTED
+    assert shown["entry"]["data"]["certificate"] == REDACTED
 
 
 # TLS

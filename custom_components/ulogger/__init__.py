@@ -18,6 +18,7 @@ from .downloads import async_register_downloads
 from .gateway import Gateway
 from .heartbeat import Heartbeats
 from .issues import Issues
+from .key_store import async_remove_key
 from .log_forwarding import LogForwarding
 from .log_relay import LogRelay
 from .outbox.errors import OutboxError
@@ -99,7 +100,8 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
-    """Delete the account's tokens, settings and outbox; captures that wait are not deleted."""
+    """Delete the account's key, tokens and outbox; captures that wait are not deleted."""
+    await async_remove_key(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)
 

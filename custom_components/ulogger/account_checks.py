@@ -37,6 +37,7 @@ from .const import (
     CONNECTION_MQTT,
     DOMAIN,
 )
+from .key_store import async_load_key
 from .uploads import UploadError, Uploads
 
 LARGEST_ID = 0xFFFFFFFF
@@ -83,7 +84,9 @@ async def async_check_certificate(
         with _blaming(SECTION_ADVANCED):
             content = await uploads.async_read(hass, advanced[CONF_CA])
             ca = await hass.async_add_executor_job(read_ca, content)
-    credentials = await _async_credentials(hass, uploads, typed, present, ca)
+    key = None if entry is None else await async_load_key(hass, entry)
+    kept = None if key is None else (present[CONF_CERTIFICATE], key)
+    credentials = await _async_credentials(hass, uploads, typed, kept, ca)
     data = {
         **ids,
         CONF_CONNECTION: CONNECTION_MQTT,
@@ -102,7 +105,7 @@ async def async_check_renewal(
     hass: HomeAssistant, uploads: Uploads, typed: Mapping[str, Any], entry: ConfigEntry
 ) -> dict[str, Any]:
     """Return the new certificate and key of an account, tried on its broker."""
-    credentials = await _async_credentials(hass, uploads, typed, {}, entry.data[CONF_CA])
+    credentials = await _async_credentials(hass, uploads, typed, None, entry.data[CONF_CA])
     await _async_try(hass, credentials, entry.data, typed, broker_field="base")
     return {
         CONF_CERTIFICATE: credentials.certificate,
@@ -154,7 +157,7 @@ async def _async_credentials(
     hass: HomeAssistant,
     uploads: Uploads,
     typed: Mapping[str, Any],
-    present: Mapping[str, Any],
+    kept: tuple[str, str] | None,
     ca: str | None,
 ) -> Credentials:
     """Return checked credentials: from the zip file, from two files, or those there are."""
@@ -177,11 +180,10 @@ async def _async_credentials(
             return await hass.async_add_executor_job(
                 Credentials.checked, certificate, private_key, ca
             )
-    if CONF_CERTIFICATE not in present:
+    if kept is None:
         raise FormError(**{CONF_ARCHIVE: "missing_archive"})
-    pair = (present[CONF_CERTIFICATE], present[CONF_PRIVATE_KEY])
     with _blaming(CONF_ARCHIVE):
-        return await hass.async_add_executor_job(Credentials.checked, *pair, ca)
+        return await hass.async_add_executor_job(Credentials.checked, *kept, ca)
 
 
 async def _async_try(

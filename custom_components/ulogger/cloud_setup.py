@@ -22,6 +22,7 @@ from .cloud.ulogger.http import HttpTelemetry
 from .cloud.ulogger.route import TelemetryRoute
 from .cloud.ulogger.tokens import TokenCache
 from .home_assistant_mqtt import HomeAssistantTransport
+from .key_store import async_load_key, async_take_key_out
 from .storage import AccountStore
 
 
@@ -57,8 +58,10 @@ async def async_set_up_cloud(
             )
         transport = HomeAssistantTransport(hass)
     else:
+        await async_take_key_out(hass, entry)
+        key = await async_load_key(hass, entry)
         try:
-            context, expiry = await hass.async_add_executor_job(_tls, entry)
+            context, expiry = await hass.async_add_executor_job(_tls, entry, key or "")
         except CredentialsError as err:
             raise ConfigEntryAuthFailed(
                 translation_domain=c.DOMAIN,
@@ -92,9 +95,7 @@ def _http(hass: HomeAssistant, entry: ConfigEntry[Any]) -> HttpTelemetry | None:
     return HttpTelemetry(session, token, group_id=entry.data[c.CONF_GROUP_ID])
 
 
-def _tls(entry: ConfigEntry[Any]) -> tuple[ssl.SSLContext, datetime]:
+def _tls(entry: ConfigEntry[Any], key: str) -> tuple[ssl.SSLContext, datetime]:
     """Read the credentials; blocks. An expired certificate is the broker's to refuse."""
-    credentials = Credentials(
-        entry.data[c.CONF_CERTIFICATE], entry.data[c.CONF_PRIVATE_KEY], entry.data.get(c.CONF_CA)
-    )
+    credentials = Credentials(entry.data[c.CONF_CERTIFICATE], key, entry.data.get(c.CONF_CA))
     return build_tls_context(credentials, create_client_context), credentials.expires_at

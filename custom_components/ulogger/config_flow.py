@@ -39,6 +39,7 @@ from .const import (
     ATTR_NAME,
     CONF_BROKER,
     CONF_CA,
+    CONF_CLIENT_SUFFIX,
     CONF_CONFIRMED_ADDRESS,
     CONF_GROUP_ID,
     CONF_PORT,
@@ -46,6 +47,7 @@ from .const import (
     DEFAULT_TOPIC_PREFIX,
     DOMAIN,
 )
+from .key_store import async_keep_key
 from .options_flow import UloggerOptionsFlow
 from .uploads import Uploads
 
@@ -166,7 +168,9 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
     async def _async_finish(self, data: dict[str, Any]) -> ConfigFlowResult:
         """Change the account, whose outbox stays, or create it."""
         unique_id = account_unique_id(data)
+        suffix = data[CONF_CLIENT_SUFFIX]
         if (entry := self._changed_entry()) is not None:
+            data = await async_keep_key(self.hass, suffix, data)
             title = entry.title
             if title == account_title(entry.data):
                 title = account_title(data)
@@ -175,6 +179,7 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
             )
         await self.async_set_unique_id(unique_id, raise_on_progress=False)
         self._abort_if_unique_id_configured()
+        data = await async_keep_key(self.hass, suffix, data)
         self._close_other_cards()
         options = {}
         if self._confirmed_address is not None:
@@ -249,7 +254,9 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
             except FormError as err:
                 errors = err.errors
             else:
-                return self.async_update_reload_and_abort(entry, data_updates=renewed)
+                suffix = entry.data[CONF_CLIENT_SUFFIX]
+                data = await async_keep_key(self.hass, suffix, {**entry.data, **renewed})
+                return self.async_update_reload_and_abort(entry, data=data)
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(UPLOADS_SCHEMA, user_input),
