@@ -16,11 +16,12 @@ from custom_components.ulogger.capture.model import DeviceIdentity
 from custom_components.ulogger.cloud.interface import TransportState
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from demo.device.samples import sample_log
 from demo.device.virtual import VirtualDevice
 from tests.account import ToldTransport, meet
 from tests.bluetooth import OTHER_ADDRESS
 from tests.flows import ENGLISH
-from tests.road import CORE_DUMP, IDENTITY, LOG, Road, sample_log
+from tests.road import CORE_DUMP, IDENTITY, LOG, Road
 
 OTHER = DeviceIdentity(42, "OTHER", "DoorSenseV2", "4.24.2", "bc53443")
 
