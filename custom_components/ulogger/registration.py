@@ -43,4 +43,8 @@ def register_device(hass: HomeAssistant, entry_id: str, record: DeviceRecord) ->
     connections = {(dr.CONNECTION_BLUETOOTH, record.address)} if record.address else set()
     if device.connections == connections:
         return device
+    for other in dr.async_entries_for_config_entry(registry, entry_id):
+        if other.id != device.id and other.connections & connections:
+            # Whoever was at the address before: the registry refuses an address twice.
+            registry.async_update_device(other.id, new_connections=other.connections - connections)
     return registry.async_update_device(device.id, new_connections=connections) or device
