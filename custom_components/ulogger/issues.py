@@ -9,8 +9,8 @@ from homeassistant.components import bluetooth
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.event import async_track_time_interval
+from homeassistant.helpers.singleton import singleton
 from homeassistant.util import dt as dt_util
-from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 from .coordinator import UloggerConfigEntry
@@ -20,8 +20,6 @@ CERTIFICATE_NOTICE = timedelta(days=30)
 CLOUD_PATIENCE = 3600.0
 DEVICE_PATIENCE = 24 * 3600.0
 QUOTA_DAYS = 3
-
-IGNORED: HassKey[dict[str, set[str]]] = HassKey(f"{DOMAIN}.ignored_issues")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Issues:
         self._gateway = entry.runtime_data
         self._shown: dict[str, Issue] = {}
         # Outlives a reload, so that a card that was ignored does not come back with it.
-        self._ignored = hass.data.setdefault(IGNORED, {}).setdefault(entry.entry_id, set())
+        self._ignored = _ignored(hass).setdefault(entry.entry_id, set())
 
     @callback
     def start(self) -> None:
@@ -165,3 +163,9 @@ class Issues:
                 yield Issue("device_unreachable", about, placeholders=placeholders)
             if self._gateway.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
                 yield Issue("quota_reached", about, placeholders=placeholders)
+
+
+@singleton(f"{DOMAIN}.ignored_issues")
+def _ignored(hass: HomeAssistant) -> dict[str, set[str]]:
+    """Return what was ignored, by account; there is one for all of Home Assistant."""
+    return {}
