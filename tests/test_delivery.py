@@ -399,7 +399,7 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     plan=st.lists(
         st.tuples(st.sampled_from(DEVICES), st.floats(0, 30), _OUTCOMES), min_size=1, max_size=20

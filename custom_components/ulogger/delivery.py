@@ -220,7 +220,8 @@ class Delivery:
 
     async def _record_leftovers(self) -> None:
         for item in list(self._unrecorded.values()):
-            if item.key not in self._active:
+            # While one note was written, another device may have written its own.
+            if item.key not in self._active and item.capture_id in self._unrecorded:
                 await self._outbox.delivered([item.capture_id])
                 self._settle(item)
 
