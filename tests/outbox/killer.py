@@ -29,7 +29,7 @@ sys.modules.setdefault("custom_components.ulogger", _bare)
 from custom_components.ulogger.outbox import database  # noqa: E402
 from custom_components.ulogger.outbox.outbox import Outbox  # noqa: E402
 
-from .world import LAMP, NOW, Clock, captured, core_dump, frame, log  # noqa: E402
+from .world import LAMP, NOW, Clock, as_of_version, captured, core_dump, frame, log  # noqa: E402
 
 type Operation = Callable[[Outbox], Awaitable[object]]
 
@@ -51,7 +51,9 @@ LIFE: list[Operation] = [
     lambda o: o.add(captured(data=log(frame(1)))),
     lambda o: o.add(core_dump(2, LAMP, size=9000)),
     lambda o: o.add(captured(data=log(frame(1), token=9))),
-    lambda o: o.add(captured(data=log(frame(1), frame(2), anchor=200_000))),
+    lambda o: o.add(captured(data=log(frame(1), frame(2), anchor=101_000), at=NOW + 1)),
+    lambda o: o.held([3]),
+    lambda o: o.erased(LAMP.key),
     lambda o: o.delivered([1, 2]),
     lambda o: o.failed(3, "no answer"),
     lambda o: o.quarantine(3, "refused"),
@@ -94,8 +96,7 @@ async def _suspect(path: Path) -> None:
 async def _old(path: Path) -> None:
     await _fill(path)
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("DROP TABLE contents")
-    connection.execute("PRAGMA user_version = 1")
+    as_of_version(connection, 1)
     connection.close()
 
 

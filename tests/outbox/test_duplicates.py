@@ -1,4 +1,4 @@
-"""What a device offers again: dropped on equality, never on likeness."""
+"""What a device offers again: dropped on proof, never on likeness."""
 
 import pytest
 
@@ -8,14 +8,19 @@ from custom_components.ulogger.outbox.model import Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 
 from .conftest import Opener
-from .world import CLOCK, LAMP, Clock, captured, core_dump, frame, log
+from .world import CLOCK, LAMP, NOW, Clock, captured, core_dump, frame, log
+
+LATER = NOW + 100
+"""When a device's tick of 200,000 is due, if 100,000 was at ``NOW``."""
 
 
 async def test_the_same_log_under_another_token_and_time_is_counted_and_not_kept_twice(
     outbox: Outbox,
 ) -> None:
     first = await outbox.add(captured(data=log(frame(1), token=5, epoch=1)))
-    again = await outbox.add(captured(data=log(frame(1), token=6, anchor=200_000, epoch=2)))
+    again = await outbox.add(
+        captured(data=log(frame(1), token=6, anchor=200_000, epoch=2), at=LATER)
+    )
     assert (again.outcome, again.capture_id, again.size) == (
         Outcome.DUPLICATE,
         first.capture_id,
@@ -39,7 +44,7 @@ async def test_the_same_log_under_another_token_and_time_is_counted_and_not_kept
 )
 async def test_what_only_resembles_a_capture_is_kept(outbox: Outbox, other: object) -> None:
     await outbox.add(captured(data=log(frame(1))))
-    kept = {Outcome.STORED, Outcome.QUARANTINED, Outcome.OVERLAP}
+    kept = {Outcome.STORED, Outcome.QUARANTINED, Outcome.MAY_REPEAT}
     assert (await outbox.add(other)).outcome in kept
     assert len(await outbox.listing()) == 2
 
@@ -50,17 +55,21 @@ async def test_what_goes_on_but_cannot_be_cut_is_kept_whole_and_marked_for_good(
     first = await outbox.add(captured(data=log(frame(1))))
     whole = log(frame(1), frame(2), anchor=1)
     added = await outbox.add(captured(data=whole))
-    assert (added.outcome, added.size) == (Outcome.OVERLAP, len(whole))
+    assert (added.outcome, added.size) == (Outcome.MAY_REPEAT, len(whole))
     assert (await outbox.read(added.capture_id or 0)).data == whole
+    await outbox.quarantine(added.capture_id or 0, CaptureFault.REFUSED)
+    await outbox.retry(added.capture_id or 0)
     await outbox.delivered([first.capture_id or 0, added.capture_id or 0])
     marked, unmarked = await outbox.listing()
-    assert (marked.reason, marked.continues) == ("overlap", first.capture_id)
-    assert (unmarked.reason, unmarked.continues) == (None, None)
+    assert (marked.may_repeat, marked.continues) == (True, first.capture_id)
+    assert (unmarked.may_repeat, unmarked.continues) == (False, None)
+    assert (await outbox.counters())[CLOCK.key].may_repeat == 1
     assert (await outbox.add(captured(data=whole))).outcome is Outcome.DUPLICATE
 
 
-async def test_a_delivered_capture_is_recognised(outbox: Outbox) -> None:
+async def test_a_delivered_capture_that_was_not_to_be_erased_is_recognised(outbox: Outbox) -> None:
     added = await outbox.add(core_dump(1))
+    await outbox.held([added.capture_id or 0])
     await outbox.delivered([added.capture_id or 0])
     assert (await outbox.add(core_dump(1))).outcome is Outcome.DUPLICATE
 
@@ -120,7 +129,7 @@ async def test_only_the_latest_contents_are_remembered(outbox: Outbox) -> None:
 async def test_of_a_log_that_goes_on_only_the_new_frames_are_kept(outbox: Outbox) -> None:
     first = await outbox.add(captured(data=log(frame(1), frame(2))))
     longer = log(frame(1), frame(2), frame(3), anchor=200_000)
-    added = await outbox.add(captured(data=longer))
+    added = await outbox.add(captured(data=longer, at=LATER))
     assert added.outcome is Outcome.CONTINUATION
     assert added.size < len(longer)
     row = (await outbox.listing())[0]
@@ -133,19 +142,19 @@ async def test_of_a_log_that_goes_on_only_the_new_frames_are_kept(outbox: Outbox
 async def test_a_log_that_goes_on_and_on_is_followed(outbox: Outbox) -> None:
     frames = [frame(number) for number in range(6)]
     for count in range(1, 7):
-        anchor = 100_000 * count
-        added = await outbox.add(captured(data=log(*frames[:count], anchor=anchor)))
+        anchor, at = 100_000 * count, NOW + 100 * count
+        added = await outbox.add(captured(data=log(*frames[:count], anchor=anchor), at=at))
         assert added.size == len(log(frames[0]))
-        again = await outbox.add(captured(data=log(*frames[:count], anchor=anchor + 5)))
+        again = await outbox.add(captured(data=log(*frames[:count], anchor=anchor + 5), at=at))
         assert (again.outcome, again.capture_id) == (Outcome.DUPLICATE, added.capture_id)
 
 
 async def test_frames_that_were_all_taken_in_two_pieces_are_a_duplicate(outbox: Outbox) -> None:
     whole = log(frame(1), frame(2), anchor=200_000)
     await outbox.add(captured(data=log(frame(1))))
-    await outbox.add(captured(data=whole))
+    await outbox.add(captured(data=whole, at=LATER))
     await outbox._database.write(lambda c: c.execute("DELETE FROM contents WHERE whole = 0"))
-    assert (await outbox.add(captured(data=whole))).outcome is Outcome.DUPLICATE
+    assert (await outbox.add(captured(data=whole, at=LATER))).outcome is Outcome.DUPLICATE
 
 
 async def test_a_log_that_goes_on_from_a_quarantined_one_is_kept_whole(outbox: Outbox) -> None:

@@ -4,7 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.outbox.transactions import transaction
 
 from .conftest import Opener
-from .world import CLOCK, captured
+from .world import CLOCK, as_of_version, captured, core_dump
 
 _HOLDER = """
 import sqlite3, sys
@@ -91,19 +91,37 @@ async def test_an_empty_file_is_a_new_outbox(path: Path, opened: Opener) -> None
     assert outbox.recovered is None
 
 
-async def test_a_file_of_the_first_version_is_brought_up_to_date(
-    path: Path, opened: Opener
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_file_of_an_earlier_version_is_brought_up_to_date(
+    path: Path, opened: Opener, version: int
 ) -> None:
     outbox = await opened()
     first = await outbox.add(captured(1))
-    await outbox._database.write(lambda c: c.execute("DROP TABLE contents"))
-    await outbox._database.write(lambda c: c.execute("PRAGMA user_version = 1"))
+    dump = await outbox.add(core_dump(2))
     await outbox.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        as_of_version(connection, version)
     outbox = await opened()
     assert outbox.recovered is None
     again = await outbox.add(captured(1))
     assert (again.outcome, again.capture_id) == (Outcome.DUPLICATE, first.capture_id)
-    assert [item.capture for item in await outbox.batch()] == [captured(1)]
+    # Nobody noted whether the dump was erased: the same again may be another crash.
+    crash = await outbox.add(core_dump(2))
+    assert (crash.outcome, crash.may_repeat) == (Outcome.MAY_REPEAT, True)
+    waiting = [item.capture for item in await outbox.batch()]
+    assert waiting == [captured(1), core_dump(2), core_dump(2)]
+    assert dump.capture_id != crash.capture_id
+
+
+async def test_the_mark_of_an_earlier_version_stays(path: Path, opened: Opener) -> None:
+    outbox = await opened()
+    await outbox.add(captured(1))
+    await outbox.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        as_of_version(connection, 2)
+        connection.execute("UPDATE captures SET reason = 'overlap'")
+    [row] = await (await opened()).listing()
+    assert (row.may_repeat, row.reason) == (True, None)
 
 
 async def test_a_migration_is_whole_or_not_at_all(

@@ -44,6 +44,9 @@ class Histories(RuleBasedStateMachine):
         self.attempts: dict[int, int] = {}
         self.uploaded: list[tuple[DeviceKey, CaptureKind, int]] = []
         self.duplicates: list[DeviceKey] = []
+        self.latest: dict[tuple[DeviceKey, bytes], int] = {}
+        self.erased: dict[int, bool | None] = {}
+        self.marked: set[int] = set()
         self.number = 0
 
     @initialize()
@@ -69,19 +72,55 @@ class Histories(RuleBasedStateMachine):
             capture = captured(self.number, device, fault=CaptureFault.CHECKSUM)
         added = self.runner.run(self.outbox.add(capture))
         assert added.outcome is (Outcome.QUARANTINED if faulty else Outcome.STORED)
-        assert added.capture_id is not None
-        self.captures[added.capture_id] = capture
-        self.states[added.capture_id] = CaptureState.QUARANTINED if faulty else CaptureState.WAITING
-        self.attempts[added.capture_id] = 0
+        self._stored(added.capture_id, capture)
+
+    def _stored(self, capture_id: int | None, capture: Capture) -> None:
+        assert capture_id is not None
+        self.captures[capture_id] = capture
+        faulty = capture.fault is not None
+        self.states[capture_id] = CaptureState.QUARANTINED if faulty else CaptureState.WAITING
+        self.attempts[capture_id] = 0
+        self.latest[capture.device.key, capture.data] = capture_id
+        self.erased[capture_id] = None
 
     @precondition(lambda self: self.captures)
     @rule(number=_ANY)
     def offer_again(self, number: int) -> None:
         capture_id = self._pick(number, *CaptureState)
         assert capture_id is not None
-        added = self.runner.run(self.outbox.add(self.captures[capture_id]))
-        assert (added.outcome, added.capture_id) == (Outcome.DUPLICATE, capture_id)
-        self.duplicates.append(self.captures[capture_id].device.key)
+        capture = self.captures[capture_id]
+        latest = self.latest[capture.device.key, capture.data]
+        erased = self.erased[latest]
+        added = self.runner.run(self.outbox.add(capture))
+        # The same header at the same time: the log comes from the same boot, a dump from any.
+        proven = erased is False if capture.kind is CaptureKind.CORE_DUMP else not erased
+        if proven:
+            there = latest if latest in self.captures else None
+            assert (added.outcome, added.capture_id) == (Outcome.DUPLICATE, there)
+            self.duplicates.append(capture.device.key)
+            return
+        whole = Outcome.STORED if erased else Outcome.MAY_REPEAT
+        assert added.outcome is (Outcome.QUARANTINED if capture.fault else whole)
+        self._stored(added.capture_id, capture)
+        assert added.may_repeat is (not erased)
+        if added.may_repeat and added.capture_id is not None:
+            self.marked.add(added.capture_id)
+
+    @rule(device=_DEVICES)
+    def confirm_erase(self, device: Any) -> None:
+        self.runner.run(self.outbox.erased(device.key))
+        for (key, _), capture_id in self.latest.items():
+            if key == device.key:
+                self.erased[capture_id] = True
+
+    @precondition(lambda self: self.captures)
+    @rule(number=_ANY)
+    def hold(self, number: int) -> None:
+        capture_id = self._pick(number, *CaptureState)
+        assert capture_id is not None
+        self.runner.run(self.outbox.held([capture_id]))
+        if self.erased[capture_id] is None:
+            self.erased[capture_id] = False
 
     @rule(limit=st.integers(1, 4), device=st.none() | _DEVICES)
     def deliver_a_batch(self, limit: int, device: Any) -> None:
@@ -156,6 +195,7 @@ class Histories(RuleBasedStateMachine):
     def everything_is_where_it_should_be(self) -> None:
         rows = self.runner.run(self.outbox.listing())
         assert {row.capture_id: row.state for row in rows} == self.states
+        assert {row.capture_id for row in rows if row.may_repeat} == self.marked & set(self.states)
         for item in self.runner.run(self.outbox.batch(1000)):
             capture = self.captures[item.capture_id]
             assert item.capture.data == capture.data

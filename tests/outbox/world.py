@@ -1,5 +1,6 @@
 """Captures made by hand, and an outbox on a disk of its own."""
 
+import sqlite3
 import struct
 from functools import reduce
 from pathlib import Path
@@ -48,10 +49,11 @@ def captured(
     kind: CaptureKind = CaptureKind.LOG,
     fault: CaptureFault | None = None,
     size: int = 20,
+    at: float | None = None,
 ) -> Capture:
-    """Make a capture whose content is told by its number."""
+    """Make a capture whose content is told by its number, as is the time when it came."""
     content = log(frame(number, payload=size)) if data is None else data
-    return Capture(kind, device, content, NOW + number, fault)
+    return Capture(kind, device, content, NOW + number if at is None else at, fault)
 
 
 def core_dump(number: int = 0, device: DeviceIdentity = CLOCK, *, size: int = 400) -> Capture:
@@ -63,3 +65,22 @@ def core_dump(number: int = 0, device: DeviceIdentity = CLOCK, *, size: int = 40
 def outbox_path(directory: Path) -> Path:
     """Name the outbox as Home Assistant would have it."""
     return directory / "ulogger" / "account.db"
+
+
+def as_of_version(connection: sqlite3.Connection, version: int) -> None:
+    """Take back what later versions have added to a file's tables."""
+    if version < 3:
+        for table, columns in _SINCE_VERSION_3.items():
+            connection.execute(f"DROP INDEX IF EXISTS {table}_unerased")
+            for column in columns:
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    if version < 2:
+        connection.execute("DROP TABLE contents")
+    connection.execute(f"PRAGMA user_version = {version}")
+
+
+_SINCE_VERSION_3: Final = {
+    "captures": ("erased", "may_repeat"),
+    "contents": ("erased", "header", "captured_at"),
+    "devices": ("may_repeat",),
+}

@@ -1,11 +1,22 @@
-"""What was taken off a device before: the same capture again, or one that only goes on."""
+"""What was taken off a device before: the same capture again, or one that only goes on.
+
+Equal bytes alone prove nothing: a device that boots again logs the same lines again. So a
+header is asked when it was made, and in which boot of the device.
+"""
 
 import hashlib
 from dataclasses import replace
+from typing import Final
 
 from .frames import FRAME_OVERHEAD, iter_raw_frames
 from .log_buffer import LogHeader, check_log, xor_checksum
 from .model import Capture, CaptureError, CaptureKind
+
+_TICKS: Final = 1 << 32
+_ARRIVAL: Final = 5.0
+"""Seconds by which a buffer's arrival may be off the moment that its header was made."""
+_DRIFT: Final = 0.001
+"""How much faster or slower than the gateway's a device's clock may run."""
 
 
 def content_key(capture: Capture) -> bytes:
@@ -75,6 +86,94 @@ def continuation(previous: bytes, current: bytes) -> bytes | None:
     frames = current[cut : cut + 2] + moved + current[cut + FRAME_OVERHEAD : now.total]
     header = replace(now, used_bytes=len(frames), checksum=xor_checksum(frames))
     return header.pack() + frames + current[now.total :]
+
+
+def anchored(data: bytes) -> LogHeader | None:
+    """Return the header of a whole log buffer that says at which tick it was made, if it does."""
+    try:
+        header = check_log(data)
+    except CaptureError:
+        return None
+    known = header.has_anchor and header.anchor_tick and header.tick_rate_hz
+    return header if known else None
+
+
+def same_moment(before: LogHeader, now: LogHeader) -> bool:
+    """Whether two headers were made at the same instant of the same boot.
+
+    The tick alone does not tell: a device that boots again may well send at the same tick again.
+    Only a device with a clock can be believed.
+    """
+    return now.epoch_us != 0 and (before.epoch_us, before.anchor_tick, before.tick_rate_hz) == (
+        now.epoch_us,
+        now.anchor_tick,
+        now.tick_rate_hz,
+    )
+
+
+def same_boot(before: LogHeader, now: LogHeader, elapsed: float) -> bool:
+    """Whether a device ran without a reset for the ``elapsed`` seconds between two headers.
+
+    Then the ticks between them are that time, as far as clocks and radio are exact. After a
+    reset the later anchor is younger than the time between, so the two are off by at least the
+    earlier anchor: half of that is the most that may be forgiven. Ticks wrap at 32 bits; when
+    half of such a round or more lies between, nothing is proven.
+    """
+    rate = now.tick_rate_hz
+    if before.tick_rate_hz != rate or not rate or not 0 <= elapsed * rate < _TICKS // 2:
+        return False
+    off = (now.anchor_tick - before.anchor_tick - round(elapsed * rate)) % _TICKS
+    forgiven = min(_ARRIVAL + _DRIFT * elapsed, before.anchor_tick / rate / 2)
+    return min(off, _TICKS - off) / rate <= forgiven
+
+
+def may_offer_again(data: bytes) -> bool:
+    """Whether a log comes from an agent that offers again after a reset what was taken.
+
+    Agents since 1.2.4 do, and they are the ones that write a trailer.
+    """
+    try:
+        header = LogHeader.parse(data)
+    except CaptureError:
+        return False
+    return header.has_clock_field and len(data) > header.total
+
+
+def begins_with(previous: bytes, current: bytes) -> bool:
+    """Whether one buffer's frames, of which there are some, begin another's."""
+    before, now = _frames(previous), _frames(current)
+    return bool(before) and now.startswith(before)
+
+
+def holds(previous: bytes, current: bytes) -> bool:
+    """Whether a buffer has in it the frames of another, or begins with the last ones of it.
+
+    That is what comes when an agent offers again all that its memory still has: what was taken
+    in several pieces, the oldest frames written over.
+    """
+    before, now = _frames(previous), _frames(current)
+    if not before:
+        return False
+    if before in now:
+        return True
+    try:
+        size = LogHeader.parse(previous).size
+        starts = [frame.offset - size for frame in iter_raw_frames(previous)]
+    except CaptureError:
+        return False
+    return any(
+        now.startswith(before[start : start + FRAME_OVERHEAD]) and now.startswith(before[start:])
+        for start in starts
+    )
+
+
+def _frames(data: bytes) -> bytes:
+    """Return a buffer's frames; nothing of one that has no header."""
+    try:
+        header = LogHeader.parse(data)
+    except CaptureError:
+        return b""
+    return data[header.size : header.total]
 
 
 def _goes_on(previous: bytes, before: LogHeader, current: bytes, now: LogHeader) -> bool:

@@ -1,17 +1,28 @@
-"""Recognising what a device offers again: by equal content, never by likeness.
+"""Recognising what a device offers again: by proof, never by likeness.
 
-Newer agents offer again after a reset what was already taken, under other session tokens and
-times, and sometimes with new frames behind it. What is already here, byte for byte, is counted
-and not kept twice; of a buffer that begins with what is here only the rest is kept.
+A content is dropped only where it is known to be what was taken: the device was not told to
+erase it, or its header was made in the same boot (see `judge`). Once a device has confirmed an
+erase, the same bytes are new ones. Where nobody can tell, a capture is kept whole, delivered,
+and marked: it may repeat what is in the cloud already.
 """
 
 import sqlite3
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Final
 
-from ..capture.duplicates import content_key, continuation
+from ..capture.duplicates import (
+    anchored,
+    begins_with,
+    content_key,
+    continuation,
+    holds,
+    may_offer_again,
+    same_boot,
+    same_moment,
+)
 from ..capture.log_buffer import LogHeader
-from ..capture.model import Capture, CaptureError, CaptureKind
+from ..capture.model import Capture, CaptureError, CaptureFault, CaptureKind
 from . import envelope
 
 REMEMBERED: Final = 64
@@ -21,11 +32,36 @@ _LOOK_BACK: Final = 8
 """Captures of a device that a longer buffer may begin with, or a cut one be a beginning of."""
 
 
+class Again(Enum):
+    """What content is that equals what was taken before."""
+
+    SAME = auto()
+    """The device offers again what it still had."""
+    NEW = auto()
+    """The device had erased the earlier one, and has written the same anew."""
+    UNCLEAR = auto()
+    """One or the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An earlier capture: its header if that tells when it was made, and when it came.
+
+    ``erased`` tells whether the device has confirmed that it erased this; False when it was not
+    even told to, None when nobody knows.
+    """
+
+    header: LogHeader | None
+    captured_at: float
+    erased: bool | None
+
+
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """An earlier capture of the same content; its ID is None when its body has been shed."""
 
     capture_id: int | None
+    again: Again
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +72,42 @@ class Rest:
     continues: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """An earlier log, with its bytes."""
+
+    capture_id: int
+    data: bytes
+    taken: Taken
+
+
+def judge(taken: Taken, capture: Capture) -> Again:
+    """Tell what content is that equals what was taken before.
+
+    * A buffer too long to be erased is still there.
+    * A header of the same instant proves that nothing was written anew.
+    * In the same boot a device offers again only what it has not erased.
+    * In another boot a log that was not erased may still be there, or be lost to the device and
+      written anew; one that was erased is new, unless the agent offers again what was erased.
+    * What has no such header (core dumps, the oldest logs) is the same if the device was not
+      told to erase it, and new if it has confirmed that.
+    """
+    if capture.fault is CaptureFault.TOO_LONG:
+        return Again.SAME
+    now = anchored(capture.data) if capture.kind is CaptureKind.LOG else None
+    if taken.header is not None and now is not None:
+        if same_moment(taken.header, now):
+            return Again.SAME
+        if same_boot(taken.header, now, capture.captured_at - taken.captured_at):
+            return Again.NEW if taken.erased else Again.SAME
+        if not taken.erased:
+            return Again.UNCLEAR
+    if taken.erased:
+        log = capture.kind is CaptureKind.LOG
+        return Again.UNCLEAR if log and may_offer_again(capture.data) else Again.NEW
+    return Again.UNCLEAR if taken.erased is None else Again.SAME
+
+
 def remember(
     connection: sqlite3.Connection,
     device_id: int,
@@ -43,13 +115,26 @@ def remember(
     capture: Capture,
     *,
     whole: bool,
+    erased: int | None = None,
 ) -> None:
     """Note a content as taken; ``whole`` tells that the stored body is all of it."""
     connection.execute(
-        "INSERT INTO contents (device_id, kind, key, capture_id, whole) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO contents"
+        " (device_id, kind, key, capture_id, whole, erased, header, captured_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET capture_id = excluded.capture_id, whole = excluded.whole,"
-        " kept = 1",
-        (device_id, capture.kind.value, content_key(capture), capture_id, whole),
+        " kept = 1, erased = excluded.erased, header = excluded.header,"
+        " captured_at = excluded.captured_at",
+        (
+            device_id,
+            capture.kind.value,
+            content_key(capture),
+            capture_id,
+            whole,
+            erased,
+            _header_bytes(capture),
+            capture.captured_at,
+        ),
     )
 
 
@@ -59,7 +144,12 @@ def remember_all(connection: sqlite3.Connection) -> None:
     for capture_id, device_id in ids:
         sealed = envelope.load(connection, capture_id)
         if sealed is not None and sealed.intact:
-            remember(connection, device_id, capture_id, sealed.capture, whole=True)
+            connection.execute(
+                "INSERT INTO contents (device_id, kind, key, capture_id, whole)"
+                " VALUES (?, ?, ?, ?, 1)"
+                " ON CONFLICT DO UPDATE SET capture_id = excluded.capture_id",
+                (device_id, sealed.capture.kind.value, content_key(sealed.capture), capture_id),
+            )
 
 
 def left(connection: sqlite3.Connection, device_id: int, capture_id: int) -> None:
@@ -75,23 +165,34 @@ def left(connection: sqlite3.Connection, device_id: int, capture_id: int) -> Non
 def earlier(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Earlier | None:
     """Find an earlier capture of this very content; bytes are compared while they are here."""
     found = connection.execute(
-        "SELECT capture_id, whole, kept FROM contents WHERE device_id = ? AND kind = ? AND key = ?",
+        "SELECT capture_id, whole, kept, erased, header, captured_at FROM contents"
+        " WHERE device_id = ? AND kind = ? AND key = ?",
         (device_id, capture.kind.value, content_key(capture)),
     ).fetchone()
     if found is not None:
-        capture_id, whole, kept = found
+        capture_id, whole, kept, erased, header, captured_at = found
+        taken = Taken(_header(header), captured_at or 0.0, _flag(erased))
         if not kept:
-            return Earlier(None)
-        if not whole or _same(connection, capture_id, capture):
-            return Earlier(capture_id)
-    return None if capture.fault is None else _holds(connection, device_id, capture)
+            return Earlier(None, judge(taken, capture))
+        if not whole:
+            return Earlier(capture_id, judge(taken, capture))
+        if (body := _same(connection, capture_id, capture)) is not None:
+            return Earlier(capture_id, judge(_taken(body, erased), capture))
+    return None if capture.fault is None else _held(connection, device_id, capture)
 
 
-def _same(connection: sqlite3.Connection, capture_id: int, capture: Capture) -> bool:
+def _same(connection: sqlite3.Connection, capture_id: int, capture: Capture) -> Capture | None:
+    """Load a capture if it is what was stored, and of the same bytes behind the header."""
     sealed = envelope.load(connection, capture_id)
     if sealed is None or not sealed.intact:
-        return False
-    return _behind_header(sealed.capture) == _behind_header(capture)
+        return None
+    alike = _behind_header(sealed.capture) == _behind_header(capture)
+    return sealed.capture if alike else None
+
+
+def _taken(body: Capture, erased: int | None) -> Taken:
+    header = anchored(body.data) if body.kind is CaptureKind.LOG else None
+    return Taken(header, body.captured_at, _flag(erased))
 
 
 def _behind_header(capture: Capture) -> bytes:
@@ -104,26 +205,51 @@ def _behind_header(capture: Capture) -> bytes:
         return capture.data
 
 
-def _holds(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Earlier | None:
-    """Find a quarantined capture that begins with all of this one: what is cut short is in it."""
+def _header_bytes(capture: Capture) -> bytes | None:
+    """Pack what a header proves, for the time when the body is gone."""
+    header = anchored(capture.data) if capture.kind is CaptureKind.LOG else None
+    return None if header is None else header.pack()
+
+
+def _header(data: bytes | None) -> LogHeader | None:
+    try:
+        return None if data is None else LogHeader.parse(data)
+    except CaptureError:
+        return None
+
+
+def _flag(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def _held(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Earlier | None:
+    """Find a quarantined capture that begins with all of this one: what is cut short is in it.
+
+    Only of one that the device can't have erased.
+    """
     ids = connection.execute(
-        "SELECT id FROM captures WHERE device_id = ? AND kind = ? AND state = 'quarantined'"
-        " ORDER BY id DESC LIMIT ?",
+        "SELECT id, erased FROM captures WHERE device_id = ? AND kind = ?"
+        " AND state = 'quarantined' ORDER BY id DESC LIMIT ?",
         (device_id, capture.kind.value, _LOOK_BACK),
     ).fetchall()
-    for (capture_id,) in ids:
+    for capture_id, erased in ids:
+        if capture.fault is not CaptureFault.TOO_LONG and erased != 0:
+            continue
         sealed = envelope.load(connection, capture_id)
         if sealed is not None and sealed.intact and sealed.capture.data.startswith(capture.data):
-            return Earlier(capture_id)
+            return Earlier(capture_id, Again.SAME)
     return None
 
 
 def rest(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Rest | None:
-    """Find what is new in a buffer that begins with captures taken before, one after another."""
+    """Find what is new in a buffer that begins with captures taken before, one after another.
+
+    Only with those that the device had not erased then, in the same boot of it.
+    """
     if capture.kind is not CaptureKind.LOG or capture.fault is not None:
         return None
-    taken = _taken(connection, device_id, capture)
-    found = [_after(taken[start:], capture) for start in range(len(taken))]
+    bodies = _bodies(connection, device_id, capture)
+    found = [_after(bodies[start:], capture) for start in range(len(bodies))]
     return min(
         (each for each in found if each is not None),
         key=lambda each: len(each.capture.data),
@@ -132,59 +258,49 @@ def rest(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Re
 
 
 def overlapped(connection: sqlite3.Connection, device_id: int, capture: Capture) -> int | None:
-    """Find the newest capture whose frames a buffer begins with, though it can't be cut exactly.
+    """Find the newest capture whose frames a buffer may repeat, though it can't be cut exactly.
 
-    Such a buffer is kept and sent whole, and marked: its first frames are in the cloud already.
+    Such a buffer is kept and sent whole, and marked: frames of it may be in the cloud already.
     """
     if capture.kind is not CaptureKind.LOG or capture.fault is not None:
         return None
-    alike = [
-        capture_id
-        for capture_id, data in _taken(connection, device_id, capture)
-        if _begins_with(data, capture.data)
+    alike = begins_with if not may_offer_again(capture.data) else holds
+    found = [
+        body.capture_id
+        for body in _bodies(connection, device_id, capture)
+        if judge(body.taken, capture) is not Again.NEW and alike(body.data, capture.data)
     ]
-    return max(alike, default=None)
+    return max(found, default=None)
 
 
-def _taken(
-    connection: sqlite3.Connection, device_id: int, capture: Capture
-) -> list[tuple[int, bytes]]:
+def _bodies(connection: sqlite3.Connection, device_id: int, capture: Capture) -> list[_Body]:
     """Load the device's last captures of the kind, oldest first."""
     ids = connection.execute(
-        "SELECT id FROM captures WHERE device_id = ? AND kind = ? AND state <> 'quarantined'"
-        " ORDER BY id DESC LIMIT ?",
+        "SELECT id, erased FROM captures WHERE device_id = ? AND kind = ?"
+        " AND state <> 'quarantined' ORDER BY id DESC LIMIT ?",
         (device_id, capture.kind.value, _LOOK_BACK),
     ).fetchall()
-    taken: list[tuple[int, bytes]] = []
-    for (capture_id,) in reversed(ids):
+    bodies: list[_Body] = []
+    for capture_id, erased in reversed(ids):
         sealed = envelope.load(connection, capture_id)
         if sealed is not None and sealed.intact:
-            taken.append((capture_id, sealed.capture.data))
-    return taken
+            then = sealed.capture
+            bodies.append(_Body(capture_id, then.data, _taken(then, erased)))
+    return bodies
 
 
-def _begins_with(previous: bytes, current: bytes) -> bool:
-    """Whether one buffer's frames, of which there are some, begin another's."""
-    try:
-        before, now = LogHeader.parse(previous), LogHeader.parse(current)
-    except CaptureError:
-        return False
-    frames = previous[before.size : before.total]
-    return bool(frames) and current.startswith(frames, now.size)
-
-
-def _left_over(previous: bytes, current: bytes) -> bytes | None:
-    """Ask for the continuation only where the frames do begin alike: it reads every byte."""
-    return continuation(previous, current) if _begins_with(previous, current) else None
-
-
-def _after(taken: list[tuple[int, bytes]], capture: Capture) -> Rest | None:
+def _after(bodies: list[_Body], capture: Capture) -> Rest | None:
     """Take captures off the beginning for as long as the buffer goes on with them."""
     found: Rest | None = None
-    for capture_id, data in taken:
-        left_over = _left_over(data, capture.data)
+    for body in bodies:
+        # Asking for the continuation reads every byte, so the beginnings are compared first.
+        if not begins_with(body.data, capture.data):
+            break
+        if judge(body.taken, capture) is not Again.SAME:
+            break
+        left_over = continuation(body.data, capture.data)
         if left_over is None:
             break
         capture = replace(capture, data=left_over)
-        found = Rest(capture, capture_id)
+        found = Rest(capture, body.capture_id)
     return found

@@ -23,12 +23,10 @@ class Outcome(StrEnum):
     STORED = "stored"
     DUPLICATE = "duplicate"
     CONTINUATION = "continuation"
-    OVERLAP = "overlap"
+    MAY_REPEAT = "may_repeat"
     QUARANTINED = "quarantined"
 
 
-OVERLAP = "overlap"
-"""Mark of a log that begins with frames taken before, but can't be cut exactly: it goes whole."""
 DAMAGED = "damaged"
 """Quarantine reason: the bytes on disk no longer match the hash they were stored with."""
 
@@ -38,12 +36,14 @@ class Added:
     """What became of a capture; ``capture_id`` of a duplicate is the earlier one's, if still known.
 
     ``size`` is what was stored: 0 for a duplicate, the new frames alone for a continuation, all
-    of it for an overlap.
+    of it otherwise. ``may_repeat`` marks what may be, or hold, what was taken before, where nobody
+    can tell: it is kept whole and goes up.
     """
 
     outcome: Outcome
     capture_id: int | None
     size: int
+    may_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the outbox knows of a capture without loading its bytes; times are Unix seconds."""
+    """What the outbox knows of a capture without loading its bytes; times are Unix seconds.
+
+    ``continues`` is the capture that this one goes on from, or that it may repeat.
+    """
 
     capture_id: int
     key: DeviceKey
@@ -77,6 +80,7 @@ class Row:
     reason: str | None
     delivered_at: float | None
     continues: int | None
+    may_repeat: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class DeviceCounters:
     last_core_dump: float | None = None
     duplicates: int = 0
     continuations: int = 0
+    may_repeat: int = 0
     bytes_today: int = 0
     waiting: int = 0
     waiting_bytes: int = 0

@@ -51,6 +51,7 @@ class Outbox:
         self._now = now
         self._database = Database(connection, path, run)
         self._recovered = recovered
+        self._unnoted: set[DeviceKey] = set()
         self._thaw_timer: asyncio.TimerHandle | None = None
         self._thawing: asyncio.Task[None] | None = None
 
@@ -99,11 +100,36 @@ class Outbox:
     async def add(self, capture: Capture) -> Added:
         """Take a capture in. When this returns, the device may erase it.
 
-        A capture with a fault goes into quarantine; what is here already, byte for byte, is
-        counted and not kept twice; of a log that begins with captures taken before only the new
-        frames are kept.
+        A capture with a fault goes into quarantine; what the device still had and offers again
+        is counted and not kept twice; of a log that begins with such captures only the new
+        frames are kept. What may be a repetition is kept whole, and marked.
         """
-        return await self._database.write(lambda c: records.add(c, capture, self._now()))
+        key = capture.device.key
+        unnoted = key in self._unnoted
+
+        def work(connection: sqlite3.Connection) -> Added:
+            if unnoted:
+                records.erased(connection, key)
+            return records.add(connection, capture, self._now())
+
+        added = await self._database.write(work)
+        if unnoted:
+            self._unnoted.discard(key)
+        return added
+
+    async def erased(self, key: DeviceKey) -> None:
+        """Note that a device has confirmed the erase of whatever it has offered so far.
+
+        From now on the same content is new. A note that fails is made with the next capture.
+        """
+        self._unnoted.add(key)
+        await self._database.write(lambda c: records.erased(c, key))
+        self._unnoted.discard(key)
+
+    async def held(self, ids: Iterable[int]) -> None:
+        """Note that a device was not told to erase these captures, and offers them again."""
+        noted = tuple(ids)
+        await self._database.write(lambda c: records.held(c, noted))
 
     async def batch(
         self,

@@ -18,12 +18,12 @@ _WAITING_DUMPS: Final = """SELECT id, size FROM captures
     WHERE device_id = ? AND state = 'waiting' AND kind = 'core_dump' ORDER BY id LIMIT ?"""
 
 _ROWS: Final = """SELECT captures.id, application_id, serial, kind, state, size, captured_at,
-    stored_at, attempts, last_error, last_attempt, reason, delivered_at, continues
-    FROM captures JOIN devices ON devices.id = device_id"""
+    stored_at, attempts, last_error, last_attempt, reason, delivered_at, continues,
+    captures.may_repeat FROM captures JOIN devices ON devices.id = device_id"""
 
 _COUNTERS: Final = """SELECT devices.id, application_id, serial, uploads, bytes_uploaded,
     last_upload, last_upload_size, core_dumps, last_core_dump, duplicates, continuations,
-    CASE WHEN day = ? THEN bytes_that_day ELSE 0 END FROM devices ORDER BY devices.id"""
+    may_repeat, CASE WHEN day = ? THEN bytes_that_day ELSE 0 END FROM devices ORDER BY devices.id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,14 @@ def listing(
     values.append(-1 if limit is None else limit)
     rows = connection.execute(f"{statement} ORDER BY captures.id DESC LIMIT ?", values)
     return [
-        Row(capture_id, (application_id, serial), CaptureKind(kind), CaptureState(state), *others)
-        for capture_id, application_id, serial, kind, state, *others in rows
+        Row(
+            capture_id,
+            (application_id, serial),
+            CaptureKind(kind),
+            CaptureState(state),
+            *(*others, bool(may_repeat)),
+        )
+        for capture_id, application_id, serial, kind, state, *others, may_repeat in rows
     ]
 
 

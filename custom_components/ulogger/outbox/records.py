@@ -6,8 +6,9 @@ from typing import Final
 
 from ..capture.model import Capture, CaptureKind, DeviceKey
 from . import contents, envelope
+from .contents import Again
 from .errors import CapturesWait, NoSuchCapture
-from .model import OVERLAP, Added, CaptureState, Outcome
+from .model import Added, CaptureState, Outcome
 
 _DAY: Final = 86_400
 _LONGEST_ERROR: Final = 500
@@ -46,31 +47,41 @@ def add(connection: sqlite3.Connection, capture: Capture, now: float) -> Added:
     if rest is not None:
         capture = rest.capture
         known = contents.earlier(connection, device_id, capture)
-    if known is not None:
-        connection.execute(
-            "UPDATE devices SET duplicates = duplicates + 1 WHERE id = ?", (device_id,)
-        )
+    if known is not None and known.again is Again.SAME:
+        _count(connection, device_id, "duplicates")
         return Added(Outcome.DUPLICATE, known.capture_id, 0)
-    overlaps = None if rest else contents.overlapped(connection, device_id, capture)
+    unclear = known is not None and known.again is Again.UNCLEAR
+    alike = known.capture_id if known is not None and unclear else None
+    if known is None and rest is None:
+        alike = contents.overlapped(connection, device_id, capture)
+    may_repeat = unclear or alike is not None
     capture_id = insert(
         connection,
         device_id,
         capture,
         now,
-        continues=rest.continues if rest else overlaps,
-        reason=None if overlaps is None else OVERLAP,
+        continues=rest.continues if rest else alike,
+        may_repeat=may_repeat,
     )
     contents.remember(connection, device_id, capture_id, capture, whole=True)
-    outcome = Outcome.STORED if capture.fault is None else Outcome.QUARANTINED
-    if overlaps is not None:
-        outcome = Outcome.OVERLAP
+    outcome = Outcome.MAY_REPEAT if may_repeat else Outcome.STORED
+    if capture.fault is not None:
+        outcome = Outcome.QUARANTINED
     if rest is not None:
         outcome = Outcome.CONTINUATION
         contents.remember(connection, device_id, capture_id, offered, whole=False)
-        connection.execute(
-            "UPDATE devices SET continuations = continuations + 1 WHERE id = ?", (device_id,)
-        )
-    return Added(outcome, capture_id, len(capture.data))
+        _count(connection, device_id, "continuations")
+    if may_repeat:
+        _count(connection, device_id, "may_repeat")
+    return Added(outcome, capture_id, len(capture.data), may_repeat)
+
+
+def _count(connection: sqlite3.Connection, device_id: int, counter: str) -> None:
+    """Add one to one of a device's counters."""
+    connection.execute(
+        f"UPDATE devices SET {counter} = {counter} + 1 WHERE id = ?",  # noqa: S608
+        (device_id,),
+    )
 
 
 def insert(
@@ -80,13 +91,13 @@ def insert(
     now: float,
     *,
     continues: int | None = None,
-    reason: str | None = None,
+    may_repeat: bool = False,
 ) -> int:
     """Write a capture, at the end of its device's queue or into quarantine."""
     state = CaptureState.WAITING if capture.fault is None else CaptureState.QUARANTINED
     row = connection.execute(
         "INSERT INTO captures (device_id, kind, state, size, captured_at, stored_at, reason,"
-        " continues) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        " continues, may_repeat) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             device_id,
             capture.kind.value,
@@ -94,8 +105,9 @@ def insert(
             len(capture.data),
             capture.captured_at,
             now,
-            reason if capture.fault is None else capture.fault.value,
+            None if capture.fault is None else capture.fault.value,
             continues,
+            may_repeat,
         ),
     ).fetchone()
     capture_id = int(row[0])
@@ -103,15 +115,34 @@ def insert(
     return capture_id
 
 
+def erased(connection: sqlite3.Connection, key: DeviceKey) -> None:
+    """Note that a device has erased whatever it has offered so far."""
+    device_id = device_of(connection, key)
+    for table in ("captures", "contents"):
+        connection.execute(
+            f"UPDATE {table} SET erased = 1 WHERE device_id = ? AND erased IS NOT 1",  # noqa: S608
+            (device_id,),
+        )
+
+
+def held(connection: sqlite3.Connection, ids: Iterable[int]) -> None:
+    """Note that a device still has what it offered: it was not told to erase it."""
+    for capture_id in ids:
+        for table, column in (("captures", "id"), ("contents", "capture_id")):
+            connection.execute(
+                f"UPDATE {table} SET erased = 0 WHERE {column} = ? AND erased IS NULL",  # noqa: S608
+                (capture_id,),
+            )
+
+
 def deliver(connection: sqlite3.Connection, ids: Iterable[int], now: float) -> int:
     """Mark captures as in the cloud and count them; what is so already is not counted again."""
     marked = 0
     for capture_id in ids:
         row = connection.execute(
-            "UPDATE captures SET state = 'delivered', delivered_at = ?,"
-            " reason = CASE reason WHEN ? THEN reason END"
+            "UPDATE captures SET state = 'delivered', delivered_at = ?, reason = NULL"
             " WHERE id = ? AND state <> 'delivered' RETURNING device_id, kind, size",
-            (now, OVERLAP, capture_id),
+            (now, capture_id),
         ).fetchone()
         if row is None:
             continue

@@ -30,12 +30,17 @@ _FILE_SIZE_FIELD: Final = 28
 
 _DEVICE_COLUMNS: Final = (
     "id, application_id, serial, uploads, bytes_uploaded, last_upload, last_upload_size,"
-    " core_dumps, last_core_dump, duplicates, continuations, day, bytes_that_day"
+    " core_dumps, last_core_dump, duplicates, continuations, day, bytes_that_day, may_repeat"
 )
 _CAPTURE_COLUMNS: Final = (
     "device_id, kind, state, size, captured_at, stored_at, attempts, last_error, last_attempt,"
-    " reason, delivered_at, continues"
+    " reason, delivered_at, continues, erased, may_repeat"
 )
+_CONTENT_COLUMNS: Final = (
+    "device_id, kind, key, capture_id, whole, kept, erased, header, captured_at"
+)
+_ABSENT: Final = {"may_repeat": "0"}
+"""What stands for columns that a file of an earlier version does not have; else NULL."""
 _UNREADABLE: Final = object()
 
 
@@ -190,12 +195,12 @@ def _bring_over(
         brought += sealed.intact
         distrusted += not sealed.intact
         undelivered += not delivered
-    for content in _rows(source, "contents", "device_id, kind, key, capture_id, whole, kept"):
-        device_id, kind, key, capture_id, whole, kept = content
+    for content in _rows(source, "contents", _CONTENT_COLUMNS):
+        device_id, kind, key, capture_id, whole, kept, *proof = content
         here = target.execute("SELECT 1 FROM captures WHERE id = ?", (capture_id,)).fetchone()
-        values = (device_id, kind, key, capture_id, whole, int(bool(here)))
+        values = (device_id, kind, key, capture_id, whole, int(bool(here)), *proof)
         if here or not kept:
-            _insert(target, "contents", "device_id, kind, key, capture_id, whole, kept", values)
+            _insert(target, "contents", _CONTENT_COLUMNS, values)
     expected = _expected(source)
     if expected is not None:
         return brought, distrusted, max(0, expected - undelivered)
@@ -218,13 +223,14 @@ def _place(
     ).fetchone()[0]
     state = CaptureState.QUARANTINED if capture.fault else CaptureState.WAITING
     reason = capture.fault.value if capture.fault else None
-    others: tuple[Any, ...] = (now, 0, None, None, reason, None, None)
+    erased, may_repeat = (None, 0) if row is None else row[-2:]
+    others: tuple[Any, ...] = (now, 0, None, None, reason, None, None, erased, may_repeat)
     if row is not None:
         state = CaptureState(row[2])
         others = row[5:]
     if not sealed.intact:
         state = CaptureState.QUARANTINED
-        others = (now, 0, None, None, DAMAGED, None, None)
+        others = (now, 0, None, None, DAMAGED, None, None, erased, may_repeat)
     values = (
         device_id,
         capture.kind.value,
@@ -236,7 +242,7 @@ def _place(
     _insert(target, "captures", f"id, {_CAPTURE_COLUMNS}", (capture_id, *values))
     envelope.store(target, capture_id, capture)
     if sealed.intact:
-        contents.remember(target, device_id, capture_id, capture, whole=True)
+        contents.remember(target, device_id, capture_id, capture, whole=True, erased=erased)
 
 
 def _insert(target: sqlite3.Connection, table: str, columns: str, values: tuple[Any, ...]) -> None:
@@ -255,8 +261,13 @@ def _sealed(source: sqlite3.Connection, capture_id: int) -> envelope.Sealed | No
 def _one(source: sqlite3.Connection, table: str, columns: str, row_id: int) -> Any:
     """Read one row: a tuple, None when there is none, or a sign that it can't be read."""
     try:
+        there = {column[1] for column in source.execute(f"PRAGMA table_info({table})")}
+        selected = ", ".join(
+            name if name in there else f"{_ABSENT.get(name, 'NULL')} AS {name}"
+            for name in columns.split(", ")
+        )
         return source.execute(
-            f"SELECT {columns} FROM {table} WHERE id = ?",  # noqa: S608
+            f"SELECT {selected} FROM {table} WHERE id = ?",  # noqa: S608
             (row_id,),
         ).fetchone()
     except sqlite3.DatabaseError:

@@ -96,6 +96,18 @@ _CONTENTS: Final = (
     "CREATE INDEX contents_gone ON contents (device_id, id) WHERE kept = 0",
 )
 
+_ERASED: Final = (
+    "ALTER TABLE captures ADD COLUMN erased INTEGER",
+    "ALTER TABLE captures ADD COLUMN may_repeat INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE contents ADD COLUMN erased INTEGER",
+    "ALTER TABLE contents ADD COLUMN header BLOB",
+    "ALTER TABLE contents ADD COLUMN captured_at REAL",
+    "ALTER TABLE devices ADD COLUMN may_repeat INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX captures_unerased ON captures (device_id) WHERE erased IS NOT 1",
+    "CREATE INDEX contents_unerased ON contents (device_id) WHERE erased IS NOT 1",
+    "UPDATE captures SET may_repeat = 1, reason = NULL WHERE reason = 'overlap'",
+)
+
 
 def _begin(connection: sqlite3.Connection) -> None:
     """Version 1: devices with their counters, captures and their bodies."""
@@ -110,7 +122,13 @@ def _remember_contents(connection: sqlite3.Connection) -> None:
     remember_all(connection)
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_begin, _remember_contents)
+def _note_erasures(connection: sqlite3.Connection) -> None:
+    """Version 3: whether a device has erased a capture is noted; of older ones nobody knows."""
+    for statement in _ERASED:
+        connection.execute(statement)
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (_begin, _remember_contents, _note_erasures)
 VERSION: Final = len(MIGRATIONS)
 
 
