@@ -1,5 +1,6 @@
 """What a device and its account show, while they are collected and afterwards."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,11 @@ from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.agent import session
+from custom_components.ulogger.capture.log_buffer import LogHeader
+from custom_components.ulogger.capture.model import Capture, CaptureKind
 from custom_components.ulogger.cloud.interface import TransportState
 from tests.account import CRASH_DUMP, CRASH_LOG, ToldTransport
+from tests.bluetooth import ADDRESS
 from tests.road import IDENTITY, LOG, Road
 
 ALL = len(CRASH_LOG) + len(CRASH_DUMP)
@@ -273,15 +277,16 @@ async def test_the_event_entity_tells_of_a_crash_from_device_to_cloud(
 async def test_the_event_entity_tells_of_what_came_twice(
     hass: HomeAssistant, account: MockConfigEntry, road: Road
 ) -> None:
-    device = road.device(log=LOG)
+    header = LogHeader.parse(LOG)
+    log = replace(header, anchor_tick=100_000).pack() + LOG[header.size :]
+    road.device(log=b"")
     coordinator = await road.adopted(account)
-    await road.collected(device)
-    await road.idle(coordinator)
+    await coordinator.async_collect()
+    # It is here already, but nobody knows that the device has erased it.
+    await account.runtime_data.keep(Capture(CaptureKind.LOG, IDENTITY, log, time.time()))
+    del road.adapter.devices[ADDRESS]
     events = history(hass, "event")
-    device.firmware.reset()
-    await road.pass_time(seconds=1)
-    del road.adapter.devices[device.address]
-    again = road.device(log=LOG)
+    again = road.device(log=log)
     await coordinator.async_collect()
     assert again.empty
     await hass.async_block_till_done()

@@ -103,7 +103,12 @@ async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str,
         raise _error("delivery_timeout", serial, seconds)
     return {
         "collected": [
-            {"id": each.capture_id, "outcome": each.outcome.value, "bytes": each.size}
+            {
+                "id": each.capture_id,
+                "outcome": each.outcome.value,
+                "bytes": each.size,
+                "may_repeat": each.may_repeat,
+            }
             for each in added
         ],
         "delivered": len(delivered),

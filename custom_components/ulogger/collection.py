@@ -1,6 +1,9 @@
 """One session with one device: it is let in, asked, and its captures are put on disk."""
 
+import asyncio
+import logging
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
@@ -14,9 +17,12 @@ from .capture.model import Capture, CaptureKind, DeviceIdentity
 from .crash import crash_attributes
 from .device_state import DeviceEvent, Phase
 from .gateway import Gateway
+from .outbox.errors import OutboxError
 from .outbox.model import Added, Outcome
 from .storage import DeviceRecord
 from .visit import DeviceOutOfRange, visit
+
+_LOGGER = logging.getLogger(__name__)
 
 CHECKSUM_SESSIONS = 3
 
@@ -47,6 +53,8 @@ class Collection:
         self.hass = hass
         self.memory = device.memory
         self.added: list[Added] = []
+        self._untold: deque[tuple[Capture, Added]] = deque()
+        self._noting: asyncio.Task[None] | None = None
         self._gateway = gateway
         self._device = device
         self._address = device.record.address
@@ -60,6 +68,8 @@ class Collection:
             met = await visit(self.hass, self._address, self._name, self._admit)
         finally:
             self._session = None
+            if self._noting is not None:
+                await asyncio.wait([self._noting])
         if not met.admitted:
             raise DeviceOutOfRange("another device answered, or its application is not approved")
         return self.added
@@ -97,17 +107,51 @@ class Collection:
             self._device.show(rssi=rssi)
 
     async def keep(self, capture: Capture) -> None:
-        """Put *capture* on disk; only then may the device erase it."""
+        """Put *capture* on disk; only then may the device erase it, and only then is it told."""
         added = await self._gateway.keep(capture)
         self.added.append(added)
+        self._untold.append((capture, added))
+
+    @callback
+    def tell(self) -> None:
+        """Tell what is on disk; whatever goes wrong with that, the captures are safe."""
+        while self._untold:
+            capture, added = self._untold.popleft()
+            try:
+                self._gateway.kept()
+                self._fire(capture, added)
+            except Exception:
+                _LOGGER.exception("Telling of a capture of %s failed", self._name)
+
+    def _fire(self, capture: Capture, added: Added) -> None:
         fire = self._device.fire
-        attributes = {"kind": capture.kind.value, "bytes": len(capture.data)}
+        attributes: dict[str, Any] = {"kind": capture.kind.value, "bytes": len(capture.data)}
         if added.outcome is Outcome.DUPLICATE:
             fire(DeviceEvent.DUPLICATE, attributes)
             return
+        if added.may_repeat:
+            attributes["may_repeat"] = True
         fire(DeviceEvent.COLLECTED, attributes)
         if capture.kind is CaptureKind.CORE_DUMP:
             fire(DeviceEvent.CORE_DUMP, {**attributes, **crash_attributes(capture)})
+
+    @callback
+    def note(self, *, erased: bool) -> None:
+        """Have the outbox note what the device has erased; nobody waits for it meanwhile."""
+        self._noting = self._gateway.entry.async_create_background_task(
+            self.hass, self._note(erased=erased), f"{self._name} has erased"
+        )
+
+    async def _note(self, *, erased: bool) -> None:
+        outbox = self._gateway.outbox
+        try:
+            if erased:
+                await outbox.erased(self._device.record.identity.key)
+            else:
+                ids = (added.capture_id for added in self.added)
+                await outbox.held(id_ for id_ in ids if id_ is not None)
+        except OutboxError as err:
+            _LOGGER.debug("What %s has erased is not noted: %s", self._name, err)
 
     async def write_log_setting(self) -> None:
         """Write the log configuration now, if the device is connected; else it waits."""

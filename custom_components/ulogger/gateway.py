@@ -192,11 +192,14 @@ class Gateway[DeviceT: Device]:
         return self.room.enough
 
     async def keep(self, capture: Capture) -> Added:
-        """Put *capture* on disk; it is there, for good, when this returns."""
-        added = await self.outbox.add(capture)
+        """Put *capture* on disk and do nothing else; it is there, for good, when this returns."""
+        return await self.outbox.add(capture)
+
+    @callback
+    def kept(self) -> None:
+        """Have what was put on disk delivered and counted; its device has been released."""
         self.delivery.wake()
         self._refresh_soon()
-        return added
 
     # What the delivery tells
 

@@ -1,6 +1,9 @@
 """Those who want to be told of something, and telling them."""
 
+import logging
 from collections.abc import Callable
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Listeners[*Ts]:
@@ -15,6 +18,9 @@ class Listeners[*Ts]:
         return lambda: self._listeners.remove(listener)
 
     def tell(self, *values: *Ts) -> None:
-        """Tell everyone, also when one of them leaves meanwhile."""
+        """Tell everyone, also when one of them leaves meanwhile or fails."""
         for listener in list(self._listeners):
-            listener(*values)
+            try:
+                listener(*values)
+            except Exception:
+                _LOGGER.exception("A listener failed")

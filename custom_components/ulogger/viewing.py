@@ -80,6 +80,7 @@ async def _describe(
         "attempts": row.attempts,
         "last_error": row.last_error,
         "reason": row.reason,
+        "may_repeat": row.may_repeat,
         "download": capture_path(device.gateway.entry.entry_id, row.capture_id),
     }
     if text:

@@ -5,7 +5,7 @@ somebody has admitted it (see `Admit`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,8 +23,8 @@ from homeassistant.core import HomeAssistant
 
 from .agent.errors import AgentError
 from .agent.memory import TransferMemory
-from .agent.session import AgentSession, Progress
-from .capture.model import Capture, DeviceIdentity
+from .agent.session import AgentSession, Pending, Progress
+from .capture.model import Capture, CaptureKind, DeviceIdentity
 
 CONNECT_TIMEOUT = 60.0
 DISCONNECT_TIMEOUT = 5.0
@@ -79,7 +79,13 @@ class Host(Protocol):
         """Do what the device must be told or asked before its captures come."""
 
     async def keep(self, capture: Capture) -> None:
-        """Put *capture* on disk; the device erases it when this returns."""
+        """Put *capture* on disk and do nothing else; the device erases it when this returns."""
+
+    def tell(self) -> None:
+        """Tell whoever wants to know what was put on disk; the device has been told to erase."""
+
+    def note(self, *, erased: bool) -> None:
+        """Note that the device has erased all that it had, or still has what it offered."""
 
 
 type Admit = Callable[[DeviceIdentity], Host | None]
@@ -138,13 +144,40 @@ async def _converse(client: BleakClientWithServiceCache, admit: Admit, drop: _Dr
     drop.session = session
     host.session_began(session)
     await host.before_captures(session)
-    async with aclosing(session.captures(identity)) as captures:
-        async for pending in captures:
-            async with pending as capture:
-                await host.keep(capture)
-            result.captures += 1
-            result.bytes += len(capture.data)
+    taken: list[Pending] = []
+    ended = False
+    try:
+        async with aclosing(session.captures(identity)) as captures:
+            async for pending in captures:
+                taken.append(pending)
+                try:
+                    async with pending as capture:
+                        await host.keep(capture)
+                finally:
+                    host.tell()
+                result.captures += 1
+                result.bytes += len(capture.data)
+        ended = True
+    finally:
+        dump_waits = CaptureKind.CORE_DUMP in host.memory.partials
+        if (erased := has_erased(taken, ended=ended, dump_waits=dump_waits)) is not None:
+            host.note(erased=erased)
     return result
+
+
+def has_erased(taken: Sequence[Pending], *, ended: bool, dump_waits: bool) -> bool | None:
+    """Tell whether a device has erased all that it had, or none of it; None if nobody knows.
+
+    A session that came to its end found nothing more; then only what was not confirmed is in
+    doubt. The command that erases is the last one: a log's, unless a core dump comes behind it.
+    """
+    if ended and all(pending.answered for pending in taken):
+        return True
+    if not taken:
+        return None
+    last = taken[-1]
+    log_waits = last.capture.kind is CaptureKind.LOG and dump_waits
+    return False if not last.told or log_waits else None
 
 
 @dataclass(slots=True)

@@ -131,8 +131,9 @@ class AgentSession:
             await self._link.unsubscribe(uuid)
         await self._link.interval(*USUAL_INTERVAL)
 
-    async def erase(self, capture: Capture) -> None:
+    async def erase(self, pending: Pending) -> None:
         """Tell the device that it may forget a capture. Called by leaving its context."""
+        capture = pending.capture
         transfer = self._transfer
         if transfer is None or self._requests is None:
             raise LinkLost("the session is over")
@@ -144,7 +145,10 @@ class AgentSession:
             return
         await asyncio.sleep(max(0.0, transfer.quiet_at() - self._loop.time()))
         ack = self._link.require(LOG_ACK)
-        await self._link.write(ack, encode_ack(transfer.total), response="write" in ack.properties)
+        answers = "write" in ack.properties
+        pending.told = self._link.up
+        await self._link.write(ack, encode_ack(transfer.total), response=answers)
+        pending.answered = answers
         memory.partials.pop(capture.kind, None)
         memory.checksum_failures = 0
 
@@ -276,11 +280,17 @@ class AgentSession:
 
 
 class Pending:
-    """A capture that the device still has: enter it, put it on disk, leave it."""
+    """A capture that the device still has: enter it, put it on disk, leave it.
+
+    ``told`` once the erase command may have reached the device, ``answered`` once the device has
+    confirmed it. With a core dump behind a log, both are erased by the dump's command.
+    """
 
     def __init__(self, session: AgentSession, capture: Capture) -> None:
         self.capture = capture
         self.committed = False
+        self.told = False
+        self.answered = False
         self._session = session
 
     async def __aenter__(self) -> Capture:
@@ -298,7 +308,7 @@ class Pending:
             await self._session.close()
             return
         try:
-            await self._session.erase(self.capture)
+            await self._session.erase(self)
         except AgentError:
             await self._session.close()
             raise
