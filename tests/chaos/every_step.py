@@ -11,12 +11,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from custom_components.ulogger.agent.errors import AgentError, LinkLost
 from custom_components.ulogger.agent.memory import TransferMemory
-from custom_components.ulogger.agent.session import AgentSession
+from custom_components.ulogger.agent.session import AgentSession, Pending
+from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
 from custom_components.ulogger.cloud.interface import CloudUnavailable, TransportState
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
@@ -25,6 +28,7 @@ from custom_components.ulogger.delivery import Delivery
 from custom_components.ulogger.outbox.errors import DiskFull, OutboxError
 from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
+from custom_components.ulogger.visit import has_erased
 from demo.device.firmware import Firmware
 from demo.device.link import SimulatedClient
 from demo.device.log_memory import LogMemory
@@ -33,9 +37,18 @@ from demo.device.samples import sample_core_dump, sample_log
 from demo.device.virtual_time import run_virtually
 
 DEVICE = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
+
+
+def dated_log(size: int, number: int) -> bytes:
+    """Make a log of a device that has been up for some minutes."""
+    log = sample_log(size, number)
+    header = LogHeader.parse(log)
+    return replace(header, anchor_tick=number * 300_000).pack() + log[header.size :]
+
+
 MEMORIES = (
-    (sample_log(120, 1), sample_core_dump(DEVICE, 330, 1)),
-    (sample_log(90, 2), None),
+    (dated_log(120, 1), sample_core_dump(DEVICE, 330, 1)),
+    (dated_log(90, 2), None),
 )
 """What the device holds at first, and again once it has erased that."""
 AIR = Air(interval=0.0075)
@@ -139,6 +152,7 @@ class Road:
         self.step = step
         self.erased = Notebook(directory / "erased")
         self.received = Notebook(directory / "received")
+        self.marked: list[bytes] = []
         self._tokens = directory / "tokens"
         self._path = directory / "outbox" / "account.sqlite"
 
@@ -165,6 +179,8 @@ class Road:
         self.step.under_way = False
         pump.cancel()
         await asyncio.wait([pump])
+        marked = [row.capture_id for row in await outbox.listing() if row.may_repeat]
+        self.marked = contents([(await outbox.read(each)).data for each in marked])
         await outbox.close()
         return waited
 
@@ -181,19 +197,31 @@ class Road:
         )
         client = SimulatedClient(firmware, AIR)
         await client.connect()
+        taken: list[Pending] = []
+        ids: list[int] = []
+        ended = False
         try:
             async for pending in AgentSession(client, memory=memory).captures(DEVICE):
+                taken.append(pending)
                 self.step("device is connected")
                 async with pending as capture:
                     self.step("device has sent a capture")
-                    await outbox.add(capture)
-                    delivery.wake()
+                    ids.append((await outbox.add(capture)).capture_id or 0)
                     self.step("device is about to be told to erase")
                 self.step("device was told to erase")
+                delivery.wake()
+            ended = True
         except AgentError, OutboxError:
             await asyncio.sleep(1)
         finally:
             await client.disconnect()
+        dump_waits = CaptureKind.CORE_DUMP in memory.partials
+        with suppress(OutboxError):
+            erased = has_erased(taken, ended=ended, dump_waits=dump_waits)
+            if erased:
+                await outbox.erased(DEVICE.key)
+            elif erased is False:
+                await outbox.held(ids)
 
     def _erases(self, kind: CaptureKind, number: int) -> bool:
         if kind is CaptureKind.LOG:
@@ -233,8 +261,12 @@ def faults(road: Road, may_come_again: list[bytes]) -> Iterator[str]:
     if -1 in places or places != sorted(places):
         yield f"lost or out of order: {places}"
     for content in held:
-        if came.count(content) > 1 + (content in may_come_again):
+        causes = (content in may_come_again) + road.marked.count(content)
+        if came.count(content) > 1 + causes:
             yield f"sent {came.count(content)} times without a cause"
+    logs = contents([log for log, _ in MEMORIES])
+    if not set(road.marked).isdisjoint(logs):
+        yield "a log of the same boot is not recognised"
     if any(each[0] == LOG_VERSION and each[1:5] != TOKEN.to_bytes(4, "little") for each in sent):
         yield "a log went up without its token"
 
