@@ -20,7 +20,7 @@ from demo.hass import HassError
 
 from .device import TracedDevice
 from .faults import Storm
-from .verdict import duplicates, out_of_order
+from .verdict import duplicates, out_of_order, unmarked_repeats
 from .world import World
 
 FIRST_SECONDS = 60.0
@@ -102,7 +102,8 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
     await world.demo.hass.stop()
     snapshot = await world.look()
     ledger = world.ledger
-    duplicated, unexplained = duplicates(ledger, world.evidence)
+    duplicated, unexplained = duplicates(ledger, world.evidence, world.outbox.captures)
+    unexplained += unmarked_repeats(world.devices, snapshot)
     disordered = list(out_of_order(world.devices, snapshot, ledger))
     longest, after = max(storm.recoveries, default=(0.0, ""))
     problems = world.demo.hass.problems()
@@ -121,8 +122,12 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
         ],
         "captures": len(ledger.arrivals),
         "bytes": ledger.bytes,
-        "frames": sum(len(device.frames) for device in world.devices),
-        "core_dumps": sum(len(device.dumps) for device in world.devices),
+        "frames": sum(device.written for device in world.devices),
+        "boots_alike": sum(device.resets for device in world.devices),
+        "core_dumps": sum(device.dumps_left.total() for device in world.devices),
+        "core_dumps_alike": sum(
+            device.dumps_left.total() - len(device.dumps) for device in world.devices
+        ),
         "erased": sum(len(device.erased) for device in world.devices),
         "lost": sum(world.lost.values()),
         "duplicated": duplicated,
@@ -132,6 +137,7 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
         "without_token": ledger.without_token,
         "outboxes_damaged": world.damaged,
         "undelivered": len(snapshot.waiting()),
+        "may_repeat": sum(row.may_repeat for row in snapshot.rows),
         "frames_offered_again": sum(ledger.repeated.values()),
         "drained": world.drained,
         "drain_s": round(drain_seconds, 1),

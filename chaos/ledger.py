@@ -8,17 +8,19 @@ from custom_components.ulogger.capture.model import CaptureError, CaptureKind
 from demo.cloud.service import LocalCloud, Received
 from demo.device.log_memory import LogMemory
 
-from .device import TracedDevice
+from .device import TracedDevice, mark_of
 
 KINDS = {"binlog": CaptureKind.LOG, "core-dump": CaptureKind.CORE_DUMP}
 
 type Content = tuple[str, CaptureKind, bytes]
-"""A capture as everybody knows it: serial, kind, and the dump or the log's frames."""
+"""A capture as everybody knows it: serial, kind, and the dump or the log's mark and frames."""
 
 
 def content_of(serial: str, kind: CaptureKind, data: bytes) -> Content:
-    """Name a capture by what must not be lost: a log's header is the gateway's to fill in."""
-    return serial, kind, LogMemory.frames_of(data) if kind is CaptureKind.LOG else data
+    """Name a capture by what makes it this one: a log's token and time are the gateway's."""
+    if kind is CaptureKind.CORE_DUMP:
+        return serial, kind, data
+    return serial, kind, mark_of(data).to_bytes(4, "little") + LogMemory.frames_of(data)
 
 
 def pieces(kind: CaptureKind, data: bytes) -> list[bytes]:
@@ -36,7 +38,7 @@ class Ledger:
     devices: dict[str, TracedDevice]
     arrivals: dict[Content, list[float]] = field(default_factory=lambda: defaultdict(list))
     numbers: dict[Content, list[int]] = field(default_factory=dict)
-    pieces: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    frames: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     repeated: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     bytes: int = 0
     last_arrival: float = 0.0
@@ -51,23 +53,30 @@ class Ledger:
         if serial is None:
             self.foreign.append(f"{message.kind} of {len(message.payload)} bytes from nobody")
             return
-        content = content_of(serial, kind, message.payload)
         self.last_arrival = message.at
+        try:
+            content = content_of(serial, kind, message.payload)
+            came = pieces(kind, message.payload)
+        except CaptureError as error:
+            self.foreign.append(f"{serial}: {error}")
+            return
         self.arrivals[content].append(message.at)
         if len(self.arrivals[content]) > 1:
             return
         self.bytes += len(message.payload)
         device = self.devices[serial]
         written = device.frames if kind is CaptureKind.LOG else device.dumps
-        try:
-            came = pieces(kind, message.payload)
-        except CaptureError as error:
-            self.foreign.append(f"{serial}: {error}")
-            return
         self.foreign += [f"{serial}: a piece it never wrote" for p in came if p not in written]
-        self.numbers[content] = [written[piece] for piece in came if piece in written]
-        self.repeated[serial] += sum(piece in self.pieces[serial] for piece in came)
-        self.pieces[serial].update(came)
+        if kind is CaptureKind.CORE_DUMP:
+            self.numbers[content] = [device.dumps[message.payload]]
+            return
+        numbers = device.frames_in(message.payload)
+        if numbers is None:
+            self.foreign.append(f"{serial}: a log it never made")
+            return
+        self.numbers[content] = list(numbers)
+        self.repeated[serial] += len(self.frames[serial].intersection(numbers))
+        self.frames[serial].update(numbers)
 
     def _sender(self, kind: CaptureKind, message: Received) -> str | None:
         if kind is CaptureKind.CORE_DUMP:

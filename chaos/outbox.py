@@ -3,15 +3,18 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from custom_components.ulogger.capture.model import CaptureKind
 from custom_components.ulogger.outbox.model import CaptureState, Row
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from .ledger import Content, content_of, pieces
+from .device import TracedDevice
+from .ledger import Content, content_of
 
 
 async def _run(work: Callable[..., Any], *arguments: Any) -> Any:
@@ -20,10 +23,11 @@ async def _run(work: Callable[..., Any], *arguments: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An outbox at one moment: rows, oldest first, and the content behind each row."""
+    """An outbox at one moment: rows, oldest first, the content and the frames behind each row."""
 
     rows: list[Row] = field(default_factory=list)
     contents: dict[int, Content] = field(default_factory=dict)
+    frames: dict[int, frozenset[int]] = field(default_factory=dict)
     damaged: bool = False
 
     def waiting(self) -> set[Content]:
@@ -36,12 +40,18 @@ class Snapshot:
 
 
 class OutboxReader:
-    """Takes snapshots of the outboxes in a directory; a body is read once and remembered."""
+    """Takes snapshots of the outboxes in a directory; a body is read once and remembered.
 
-    def __init__(self, directory: Path) -> None:
-        self.pieces: dict[str, set[bytes]] = {}
+    ``frames`` are all that were ever seen there, ``captures`` how often each content was.
+    """
+
+    def __init__(self, directory: Path, devices: Mapping[str, TracedDevice]) -> None:
+        self.frames: dict[str, set[int]] = defaultdict(set)
+        self.captures: dict[Content, set[int]] = defaultdict(set)
         self._directory = directory
+        self._devices = devices
         self._contents: dict[int, Content] = {}
+        self._numbers: dict[int, frozenset[int]] = {}
 
     async def snapshot(self) -> Snapshot:
         """Copy and read the outbox; the process that had it must have ended."""
@@ -64,9 +74,14 @@ class OutboxReader:
                     continue
                 data = (await outbox.read(row.capture_id)).data
                 serial = row.key[1]
-                self._contents[row.capture_id] = content_of(serial, row.kind, data)
-                self.pieces.setdefault(serial, set()).update(pieces(row.kind, data))
+                content = content_of(serial, row.kind, data)
+                self._contents[row.capture_id] = content
+                self.captures[content].add(row.capture_id)
+                if row.kind is CaptureKind.LOG:
+                    numbers = frozenset(self._devices[serial].frames_in(data) or ())
+                    self._numbers[row.capture_id] = numbers
+                    self.frames[serial].update(numbers)
             contents = {row.capture_id: self._contents[row.capture_id] for row in rows}
-            return Snapshot(rows, contents, outbox.recovered is not None)
+            return Snapshot(rows, contents, self._numbers, outbox.recovered is not None)
         finally:
             await outbox.close()

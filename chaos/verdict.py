@@ -1,6 +1,7 @@
 """Judges a run: what was lost, what came twice and why, and whether the order held."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -8,8 +9,8 @@ from custom_components.ulogger.capture.model import CaptureKind
 from custom_components.ulogger.outbox.model import CaptureState
 
 from .device import TracedDevice
-from .ledger import Content, Ledger, pieces
-from .outbox import Snapshot
+from .ledger import Content, Ledger
+from .outbox import OutboxReader, Snapshot
 
 GRACE = 5.0
 """Seconds around an outage within which a first arrival belongs to it: a broker that comes
@@ -55,43 +56,81 @@ class Evidence:
         ) or any(outage.covers(first) for outage in self.outages)
 
 
-def erased_pieces(device: TracedDevice) -> set[bytes]:
-    """Return every frame and dump that the device erased on the gateway's word."""
+def erased_frames(device: TracedDevice) -> set[int]:
+    """Return every frame that the device erased on the gateway's word."""
     return {
-        piece
+        number
         for erased in device.erased
-        if erased.content
-        for piece in pieces(erased.kind, erased.content)
+        if erased.kind is CaptureKind.LOG and erased.content
+        for number in device.frames_in(erased.content) or ()
     }
 
 
+def erased_dumps(device: TracedDevice) -> Counter[bytes]:
+    """Count how often the device erased each core dump; the same one may have been left again."""
+    kind = CaptureKind.CORE_DUMP
+    return Counter(each.content for each in device.erased if each.kind is kind and each.content)
+
+
 def lost_pieces(
-    devices: Iterable[TracedDevice], kept: dict[str, set[bytes]], ledger: Ledger
+    devices: Iterable[TracedDevice], kept: OutboxReader | None, ledger: Ledger
 ) -> dict[str, int]:
     """Count by device what was erased and is neither on disk nor in the cloud."""
     lost = {}
     for device in devices:
         serial = device.identity.serial
-        gone = erased_pieces(device) - kept.get(serial, set()) - ledger.pieces[serial]
+        on_disk = set() if kept is None else kept.frames[serial]
+        gone = len(erased_frames(device) - on_disk - ledger.frames[serial])
+        for dump, times in erased_dumps(device).items():
+            content = (serial, CaptureKind.CORE_DUMP, dump)
+            there = 0 if kept is None else len(kept.captures.get(content, ()))
+            gone += max(0, times - max(there, len(ledger.arrivals.get(content, ()))))
         if gone:
-            lost[serial] = len(gone)
+            lost[serial] = gone
     return lost
 
 
-def duplicates(ledger: Ledger, evidence: Evidence) -> tuple[int, list[str]]:
-    """Count captures that came more than once, and describe those that nothing explains."""
+def duplicates(
+    ledger: Ledger, evidence: Evidence, captures: Mapping[Content, Collection[int]] | None = None
+) -> tuple[int, list[str]]:
+    """Count captures that came more than once, and describe those that nothing explains.
+
+    Contents of which the outbox had several ``captures`` had to come as often.
+    """
     unexplained = []
     duplicated = 0
     for content, times in ledger.arrivals.items():
-        if len(times) < 2:
+        expected = max(1, len((captures or {}).get(content, ())))
+        if len(times) <= expected:
             continue
         duplicated += 1
-        pairs = pairwise(times)
-        if not all(evidence.explains(content, first, again) for first, again in pairs):
+        causeless = [pair for pair in pairwise(times) if not evidence.explains(content, *pair)]
+        if len(causeless) > expected - 1:
             serial, kind, data = content
             moments = ", ".join(f"{moment:.1f}" for moment in times)
             unexplained.append(f"{serial} {kind.value} of {len(data)} bytes at {moments}")
     return duplicated, unexplained
+
+
+def unmarked_repeats(devices: Iterable[TracedDevice], snapshot: Snapshot) -> Iterator[str]:
+    """Describe captures that hold what an earlier one held, and do not say that they may."""
+    for device in devices:
+        serial = device.identity.serial
+        rows = [row for row in snapshot.rows if row.key[1] == serial]
+        seen: set[int] = set()
+        for row in rows:
+            numbers = snapshot.frames.get(row.capture_id, frozenset())
+            if not (row.may_repeat or seen.isdisjoint(numbers)):
+                yield f"{serial}: capture {row.capture_id} repeats frames without a mark"
+            seen |= numbers
+        plain = Counter(
+            snapshot.contents[row.capture_id][2]
+            for row in rows
+            if row.kind is CaptureKind.CORE_DUMP and not row.may_repeat
+        )
+        for dump, times in plain.items():
+            if times > device.dumps_left[dump]:
+                yield f"{serial}: a core dump is here {times} times without a mark"
 
 
 def out_of_order(
@@ -109,10 +148,15 @@ def _overtaken(serial: str, snapshot: Snapshot, ledger: Ledger) -> Iterator[str]
     """Compare the order in which captures came to disk with that of their first arrivals."""
     order = {content: place for place, content in enumerate(ledger.arrivals)}
     latest = -1
+    met: set[Content] = set()
     for row in snapshot.rows:
         content = snapshot.contents[row.capture_id]
         if row.key[1] != serial or row.state is CaptureState.QUARANTINED:
             continue
+        # Nothing tells which arrival of a repeated dump belongs to which of its captures.
+        if content in met:
+            continue
+        met.add(content)
         place = order.get(content, len(order))
         if place < latest:
             yield f"{serial}: capture {row.capture_id} came before an older one"

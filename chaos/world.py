@@ -35,9 +35,10 @@ class World:
         self.random = random
         self.clock = HostClock(directory)
         self.disk = SmallDisk(directory / "config/.storage/ulogger")
-        self.outbox = OutboxReader(directory / "config/.storage/ulogger")
+        by_serial = {device.identity.serial: device for device in devices}
+        self.outbox = OutboxReader(directory / "config/.storage/ulogger", by_serial)
         self.demo = Harness(directory, devices)
-        self.ledger = Ledger(self.demo.cloud, {d.identity.serial: d for d in devices})
+        self.ledger = Ledger(self.demo.cloud, by_serial)
         self.evidence = Evidence()
         self.lost: dict[str, int] = {}
         self.damaged = 0
@@ -114,7 +115,7 @@ class World:
         """Read the outbox of a Home Assistant that has ended, and look for what is lost."""
         snapshot = await self.outbox.snapshot()
         self.damaged += snapshot.damaged
-        self.lost |= lost_pieces(self.devices, self.outbox.pieces, self.ledger)
+        self.lost |= lost_pieces(self.devices, self.outbox, self.ledger)
         return snapshot
 
     async def start_again(self) -> None:
@@ -173,7 +174,7 @@ class World:
         """Whether every device is empty, and all that they erased is in the cloud."""
         if not all(device.empty for device in self.devices):
             return False
-        return not lost_pieces(self.devices, {}, self.ledger)
+        return not lost_pieces(self.devices, None, self.ledger)
 
     def at_rest(self) -> bool:
         """Whether there is nothing to wait for: all has arrived, or what is lost never will."""

@@ -27,6 +27,7 @@ from custom_components.ulogger.agent.packets import (
     encode_identification,
     parse_ack,
 )
+from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
 
 from .log_memory import LogMemory, Moment
@@ -152,6 +153,10 @@ class Firmware:
     def append_log(self, frames: bytes) -> bool:
         """Log something; False when the region is full."""
         return self._memory.append(frames)
+
+    def write_as(self, header: LogHeader, trailer: bytes = b"") -> None:
+        """Write buffers as another agent does: with its header, and its trailer behind."""
+        self._memory.write_as(header, trailer)
 
     def crash(self, core_dump: bytes) -> None:
         """Leave a core dump behind."""

@@ -55,6 +55,11 @@ class LogMemory:
         self._newer = newer
         self._rereads_header = rereads_header
         self._clock = clock
+        self._trailer = b""
+
+    def write_as(self, header: LogHeader, trailer: bytes) -> None:
+        """Make buffers as another agent does: its header before the frames, its trailer behind."""
+        self._header, self._trailer = header, trailer
 
     @staticmethod
     def frames_of(data: bytes) -> bytes:
@@ -78,12 +83,13 @@ class LogMemory:
         now = self._clock() if self._clock else Moment(before.anchor_tick, before.epoch_us)
         header = replace(
             before,
+            sequence_number=now.tick or before.sequence_number,
             anchor_tick=now.tick,
             epoch_us=now.epoch_us,
             used_bytes=len(self._frames),
             checksum=xor_checksum(self._frames),
         )
-        return header.pack() + self._frames
+        return header.pack() + self._frames + self._trailer
 
     def append(self, frames: bytes) -> bool:
         """Log something; False when there is no room."""

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from chaos.device import TracedDevice
+from chaos.device import AGENTS, BOOT_LINES, TracedDevice
 from chaos.ledger import Ledger, content_of
 from chaos.outbox import OutboxReader, Snapshot
 from chaos.verdict import (
@@ -15,11 +16,13 @@ from chaos.verdict import (
     Kill,
     Outage,
     duplicates,
-    erased_pieces,
+    erased_dumps,
+    erased_frames,
     lost_pieces,
     out_of_order,
+    unmarked_repeats,
 )
-from custom_components.ulogger.capture.log_buffer import with_session_token
+from custom_components.ulogger.capture.log_buffer import LogHeader, with_session_token
 from custom_components.ulogger.capture.model import Capture, CaptureKind
 from custom_components.ulogger.outbox.outbox import Outbox
 from demo.cloud.service import LocalCloud, Received, Registration
@@ -40,6 +43,15 @@ async def traced() -> TracedDevice:
 
 @pytest.fixture
 async def ledger(traced) -> Ledger:
+    return ledger_of(traced)
+
+
+@pytest.fixture
+def reader(traced, tmp_path) -> OutboxReader:
+    return OutboxReader(tmp_path / "outbox", {traced.identity.serial: traced})
+
+
+def ledger_of(traced: TracedDevice) -> Ledger:
     cloud = LocalCloud(None)
     identity = traced.identity
     cloud.registrations[TOKEN] = Registration(identity.application_id, identity.serial, "", "", "")
@@ -49,10 +61,9 @@ async def ledger(traced) -> Ledger:
 def taken_log(device: TracedDevice, frames: int = 3) -> bytes:
     """Have the device log, offer and erase."""
     device.write(frames)
-    log = device.firmware.log
-    device.erased.append(Erased(CaptureKind.LOG, log))
     device.firmware._memory.seal()
-    device.firmware._memory.erase()
+    log = device.firmware._memory.sealed
+    device.firmware._erase()
     return log
 
 
@@ -63,23 +74,79 @@ def arrive(ledger: Ledger, log: bytes, at: float = NOW, token: int = TOKEN) -> N
 
 async def test_what_was_erased_and_is_nowhere_is_lost(traced, ledger):
     taken_log(traced, 3)
-    assert lost_pieces([traced], {}, ledger) == {"CHAOS0000": 3}
+    assert lost_pieces([traced], None, ledger) == {"CHAOS0000": BOOT_LINES + 3}
 
 
-async def test_what_is_on_disk_or_in_the_cloud_is_not_lost(traced, ledger):
+async def test_what_is_on_disk_or_in_the_cloud_is_not_lost(traced, ledger, reader):
     arrive(ledger, taken_log(traced, 3))
     taken_log(traced, 2)
-    kept = {"CHAOS0000": erased_pieces(traced) - ledger.pieces["CHAOS0000"]}
-    assert len(kept["CHAOS0000"]) == 2
-    assert lost_pieces([traced], kept, ledger) == {}
+    reader.frames["CHAOS0000"] = erased_frames(traced) - ledger.frames["CHAOS0000"]
+    assert len(reader.frames["CHAOS0000"]) == 2
+    assert lost_pieces([traced], reader, ledger) == {}
+
+
+@pytest.mark.parametrize("number", range(len(AGENTS)))
+async def test_the_same_lines_of_another_boot_are_others(number):
+    traced = TracedDevice(number, Random(1))
+    ledger = ledger_of(traced)
+    first = taken_log(traced, 0)
+    traced.firmware._memory._taken, traced._consumed = b"", ()
+    traced.reset()
+    second = taken_log(traced, 0)
+    header = LogHeader.parse(first).size
+    assert first[header:] == second[header:]
+    arrive(ledger, first)
+    serial = traced.identity.serial
+    assert lost_pieces([traced], None, ledger) == {serial: BOOT_LINES}
+    arrive(ledger, second)
+    assert lost_pieces([traced], None, ledger) == {}
+    assert duplicates(ledger, Evidence()) == (0, [])
+
+
+async def test_the_same_dump_of_another_crash_is_another(traced, ledger, reader):
+    traced.crash()
+    dump = traced.firmware.core_dump
+    traced.firmware._erase()
+    traced.dumps_left[dump] += 1
+    traced.firmware.crash(dump)
+    traced.firmware._erase()
+    content = content_of("CHAOS0000", CaptureKind.CORE_DUMP, dump)
+    assert erased_dumps(traced)[dump] == 2
+    message = Received(0, "core-dump", "core-dump/v0/1/0", dump, NOW)
+    ledger.take(message)
+    for log in (each.content for each in traced.erased if each.kind is CaptureKind.LOG):
+        arrive(ledger, log)
+    assert lost_pieces([traced], None, ledger) == {"CHAOS0000": 1}
+    ledger.take(replace(message, at=NOW + 60))
+    assert lost_pieces([traced], None, ledger) == {}
+    assert len(duplicates(ledger, Evidence())[1]) == 1
+    reader.captures[content] = {1, 2}
+    assert duplicates(ledger, Evidence(), reader.captures) == (0, [])
+    ledger.take(replace(message, at=NOW + 90))
+    assert len(duplicates(ledger, Evidence(), reader.captures)[1]) == 1
+
+
+@pytest.mark.parametrize("marked", [False, True])
+async def test_what_is_kept_again_has_to_be_marked(traced, reader, tmp_path, marked):
+    log = taken_log(traced, 3)
+    outbox = await Outbox.open(tmp_path / "outbox/entry.sqlite", run)
+    for at in (1.0, 2.0):
+        await outbox.add(Capture(CaptureKind.LOG, traced.identity, log, at))
+        await outbox.erased(traced.identity.key)
+    await outbox._database.write(
+        lambda c: c.execute("UPDATE captures SET may_repeat = ?", (marked,))
+    )
+    await outbox.close()
+    found = list(unmarked_repeats([traced], await reader.snapshot()))
+    assert bool(found) is not marked
 
 
 async def test_a_dump_that_was_erased_and_is_nowhere_is_lost(traced, ledger):
     traced.crash()
     traced.erased.append(Erased(CaptureKind.CORE_DUMP, traced.firmware.core_dump))
-    assert lost_pieces([traced], {}, ledger) == {"CHAOS0000": 1}
+    assert lost_pieces([traced], None, ledger) == {"CHAOS0000": 1}
     ledger.take(Received(0, "core-dump", "core-dump/v0/1/0", traced.firmware.core_dump, NOW))
-    assert lost_pieces([traced], {}, ledger) == {}
+    assert lost_pieces([traced], None, ledger) == {}
 
 
 async def test_the_same_capture_twice_without_a_fault_is_unexplained(traced, ledger):
@@ -144,11 +211,11 @@ async def test_frames_offered_again_are_no_disorder_and_are_counted(traced, ledg
     arrive(ledger, taken_log(traced, 3))
     traced.reset()
     arrive(ledger, taken_log(traced, 2))
-    assert ledger.repeated["CHAOS0000"] == 3
+    assert ledger.repeated["CHAOS0000"] == BOOT_LINES + 3
     assert not list(out_of_order([traced], Snapshot(), ledger))
 
 
-async def test_a_capture_that_overtakes_another_kind_is_disorder(traced, ledger, tmp_path):
+async def test_a_capture_that_overtakes_another_kind_is_disorder(traced, ledger, reader, tmp_path):
     log = taken_log(traced)
     traced.crash()
     dump = traced.firmware.core_dump
@@ -156,9 +223,8 @@ async def test_a_capture_that_overtakes_another_kind_is_disorder(traced, ledger,
     for kind, data in ((CaptureKind.LOG, log), (CaptureKind.CORE_DUMP, dump)):
         await outbox.add(Capture(kind, traced.identity, data, time.time()))
     await outbox.close()
-    reader = OutboxReader(tmp_path / "outbox")
     snapshot = await reader.snapshot()
-    assert reader.pieces["CHAOS0000"] == {*traced.frames, dump}
+    assert reader.frames["CHAOS0000"] == erased_frames(traced)
     assert len(snapshot.waiting()) == 2
     assert list(out_of_order([traced], snapshot, ledger)) == []
     ledger.take(Received(0, "core-dump", "core-dump/v0/1/0", dump, NOW))
@@ -169,7 +235,7 @@ async def test_a_capture_that_overtakes_another_kind_is_disorder(traced, ledger,
 
 async def test_a_frame_that_no_device_wrote_is_foreign(traced, ledger):
     log = bytearray(taken_log(traced))
-    log[-1] ^= 1
+    log[LogHeader.parse(log).total - 1] ^= 1
     arrive(ledger, bytes(log))
     assert ledger.foreign
 
