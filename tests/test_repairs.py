@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -400,3 +401,60 @@ async def test_an_outbox_that_can_not_be_opened_is_not_deleted(
         await hass.config_entries.async_remove(account.entry_id)
     assert kinds(hass) == ["left_behind"]
     assert files(hass)
+
+
+@pytest.mark.usefixtures("left_behind")
+async def test_what_one_account_left_behind_does_not_orphan_the_outbox_of_another(
+    hass: HomeAssistant, client: Any, transport: ToldTransport
+) -> None:
+    """An account becomes the one that was removed, by reconfiguration, and is removed itself."""
+    transport.tell(TransportState.DISCONNECTED)
+    other = await load(hass, customer_id=43)
+    await other.runtime_data.outbox.add(replace(log(), data=b"other", fault=CaptureFault.CHECKSUM))
+    await hass.config_entries.async_unload(other.entry_id)
+    hass.config_entries.async_update_entry(other, unique_id="42-0")
+    await hass.config_entries.async_remove(other.entry_id)
+    assert kinds(hass) == ["left_behind", "left_behind"]
+    assert all(name.startswith("removed-") for name in files(hass))
+    entry = await load(hass)
+    assert "left_behind" not in kinds(hass)
+    outbox = entry.runtime_data.outbox
+    datas = [(await outbox.read(row.capture_id)).data for row in await outbox.listing()]
+    assert sorted(datas) == sorted([CRASH_LOG, b"other"])
+    assert all(name.startswith(entry.entry_id) for name in files(hass))
+
+
+@pytest.mark.usefixtures("left_behind")
+async def test_each_outbox_left_behind_is_discarded_by_its_own_card(
+    hass: HomeAssistant, client: Any, transport: ToldTransport
+) -> None:
+    transport.tell(TransportState.DISCONNECTED)
+    other = await load(hass, customer_id=43)
+    await other.runtime_data.outbox.add(replace(log(), data=b"other", fault=CaptureFault.CHECKSUM))
+    await hass.config_entries.async_unload(other.entry_id)
+    hass.config_entries.async_update_entry(other, unique_id="42-0")
+    await hass.config_entries.async_remove(other.entry_id)
+    issues = [each for each in ir.async_get(hass).issues.values() if each.domain == DOMAIN]
+    for left, issue in zip((1, 0), issues, strict=True):
+        repair = Card(client, issue)
+        question = await repair.answer(await repair.open(), next_step_id="discard")
+        assert (await repair.answer(question))["type"] == "create_entry"
+        assert len(kinds(hass)) == left
+        assert len([name for name in files(hass) if name.endswith(".sqlite")]) == left
+
+
+@pytest.mark.usefixtures("left_behind")
+async def test_what_can_not_be_merged_now_stays_where_it_is(
+    hass: HomeAssistant, transport: ToldTransport
+) -> None:
+    transport.tell(TransportState.DISCONNECTED)
+    other = await load(hass, customer_id=43)
+    await hass.config_entries.async_unload(other.entry_id)
+    hass.config_entries.async_update_entry(other, unique_id="42-0")
+    with patch.object(Outbox, "discard", side_effect=DiskFailed("input/output error")):
+        await hass.config_entries.async_setup(other.entry_id)
+    assert kinds(hass) == ["left_behind"]
+    await hass.config_entries.async_reload(other.entry_id)
+    assert kinds(hass) == []
+    (row,) = await other.runtime_data.outbox.listing()
+    assert (await other.runtime_data.outbox.read(row.capture_id)).data == CRASH_LOG

@@ -54,10 +54,16 @@ class DeviceRecord:
         return cls(
             **{
                 **{name: value for name, value in data.items() if name in _FIELDS},
-                "identity": DeviceIdentity(**data["identity"]),
-                "log_setting": LogSetting(**setting) if setting else None,
+                "identity": _known(DeviceIdentity, data["identity"]),
+                "log_setting": _known(LogSetting, setting) if setting else None,
             }
         )
+
+
+def _known[T](kind: type[T], data: Mapping[str, Any]) -> T:
+    """Make a dataclass of what this version knows; a later one may have stored more."""
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in data.items() if name in names})
 
 
 _FIELDS = frozenset(each.name for each in fields(DeviceRecord))

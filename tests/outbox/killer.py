@@ -68,7 +68,7 @@ LIFE: list[Operation] = [
 
 async def _fill(path: Path) -> None:
     outbox = await _open(path)
-    for number in range(6):
+    for number in range(8):
         await outbox.add(captured(number, size=4000))
     await outbox.delivered([1, 2])
     await outbox.close()
@@ -88,7 +88,7 @@ async def _suspect(path: Path) -> None:
     """Leave a file that is to be rebuilt, and captures that are only in its log."""
     await _fill(path)
     outbox = await _open(path)
-    await outbox.add(captured(7, size=4000))
+    await outbox.add(captured(8, size=4000))
     database.abandon(outbox._database._connection)
     path.with_name(path.name + database.SUSPECT).touch()
 

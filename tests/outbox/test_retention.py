@@ -1,13 +1,16 @@
 """What leaves the disk, and what never does."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from custom_components.ulogger.capture.model import CaptureFault
+from custom_components.ulogger.outbox.database import Run
 from custom_components.ulogger.outbox.errors import CapturesWait
 from custom_components.ulogger.outbox.outbox import Outbox
+from custom_components.ulogger.outbox.schema import migrate
 
 from .world import CLOCK, LAMP, NOW, Clock, captured
 
@@ -90,3 +93,23 @@ async def test_a_forgotten_device_may_come_back(outbox: Outbox) -> None:
     assert added.capture_id is not None
     assert added.capture_id > capture_id
     assert (await outbox.counters())[CLOCK.key].uploads == 0
+
+
+async def test_a_file_without_auto_vacuum_is_swept_to_an_end(
+    path: Path, run: Run, clock: Clock
+) -> None:
+    """Its free pages can't be given back; they are used again."""
+    path.parent.mkdir()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA auto_vacuum = NONE")
+    migrate(connection)
+    connection.close()
+    outbox = await Outbox.open(path, run, now=clock)
+    await _delivered(outbox, 40, size=3000)
+    async with asyncio.timeout(20):
+        assert await outbox.sweep(days=0, megabytes=0) == 40
+    before = _size(path)
+    await _delivered(outbox, 10, size=3000)
+    await outbox.checkpoint()
+    assert _size(path) <= max(before, 60 * 4096)
+    await outbox.close()

@@ -45,10 +45,16 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = _text
     connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
+
+
+def _text(raw: bytes) -> str:
+    """Read damaged text as well: what matters is sealed, and its seal tells."""
+    return raw.decode(errors="replace")
 
 
 def make_durable(connection: sqlite3.Connection) -> None:
@@ -206,7 +212,7 @@ class Database:
             return work(self._connection)
         except OutboxError as error:
             return error
-        except (sqlite3.Error, OSError, UnicodeError, OverflowError) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
             failure = translated(error)
             failure.__cause__ = error
             if isinstance(failure, OutboxDamaged):

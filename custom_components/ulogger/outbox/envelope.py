@@ -6,6 +6,7 @@ everything around it is damaged.
 
 import hashlib
 import json
+import math
 import sqlite3
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -59,10 +60,11 @@ def load(connection: sqlite3.Connection, capture_id: int) -> Sealed | None:
         f"SELECT {_COLUMNS} FROM bodies WHERE id = ?",  # noqa: S608
         (capture_id,),
     ).fetchone()
-    return None if row is None else _opened(row)
+    return None if row is None else opened(row)
 
 
-def _opened(row: tuple[Any, ...]) -> Sealed | None:
+def opened(row: tuple[Any, ...]) -> Sealed | None:
+    """Take a body's values, in the order of its columns, for a capture; None if they are none."""
     *values, digest, data = row
     kind, application_id, serial, device_type, git_version, git_hash, captured_at, fault = values
     if not (isinstance(application_id, int) and isinstance(serial, str)):
@@ -77,7 +79,11 @@ def _opened(row: tuple[Any, ...]) -> Sealed | None:
                 application_id, serial, str(device_type), str(git_version), str(git_hash)
             ),
             data=data,
-            captured_at=captured_at if isinstance(captured_at, float) else 0.0,
+            captured_at=(
+                captured_at
+                if isinstance(captured_at, float) and math.isfinite(captured_at)
+                else 0.0
+            ),
             fault=fault_of(fault),
         ),
         intact,

@@ -92,12 +92,19 @@ _BY_CODE: Final[dict[int, type[OutboxError]]] = {
 }
 
 
-def translated(error: sqlite3.Error | OSError | ValueError | OverflowError) -> OutboxError:
-    """Name the failure by SQLite's primary result code; what no code explains is damage."""
+def translated(
+    error: sqlite3.Error | OSError | ValueError | TypeError | OverflowError,
+) -> OutboxError:
+    """Name the failure by SQLite's primary result code; what no code explains is damage.
+
+    A name that can't be written is its giver's fault; one that can't be read is the disk's.
+    """
     if isinstance(error, OSError):
         kind: type[OutboxError] = DiskFull if error.errno in _NO_SPACE else DiskFailed
         return kind(str(error))
-    if not isinstance(error, sqlite3.Error):
+    if isinstance(error, (UnicodeEncodeError, OverflowError)):
         return Unstorable(str(error))
+    if not isinstance(error, sqlite3.Error):
+        return OutboxDamaged(str(error))
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     return _BY_CODE.get(code, OutboxDamaged)(str(error))

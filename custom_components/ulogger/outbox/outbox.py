@@ -276,6 +276,15 @@ class Outbox:
 
 
 def _vacuum(connection: sqlite3.Connection) -> bool:
-    """Give some free pages back to the disk; tells whether there are more."""
+    """Give some free pages back to the disk; tells whether there are more to give.
+
+    A file that was made without auto_vacuum keeps its free pages, to use them again.
+    """
+    before = _free_pages(connection)
     connection.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
-    return bool(connection.execute("PRAGMA freelist_count").fetchone()[0])
+    return 0 < _free_pages(connection) < before
+
+
+def _free_pages(connection: sqlite3.Connection) -> int:
+    pages: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return pages

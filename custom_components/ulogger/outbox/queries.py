@@ -84,9 +84,14 @@ def _queues(
 
 
 def _item(connection: sqlite3.Connection, capture_id: int) -> Item | None:
-    """Load a waiting capture; None when its bytes are not what was stored."""
+    """Load a waiting capture; None when its bytes are not what was stored.
+
+    A body that is not there at all raises ``OutboxDamaged``: a repair may find it elsewhere.
+    """
     sealed = envelope.load(connection, capture_id)
-    if sealed is None or not sealed.intact:
+    if sealed is None:
+        raise OutboxDamaged(f"capture {capture_id} has no readable body")
+    if not sealed.intact:
         return None
     attempts, reason = connection.execute(
         "SELECT attempts, reason FROM captures WHERE id = ?", (capture_id,)

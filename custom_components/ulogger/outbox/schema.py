@@ -1,7 +1,9 @@
 """Tables of the outbox, and the steps from every earlier version to the present one."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from .contents import remember_all
@@ -136,6 +138,23 @@ def version_of(connection: sqlite3.Connection) -> int:
     """Read which version the file has; 0 is a new one."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
+
+
+def described(connection: sqlite3.Connection) -> dict[str, str | None]:
+    """Read the texts of all tables, indexes and triggers."""
+    rows = connection.execute(
+        "SELECT type || ' ' || name || ' ' || tbl_name, sql FROM sqlite_schema"
+    )
+    return dict(rows.fetchall())
+
+
+@cache
+def expected(version: int) -> dict[str, str | None]:
+    """Tell the texts that a file of a version has."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for migration in MIGRATIONS[:version]:
+            migration(connection)
+        return described(connection)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
