@@ -323,6 +323,7 @@ async def test_forwarding_turned_off_needs_no_integrations(
     ("section", "name", "value"),
     [
         ("collection", "collect_interval", 0),
+        ("collection", "device_limit", 0),
         ("cloud", "daily_quota_kb", -1),
         ("storage", "undelivered_budget_mb", 0),
         ("forward_logs", "level", "loud"),
