@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, override
 from unittest.mock import patch
 
 import aiomqtt
@@ -51,6 +51,14 @@ class HomeBroker(LocalBroker):
             "allow_anonymous true",
             *settings,
         ]
+
+    @override
+    def _accepts(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.plain_port), 0.5):
+                return super()._accepts()
+        except OSError:
+            return False
 
 
 @pytest.fixture
