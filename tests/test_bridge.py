@@ -4,9 +4,10 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, override
 from unittest.mock import patch
 
+import aiomqtt
 import pytest
 import pytest_socket
 from homeassistant.components import mqtt
@@ -50,6 +51,14 @@ class HomeBroker(LocalBroker):
             "allow_anonymous true",
             *settings,
         ]
+
+    @override
+    def _accepts(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.plain_port), 0.5):
+                return super()._accepts()
+        except OSError:
+            return False
 
 
 @pytest.fixture
@@ -351,6 +360,13 @@ async def test_devices_are_collected_while_mqtt_finds_no_broker(
         await cloud.wait_for("binlog")
 
 
+def documented(heading: str) -> list[str]:
+    """The lines of configuration under a heading of the documentation."""
+    section = f"\n{BRIDGE.read_text()}".partition(f"\n{heading}\n")[2]
+    block = section.partition("```conf\n")[2].partition("```")[0]
+    return [line for line in block.splitlines() if line]
+
+
 def documented_bridge(upstream: LocalBroker) -> list[str]:
     """The bridge as the documentation has it, to a broker of the test's."""
     certificate, key = upstream.customer_files
@@ -361,14 +377,13 @@ def documented_bridge(upstream: LocalBroker) -> list[str]:
         "restart_timeout": "1",
     }
     lines = []
-    blocks = BRIDGE.read_text().split("```conf\n")[1:]
-    for line in "\n".join(block.partition("```")[0] for block in blocks).splitlines():
+    for line in documented("# uLogger over the broker that you have"):
         name = line.partition(" ")[0]
         if name in values:
             lines.append(f"{name} {values[name]}")
         elif name == "bridge_capath":
             lines.append(f"bridge_cafile {upstream.ca_file}")
-        elif name not in {"persistence", "max_queued_messages", "autosave_interval"}:
+        else:
             lines.append(line)
     return lines
 
@@ -396,3 +411,36 @@ async def test_the_documented_bridge_carries_everything_and_keeps_it_while_the_c
 
     [event] = await cloud_service.wait_for("events")
     assert event.json() == {"device_serial": IDENTITY.serial, "events": [{"type": "kept"}]}
+
+
+@pytest.mark.parametrize("advice", ["as documented", "autosave_interval 60"])
+async def test_a_broker_that_is_killed_keeps_what_it_acknowledged_as_documented_and_not_otherwise(
+    tmp_path: Path, broker: LocalBroker, cloud_service: LocalCloud, advice: str
+) -> None:
+    keeping = documented("## What the bridge must keep")
+    if advice != "as documented":
+        keeping = [line for line in keeping if not line.startswith("autosave")] + [advice]
+    home = HomeBroker(tmp_path / "home", *keeping, *documented_bridge(broker))
+    captures = [number.to_bytes(4, "little") * 1000 for number in range(60)]
+    await broker.astop()
+    async with home:
+        async with aiomqtt.Client("127.0.0.1", home.plain_port) as gateway:
+            for capture in captures:
+                await gateway.publish("ulogger/binlog/v0/42/0/1", capture, qos=1)
+            # The broker saves when it has answered; this answer comes after that.
+            await gateway.publish("elsewhere", b"", qos=1)
+        await home.akill()
+        await home.astart()
+        await broker.astart()
+        async with aiomqtt.Client("127.0.0.1", home.plain_port) as gateway:
+            await gateway.publish("ulogger/events/v0/42/0/1", b"{}", qos=1)
+        await cloud_service.wait_for("events")
+    arrived = {message.payload for message in cloud_service.of("binlog")}
+    assert arrived == (set(captures) if advice == "as documented" else set())
+
+
+def test_the_readme_says_what_a_broker_must_keep_as_the_documentation_does() -> None:
+    readme = (BRIDGE.parents[1] / "README.md").read_text()
+    lines = documented("## What the bridge must keep")
+    assert "\n".join(lines) in readme
+    assert {"autosave_on_changes true", "autosave_interval 1"} <= {*lines}

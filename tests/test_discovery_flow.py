@@ -145,6 +145,34 @@ async def test_an_ignored_device_stays_ignored_and_others_do_not(hass: HomeAssis
     assert not approval.is_address_ignored(hass, OTHER_ADDRESS)
 
 
+async def test_ten_devices_bring_cards_and_the_next_when_one_is_ignored(
+    hass: HomeAssistant,
+) -> None:
+    there = [f"C0:FF:EE:00:01:{number:02}" for number in range(13)]
+    for address in there:
+        inject_bluetooth_service_info(hass, service_info(address=address))
+        await hass.async_block_till_done(wait_background_tasks=True)
+    assert cards(hass) == there[:10]
+    expect_abort(await discover(hass, address=OTHER_ADDRESS), "too_many_cards")
+
+    await hass.config_entries.flow.async_init(
+        DOMAIN, context={"source": SOURCE_IGNORE}, data={"unique_id": there[4], "title": "x"}
+    )
+    await hass.async_block_till_done(wait_background_tasks=True)
+
+    assert cards(hass) == sorted({*there[:11]} - {there[4]})
+
+
+async def test_ten_cards_of_devices_leave_no_room_for_one_of_an_application(
+    hass: HomeAssistant,
+) -> None:
+    for number in range(10):
+        await discover(hass, address=f"C0:FF:EE:00:01:{number:02}")
+    add_account(hass)
+
+    expect_abort(await meet(hass), "too_many_cards")
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

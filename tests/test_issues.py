@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.outbox.model import DeviceCounters
 from custom_components.ulogger.storage import outbox_path
-from tests.account import APPROVED, ToldTransport, certificate, load, log, meet
+from tests.account import APPROVED, SENSOR, ToldTransport, certificate, load, log, meet
+from tests.bluetooth import ADDRESS, OTHER_ADDRESS
 from tests.flows import ENGLISH
 
 MINUTE = timedelta(minutes=1)
@@ -267,6 +269,40 @@ async def test_a_damaged_outbox_is_told_until_somebody_took_note(
     assert Path(issue.translation_placeholders["file"]).name.startswith(path.name)
     await account.runtime_data.outbox.dismiss_recovery()
     account.runtime_data.changed()
+    assert shown(hass) == {}
+
+
+# New devices
+
+
+async def test_a_limit_of_devices_is_told_while_it_keeps_somebody_out(
+    hass: HomeAssistant, transport: ToldTransport
+) -> None:
+    account = await load(hass, options={**APPROVED, "device_limit": 1})
+    meet(account)
+    fleet = account.runtime_data.fleet
+    assert shown(hass) == {}
+    fleet.met(replace(SENSOR, application_id=7), "C0:FF:EE:00:00:07", "of nobody")
+    assert shown(hass) == {}
+    fleet.met(replace(SENSOR, serial="SECOND"), OTHER_ADDRESS, "uLogger Example")
+    assert list(shown(hass)) == ["device_limit"]
+    await hass.config_entries.async_reload(account.entry_id)
+    assert list(shown(hass)) == ["device_limit"]
+    await account.runtime_data.async_forget(SENSOR.key)
+    assert shown(hass) == {}
+
+
+async def test_a_device_that_changes_its_serial_is_told_for_a_day(
+    hass: HomeAssistant, account: MockConfigEntry, time_passes: Pass
+) -> None:
+    for number in range(6):
+        assert shown(hass) == {}
+        identity = replace(SENSOR, serial=f"S{number}")
+        account.runtime_data.fleet.met(identity, ADDRESS, "uLogger Example")
+    assert list(shown(hass)) == ["new_devices_at_address"]
+    await time_passes(DAY - HOUR)
+    assert list(shown(hass)) == ["new_devices_at_address"]
+    await time_passes(HOUR + MINUTE)
     assert shown(hass) == {}
 
 

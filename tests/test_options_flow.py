@@ -16,7 +16,11 @@ from tests.flows import ENGLISH
 pytestmark = pytest.mark.usefixtures("set_up")
 
 TYPED: dict[str, Any] = {
-    "collection": {"collect_interval": 30, "name_patterns": ["uLogger*", "Thermo*"]},
+    "collection": {
+        "collect_interval": 30,
+        "name_patterns": ["uLogger*", "Thermo*"],
+        "device_limit": 300,
+    },
     "approval": {"applications": ["1001", "7"]},
     "cloud": {"heartbeats": False, "api_token": " ulg_secret ", "daily_quota_kb": 400},
     "storage": {"retention_days": 3, "retention_mb": 50, "undelivered_budget_mb": 200},
@@ -73,7 +77,11 @@ async def test_a_new_account_shows_what_it_does_by_itself(hass: HomeAssistant) -
     )
 
     assert defaults == {
-        "collection": {"collect_interval": 15, "name_patterns": ["uLogger*"]},
+        "collection": {
+            "collect_interval": 15,
+            "name_patterns": ["uLogger*"],
+            "device_limit": 200,
+        },
         "approval": {"applications": []},
         "cloud": {"heartbeats": True, "daily_quota_kb": 0},
         "storage": {"retention_days": 7, "retention_mb": 100, "undelivered_budget_mb": 500},
@@ -106,6 +114,7 @@ async def test_options_are_kept_side_by_side_and_applied_by_a_reload(
     assert account.options == {
         "collect_interval": 30,
         "name_patterns": ["uLogger*", "Thermo*"],
+        "device_limit": 300,
         "applications": {
             "7": {"device_types": []},
             "1001": {"device_types": ["thermostat", "valve"]},
@@ -314,6 +323,7 @@ async def test_forwarding_turned_off_needs_no_integrations(
     ("section", "name", "value"),
     [
         ("collection", "collect_interval", 0),
+        ("collection", "device_limit", 0),
         ("cloud", "daily_quota_kb", -1),
         ("storage", "undelivered_budget_mb", 0),
         ("forward_logs", "level", "loud"),

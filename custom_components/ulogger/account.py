@@ -21,6 +21,7 @@ class AccountSettings:
 
     interval: timedelta
     name_patterns: tuple[str, ...]
+    device_limit: int
     heartbeats: bool
     daily_quota: int
     retention_days: int
@@ -36,6 +37,7 @@ class AccountSettings:
                 minutes=options.get(c.CONF_COLLECT_INTERVAL, c.DEFAULT_COLLECT_INTERVAL)
             ),
             name_patterns=tuple(options.get(c.CONF_NAME_PATTERNS, c.DEFAULT_NAME_PATTERNS)),
+            device_limit=round(options.get(c.CONF_DEVICE_LIMIT, c.DEFAULT_DEVICE_LIMIT)),
             heartbeats=options.get(c.CONF_HEARTBEATS, c.DEFAULT_HEARTBEATS),
             daily_quota=round(
                 options.get(c.CONF_DAILY_QUOTA_KB, c.DEFAULT_DAILY_QUOTA_KB) * KILOBYTE

@@ -8,10 +8,18 @@ application that a person ignored is an entry of its own, made by Home Assistant
 from collections.abc import Mapping
 from typing import Any
 
-from homeassistant.config_entries import SOURCE_IGNORE, ConfigEntry
+from homeassistant.config_entries import (
+    SOURCE_BLUETOOTH,
+    SOURCE_IGNORE,
+    SOURCE_INTEGRATION_DISCOVERY,
+    ConfigEntry,
+)
 from homeassistant.core import HomeAssistant
 
 from .const import CONF_APPLICATIONS, CONF_CONFIRMED_ADDRESS, CONF_DEVICE_TYPES, DOMAIN
+
+MOST_CARDS = 10
+"""Discovery cards that are shown at a time; anybody near can advertise for any number."""
 
 type Options = Mapping[str, Any]
 
@@ -45,6 +53,14 @@ def is_address_ignored(hass: HomeAssistant, address: str) -> bool:
 def _is_ignored(hass: HomeAssistant, unique_id: str) -> bool:
     entry = hass.config_entries.async_entry_for_domain_unique_id(DOMAIN, unique_id)
     return entry is not None and entry.source == SOURCE_IGNORE
+
+
+def room_for_cards(hass: HomeAssistant) -> int:
+    """Return how many more discovery cards may be shown."""
+    shown = hass.config_entries.flow.async_progress_by_handler(DOMAIN)
+    sources = [flow["context"]["source"] for flow in shown]
+    cards = sources.count(SOURCE_BLUETOOTH) + sources.count(SOURCE_INTEGRATION_DISCOVERY)
+    return MOST_CARDS - cards
 
 
 def with_application(options: Options, application_id: int, device_type: str) -> dict[str, Any]:

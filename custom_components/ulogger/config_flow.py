@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, override
 
 from bluetooth_data_tools import human_readable_name
+from homeassistant.components import bluetooth
 from homeassistant.components.bluetooth import BluetoothServiceInfoBleak
 from homeassistant.config_entries import (
     SOURCE_BLUETOOTH,
@@ -12,7 +13,8 @@ from homeassistant.config_entries import (
     ConfigFlow,
     ConfigFlowResult,
 )
-from homeassistant.core import callback
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.singleton import singleton
 from homeassistant.helpers.typing import DiscoveryInfoType
 
 from .account_checks import (
@@ -31,7 +33,12 @@ from .account_schema import (
     bridge_schema,
     certificate_schema,
 )
-from .approval import application_unique_id, approving_entry, with_application
+from .approval import (
+    application_unique_id,
+    approving_entry,
+    room_for_cards,
+    with_application,
+)
 from .const import (
     ATTR_ADDRESS,
     ATTR_APPLICATION_ID,
@@ -53,6 +60,7 @@ from .uploads import Uploads
 
 CONNECTIONS = ["certificate", "home_assistant"]
 LONGEST_NAME = 64
+MOST_WITHOUT_CARD = 256
 MARKDOWN = str.maketrans(dict.fromkeys("\\`*_[]<>!|#", " "))
 
 
@@ -96,10 +104,26 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
             return self.async_abort(reason="already_configured")
         await self.async_set_unique_id(discovery_info.address)
         self._abort_if_unique_id_configured()
+        if room_for_cards(self.hass) <= 0:
+            if len(waiting := _without_card(self.hass)) < MOST_WITHOUT_CARD:
+                waiting[discovery_info.address] = None
+            return self.async_abort(reason="too_many_cards")
         self._confirmed_address = discovery_info.address
         name = human_readable_name(None, discovery_info.name, discovery_info.address)
         self.context["title_placeholders"] = {"name": shown_name(name)}
         return await self.async_step_bluetooth_confirm()
+
+    @callback
+    @override
+    def async_remove(self) -> None:
+        """Show the card of a device in range that there was no room for, in place of this one."""
+        waiting = _without_card(self.hass)
+        while self._confirmed_address is not None and waiting:
+            address = next(iter(waiting))
+            del waiting[address]
+            if bluetooth.async_address_present(self.hass, address, connectable=True):
+                bluetooth.async_rediscover_address(self.hass, address)
+                return
 
     async def async_step_bluetooth_confirm(
         self, user_input: dict[str, Any] | None = None
@@ -200,6 +224,8 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
         application_id = discovery_info[ATTR_APPLICATION_ID]
         await self.async_set_unique_id(application_unique_id(application_id))
         self._abort_if_unique_id_configured()
+        if room_for_cards(self.hass) <= 0:
+            return self.async_abort(reason="too_many_cards")
         self._question = discovery_info
         name = shown_name(discovery_info[ATTR_NAME])
         self.context["title_placeholders"] = {"name": f"{name} ({application_id})"}
@@ -262,6 +288,12 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
             data_schema=self.add_suggested_values_to_schema(UPLOADS_SCHEMA, user_input),
             errors=errors,
         )
+
+
+@singleton(f"{DOMAIN}.without_card")
+def _without_card(hass: HomeAssistant) -> dict[str, None]:
+    """Return the addresses of devices that got no card, first come first; one for all flows."""
+    return {}
 
 
 def _as_typed(entry: ConfigEntry | None) -> dict[str, Any]:

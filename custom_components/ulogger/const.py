@@ -32,6 +32,7 @@ CONF_DEVICE_TYPES: Final = "device_types"
 CONF_CONFIRMED_ADDRESS: Final = "confirmed_address"
 CONF_NAME_PATTERNS: Final = "name_patterns"
 CONF_COLLECT_INTERVAL: Final = "collect_interval"
+CONF_DEVICE_LIMIT: Final = "device_limit"
 CONF_HEARTBEATS: Final = "heartbeats"
 CONF_API_TOKEN: Final = "api_token"  # noqa: S105 - its name
 CONF_DAILY_QUOTA_KB: Final = "daily_quota_kb"
@@ -44,6 +45,7 @@ CONF_INTEGRATIONS: Final = "integrations"
 
 DEFAULT_NAME_PATTERNS: Final = ("uLogger*",)
 DEFAULT_COLLECT_INTERVAL: Final = 15
+DEFAULT_DEVICE_LIMIT: Final = 200
 DEFAULT_HEARTBEATS: Final = True
 DEFAULT_DAILY_QUOTA_KB: Final = 0
 DEFAULT_RETENTION_DAYS: Final = 7

@@ -12,12 +12,16 @@ from typing import Any, Protocol
 from homeassistant.components import bluetooth
 from homeassistant.config_entries import ConfigEntry, ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.singleton import singleton
 
 from . import approval
+from .account import AccountSettings
 from .capture.model import Capture, DeviceIdentity, DeviceKey
-from .const import CONF_CONFIRMED_ADDRESS
+from .const import CONF_CONFIRMED_ADDRESS, DOMAIN
 from .listeners import Listeners
+from .newcomers import Limit, Newcomers
 from .outbox.model import DeviceCounters
+from .registration import registered_device
 from .storage import AccountStore, DeviceRecord
 
 LONGEST_NAME = 64
@@ -64,10 +68,13 @@ class Fleet[DeviceT: Device]:
         self.store = store
         self.devices: dict[DeviceKey, DeviceT] = {}
         self.identifying: set[str] = set()
+        # Outlives a reload, so that nobody is taken in faster by bringing one about.
+        self.newcomers = _newcomers(hass).setdefault(entry.entry_id, Newcomers())
         self.adopted = Listeners[DeviceT]()
         self.moved = Listeners[DeviceT]()
         self.forgotten = Listeners[DeviceT]()
         self.unapproved = Listeners[DeviceRecord]()
+        self.turned_away = Listeners[DeviceRecord, Limit]()
         self._make_device = make_device
 
     def collects(self, identity: DeviceIdentity) -> bool:
@@ -78,20 +85,54 @@ class Fleet[DeviceT: Device]:
         """Return the devices that were met and are not collected."""
         return [r for key, r in self.store.devices.items() if key not in self.devices]
 
+    def waiting(self) -> list[DeviceRecord]:
+        """Return the devices that may be collected and were turned away, by where they were met."""
+        return [r for r in self.strangers() if r.address and self.collects(r.identity)]
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many devices as the account may take in."""
+        return len(self.devices) >= AccountSettings.of(self.entry).device_limit
+
     @callback
     def adopt_approved(self) -> None:
-        """Take in every device that was met and that may be collected by now."""
+        """Take in the devices that were met and that may be collected by now.
+
+        Those that were taken in before come first and are never too many.
+        """
         for record in self.strangers():
-            if self.collects(record.identity):
+            if self.collects(record.identity) and self._is_known(record):
                 self._adopt(record)
+        for record in self._waiting_alone():
+            self._adopt_within_limits(record)
+
+    @callback
+    def adopt_heard(self) -> None:
+        """Take in the devices that may be collected by now, of those in range."""
+        for record in self._waiting_alone():
+            if bluetooth.async_address_present(self.hass, record.address, connectable=True):
+                self._adopt_within_limits(record)
+
+    @callback
+    def allow_at(self, address: str) -> None:
+        """Take in who waits at *address*, and begin to count there anew."""
+        self.newcomers.allow(address)
+        for record in self.waiting():
+            if record.address == address:
+                self._adopt_within_limits(record)
+
+    def _waiting_alone(self) -> list[DeviceRecord]:
+        """Return those that wait where no known device is: that one finds out who is there."""
+        taken = {device.record.address for device in self.devices.values()}
+        return [record for record in self.waiting() if record.address not in taken]
 
     @callback
     def met(self, identity: DeviceIdentity, address: str, name: str) -> None:
         """Take note of a device that has just been identified at *address*."""
         self._use_confirmation(identity, address)
         owner = approval.approving_entry(self.hass, identity.application_id)
-        self._vacate(address, identity.key)
         if owner not in {None, self.entry}:
+            self._vacate(address, identity.key)
             self.store.devices.pop(identity.key, None)
             self.store.save_soon()
             if owner is not None and owner.state is ConfigEntryState.LOADED:
@@ -100,14 +141,16 @@ class Fleet[DeviceT: Device]:
         record = self._record(identity, address, name)
         device = self.devices.get(identity.key)
         if device is not None:
+            self._vacate(address, identity.key)
             device.identified(identity)
             self.moved.tell(device)
             return
         record.identity = identity
         if owner is None:
+            self._vacate(address, identity.key)
             self.unapproved.tell(record)
         elif self.entry.state is not ConfigEntryState.UNLOAD_IN_PROGRESS:
-            self._adopt(record)
+            self._adopt_within_limits(record)
 
     def _record(self, identity: DeviceIdentity, address: str, name: str) -> DeviceRecord:
         printable = "".join(char for char in name if char.isprintable())[:LONGEST_NAME]
@@ -121,6 +164,35 @@ class Fleet[DeviceT: Device]:
             del self.store.devices[stranger.identity.key]
         self.store.save_soon()
         return record
+
+    def _is_known(self, record: DeviceRecord) -> bool:
+        """Whether the device was taken in before; the device registry remembers that."""
+        return registered_device(self.hass, self.entry.entry_id, record.identity) is not None
+
+    def _adopt_within_limits(self, record: DeviceRecord) -> None:
+        """Take a device in, unless it is new and one too many.
+
+        Whoever is turned away takes no address from a device that is known there.
+        """
+        address, key = record.address, record.identity.key
+        if not self._is_known(record):
+            if limit := self._limit(address):
+                self._forget_waiting_at(address, key)
+                self.turned_away.tell(record, limit)
+                return
+            self.newcomers.taken_in(address)
+        self._vacate(address, key)
+        self._adopt(record)
+
+    def _limit(self, address: str) -> Limit | None:
+        return Limit.ACCOUNT if self.full else self.newcomers.limit(address)
+
+    def _forget_waiting_at(self, address: str, key: DeviceKey) -> None:
+        """Remember only the last of those that were turned away at one address."""
+        for other in self.waiting():
+            if other.address == address and other.identity.key != key:
+                del self.store.devices[other.identity.key]
+                self.store.save_soon()
 
     def _vacate(self, address: str, key: DeviceKey) -> None:
         """Take the address away from whoever else was met there before."""
@@ -170,3 +242,9 @@ class Fleet[DeviceT: Device]:
         return address in self.identifying or any(
             device.record.address == address for device in self.devices.values()
         )
+
+
+@singleton(f"{DOMAIN}.newcomers")
+def _newcomers(hass: HomeAssistant) -> dict[str, Newcomers]:
+    """Return what happened at addresses, by account; there is one for all of Home Assistant."""
+    return {}

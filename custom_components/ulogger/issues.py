@@ -12,8 +12,11 @@ from homeassistant.helpers.event import async_track_time_interval
 from homeassistant.helpers.singleton import singleton
 from homeassistant.util import dt as dt_util
 
+from .config_flow import shown_name
 from .const import DOMAIN
 from .coordinator import UloggerConfigEntry
+from .newcomers import MOST_AT_ADDRESS
+from .registration import registered_device
 
 EVALUATE_EVERY = timedelta(minutes=1)
 CERTIFICATE_NOTICE = timedelta(days=30)
@@ -99,7 +102,14 @@ class Issues:
         return "-".join(filter(None, (issue.key, self._entry.entry_id, issue.about)))
 
     def _active(self) -> Iterator[Issue]:
-        for rule in (self._certificate, self._cloud, self._bluetooth, self._outbox, self._devices):
+        for rule in (
+            self._certificate,
+            self._cloud,
+            self._bluetooth,
+            self._outbox,
+            self._devices,
+            self._newcomers,
+        ):
             yield from rule()
 
     def _certificate(self) -> Iterator[Issue]:
@@ -163,6 +173,36 @@ class Issues:
                 yield Issue("device_unreachable", about, placeholders=placeholders)
             if self._gateway.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
                 yield Issue("quota_reached", about, placeholders=placeholders)
+
+    def _newcomers(self) -> Iterator[Issue]:
+        fleet = self._gateway.fleet
+        if fleet.full and (waiting := fleet.waiting()):
+            placeholders = {
+                "limit": str(self._gateway.settings.device_limit),
+                "count": str(len(waiting)),
+            }
+            yield Issue("device_limit", fixable=True, placeholders=placeholders)
+        for address in fleet.newcomers.suspicious():
+            yield Issue(
+                "new_devices_at_address",
+                address,
+                fixable=True,
+                placeholders={
+                    "address": address,
+                    "device": self._name_at(address),
+                    "most": str(MOST_AT_ADDRESS),
+                },
+            )
+
+    def _name_at(self, address: str) -> str:
+        """Name who is at an address the way a person named it, or as it names itself."""
+        fleet = self._gateway.fleet
+        records = [record for record in fleet.store.devices.values() if record.address == address]
+        for record in records:
+            entry = registered_device(self.hass, self._entry.entry_id, record.identity)
+            if entry is not None:
+                return shown_name(entry.name_by_user or entry.name or record.name)
+        return next((shown_name(record.name) for record in records), address)
 
 
 @singleton(f"{DOMAIN}.ignored_issues")

@@ -25,6 +25,7 @@ from .const import (
     CONF_APPLICATIONS,
     CONF_COLLECT_INTERVAL,
     CONF_DAILY_QUOTA_KB,
+    CONF_DEVICE_LIMIT,
     CONF_DEVICE_TYPES,
     CONF_FORWARD_LOGS,
     CONF_HEARTBEATS,
@@ -36,6 +37,7 @@ from .const import (
     CONF_UNDELIVERED_BUDGET_MB,
     DEFAULT_COLLECT_INTERVAL,
     DEFAULT_DAILY_QUOTA_KB,
+    DEFAULT_DEVICE_LIMIT,
     DEFAULT_HEARTBEATS,
     DEFAULT_NAME_PATTERNS,
     DEFAULT_RETENTION_DAYS,
@@ -50,6 +52,7 @@ SECTION_COLLECTION = "collection"
 SECTION_APPROVAL = "approval"
 SECTION_CLOUD = "cloud"
 SECTION_STORAGE = "storage"
+MOST_DEVICES = 10_000
 FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE)
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
 
@@ -84,10 +87,15 @@ def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _whole_number(low: int, high: int, unit: str) -> probatio.All[int]:
-    config = NumberSelectorConfig(
-        min=low, max=high, mode=NumberSelectorMode.BOX, unit_of_measurement=unit
-    )
+def device_limit_field(low: int) -> probatio.All[int]:
+    """Return the field for how many devices an account takes in."""
+    return _whole_number(low, max(low, MOST_DEVICES))
+
+
+def _whole_number(low: int, high: int, unit: str | None = None) -> probatio.All[int]:
+    config = NumberSelectorConfig(min=low, max=high, mode=NumberSelectorMode.BOX)
+    if unit is not None:
+        config["unit_of_measurement"] = unit
     return probatio.All(NumberSelector(config), probatio.Coerce(int))
 
 
@@ -133,6 +141,7 @@ COLLECTION_SCHEMA = probatio.Schema(
         probatio.Required(
             CONF_NAME_PATTERNS, default=lambda: list(DEFAULT_NAME_PATTERNS)
         ): TextSelector(TextSelectorConfig(multiple=True)),
+        probatio.Required(CONF_DEVICE_LIMIT, default=DEFAULT_DEVICE_LIMIT): device_limit_field(1),
     }
 )
 

@@ -1,7 +1,7 @@
 """What a person can do about an issue, right from its card."""
 
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
 
 import probatio
 from homeassistant.components.http.auth import async_sign_path
@@ -12,9 +12,11 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 
 from . import removal
-from .const import DOMAIN
+from .config_flow import shown_name
+from .const import CONF_DEVICE_LIMIT, DOMAIN
 from .coordinator import UloggerConfigEntry
 from .downloads import LINK_VALID, quarantine_path
+from .options_schema import device_limit_field
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState, Row
 from .outbox.outbox import Outbox
@@ -191,6 +193,89 @@ class RecoveredFlow(_EntryFlow):
         return self.async_create_entry(data={})
 
 
+class _NewcomersFlow(_EntryFlow):
+    """New devices are turned away: let them in, or leave it at that."""
+
+    def menu(self, choice: str, **placeholders: str) -> RepairsFlowResult:
+        """Ask, with *choice* as the way to let them in."""
+        return self.async_show_menu(
+            step_id="init",
+            menu_options=[choice, "leave"],
+            description_placeholders={**self.placeholders, **placeholders},
+        )
+
+    async def async_step_leave(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Ask no more until this has been over."""
+        if ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id) is not None:
+            ir.async_ignore_issue(self.hass, self.handler, self.issue_id, ignore=True)
+        return self.async_abort(reason="left")
+
+
+class DeviceLimitFlow(_NewcomersFlow):
+    """The account has as many devices as it may take in."""
+
+    async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Show who waits, and ask."""
+        if (entry := self.entry) is None:
+            return self.not_loaded()
+        waiting = entry.runtime_data.fleet.waiting()
+        lines = [
+            f"- {shown_name(record.name)}, {shown_name(record.identity.serial)} ({record.address})"
+            for record in waiting[:ROWS_SHOWN]
+        ]
+        if len(waiting) > ROWS_SHOWN:
+            lines.append("- …")
+        return self.menu("raise", devices="\n".join(lines))
+
+    async def async_step_raise(
+        self, user_input: Mapping[str, Any] | None = None
+    ) -> RepairsFlowResult:
+        """Take a higher limit; who waits and is in range comes in with it."""
+        if (entry := self.entry) is None:
+            return self.not_loaded()
+        gateway = entry.runtime_data
+        if user_input is None:
+            devices = len(gateway.devices)
+            field = probatio.Required(
+                CONF_DEVICE_LIMIT, default=devices + len(gateway.fleet.waiting())
+            )
+            return self.async_show_form(
+                step_id="raise",
+                data_schema=probatio.Schema({field: device_limit_field(devices + 1)}),
+                description_placeholders=self.placeholders,
+            )
+        limit = user_input[CONF_DEVICE_LIMIT]
+        self.hass.config_entries.async_update_entry(
+            entry, options={**entry.options, CONF_DEVICE_LIMIT: limit}
+        )
+        gateway.fleet.adopt_heard()
+        gateway.changed()
+        return self.async_create_entry(data={})
+
+
+class NewDevicesAtAddressFlow(_NewcomersFlow):
+    """A device says another serial each time."""
+
+    def __init__(self, data: IssueData) -> None:
+        super().__init__(data)
+        self._address = str(data["about"])
+
+    async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Ask."""
+        if self.entry is None:
+            return self.not_loaded()
+        return self.menu("allow")
+
+    async def async_step_allow(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Take in as many again."""
+        if (entry := self.entry) is None:
+            return self.not_loaded()
+        gateway = entry.runtime_data
+        gateway.fleet.allow_at(self._address)
+        gateway.changed()
+        return self.async_create_entry(data={})
+
+
 class LeftBehindFlow(_Flow):
     """An account was removed while captures waited: keep them for later, or delete them."""
 
@@ -225,7 +310,9 @@ FLOWS = {
     "certificate_expired": CertificateFlow,
     "certificate_expires": CertificateFlow,
     "certificate_refused": CertificateFlow,
+    "device_limit": DeviceLimitFlow,
     "left_behind": LeftBehindFlow,
+    "new_devices_at_address": NewDevicesAtAddressFlow,
     "outbox_recovered": RecoveredFlow,
     "quarantine": QuarantineFlow,
 }

@@ -1,8 +1,7 @@
 """Listens for advertisements, and finds out who stands behind an address nobody knows yet."""
 
-import asyncio
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from homeassistant.components import bluetooth
@@ -21,7 +20,7 @@ from homeassistant.config_entries import (
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers import discovery_flow
 from homeassistant.helpers.dispatcher import async_dispatcher_connect
-from homeassistant.helpers.event import async_call_later
+from homeassistant.helpers.event import async_call_later, async_track_time_interval
 
 from . import approval
 from .agent.errors import AgentError
@@ -29,8 +28,10 @@ from .agent.gatt import SERVICE
 from .const import ATTR_ADDRESS, ATTR_APPLICATION_ID, ATTR_DEVICE_TYPE, ATTR_NAME, DOMAIN
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
 from .fleet import Fleet
+from .newcomers import Limit
 from .storage import DeviceRecord
 from .visit import NoConnectionSlot, VisitError, visit
+from .waiting_line import WaitingLine
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ RETRY_FAILED = 60.0
 RETRY_LONGEST = 3600.0
 RETRY_NOT_OURS = 24 * 3600.0
 RECONSIDER = 2.0
-IDENTIFY_AT_ONCE = 2
+RECONSIDER_EVERY = timedelta(minutes=10)
+"""How often strangers are looked at again, whom a limit kept out or had no card yet."""
 
 
 class Watch:
@@ -56,7 +58,7 @@ class Watch:
         self._timers: dict[str, CALLBACK_TYPE] = {}
         self._cards: set[int] = set()
         self._reconsider_timer: CALLBACK_TYPE | None = None
-        self._turns = asyncio.Semaphore(IDENTIFY_AT_ONCE)
+        self._line = WaitingLine()
 
     @callback
     def start(self) -> None:
@@ -67,6 +69,8 @@ class Watch:
         on_unload(self._fleet.moved.add(self._follow))
         on_unload(self._fleet.forgotten.add(self._unfollow))
         on_unload(self._fleet.unapproved.add(self._ask))
+        on_unload(self._fleet.turned_away.add(self._turned_away))
+        on_unload(async_track_time_interval(self.hass, self._look_again, RECONSIDER_EVERY))
         on_unload(
             async_dispatcher_connect(self.hass, SIGNAL_CONFIG_ENTRY_CHANGED, self._entry_changed)
         )
@@ -130,11 +134,11 @@ class Watch:
     # Strangers
 
     @callback
-    def _stranger_seen(self, address: str, name: str) -> None:
+    def _stranger_seen(self, address: str, name: str, failures: int = 0) -> None:
         """Identify it, unless it was before, or a person or another account has it."""
         if approval.is_address_ignored(self.hass, address):
             return
-        self._strangers[address] = 0
+        self._strangers[address] = failures
         fleets = self._fleets()
         if any(fleet is not self._fleet and fleet.has(address) for fleet in fleets):
             # Whoever identifies it hands it over if it is ours; should they go, it is our turn.
@@ -165,7 +169,7 @@ class Watch:
         """Read who the device is, and nothing else."""
         try:
             # A few at a time: strangers must not take the connections that our devices need.
-            async with self._turns:
+            async with self._line.turn(self._strangers.get(address, 0)):
                 met = await visit(self.hass, address, name, lambda _identity: None)
         except NoConnectionSlot:
             self._retry(address, name, RETRY_SLOT)
@@ -190,8 +194,7 @@ class Watch:
             if address in self._devices:
                 return
             if bluetooth.async_address_present(self.hass, address, connectable=True):
-                self._stranger_seen(address, name)
-                self._strangers[address] = failures
+                self._stranger_seen(address, name, failures)
 
         self._timers[address] = async_call_later(self.hass, delay, again)
 
@@ -200,6 +203,8 @@ class Watch:
         """Show the discovery card of the device's application, once."""
         application_id = record.identity.application_id
         if application_id in self._cards or approval.is_ignored(self.hass, application_id):
+            return
+        if approval.room_for_cards(self.hass) <= 0:
             return
         self._cards.add(application_id)
         discovery_flow.async_create_flow(
@@ -214,6 +219,13 @@ class Watch:
             },
         )
 
+    @callback
+    def _turned_away(self, record: DeviceRecord, limit: Limit) -> None:
+        """Have it said and counted that a device is not taken in."""
+        _LOGGER.debug("%s at %s is one too many", record.identity.serial, record.address)
+        self._gateway.count(limit.value)
+        self._gateway.changed()
+
     # Consent given or withdrawn while we listen
 
     @callback
@@ -226,3 +238,21 @@ class Watch:
     def _reconsider(self, _now: datetime) -> None:
         self._reconsider_timer = None
         self._fleet.adopt_approved()
+        self._ask_again()
+
+    @callback
+    def _look_again(self, _now: datetime) -> None:
+        """Take in who may come in by now, and forget strangers that have gone."""
+        self._fleet.adopt_heard()
+        self._ask_again()
+        for address in self._strangers.keys() - self._timers.keys() - self._fleet.identifying:
+            if not bluetooth.async_address_present(self.hass, address, connectable=True):
+                del self._strangers[address]
+
+    @callback
+    def _ask_again(self) -> None:
+        """Show the cards that there was no room for."""
+        self._cards.clear()
+        for record in self._fleet.strangers():
+            if approval.approving_entry(self.hass, record.identity.application_id) is None:
+                self._ask(record)

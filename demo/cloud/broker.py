@@ -145,6 +145,14 @@ class LocalBroker:
             self._process.wait()
         self._process = None
 
+    def kill(self) -> None:
+        """End at once, as a power cut would: what was not saved is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            self._frozen = False
+
     def restart(self) -> None:
         """Stop, and start again on the same port."""
         self.stop()
@@ -179,6 +187,10 @@ class LocalBroker:
     async def astop(self) -> None:
         """Stop, as `stop`."""
         await asyncio.to_thread(self.stop)
+
+    async def akill(self) -> None:
+        """End at once, as `kill`."""
+        await asyncio.to_thread(self.kill)
 
     async def arestart(self) -> None:
         """Restart, as `restart`."""

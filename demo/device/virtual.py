@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import override
 
 from custom_components.ulogger.agent.gatt import SERVICE
 from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
@@ -126,3 +127,14 @@ class VirtualDevice:
         """Restart the firmware: the link falls, and newer agents offer again what was taken."""
         self.cut()
         self.firmware.reset()
+
+
+class ChangingDevice(VirtualDevice):
+    """A device that says another serial in each connection: broken, or up to no good."""
+
+    @override
+    async def connect(self, lost: Callable[[], None]) -> TunableClient:
+        """Take a connection under a serial that nobody has heard yet."""
+        serial = f"{self.identity.serial}-{self.connections}"
+        self.firmware.identity = replace(self.identity, serial=serial)
+        return await super().connect(lost)
