@@ -65,7 +65,7 @@ class Result:
     """What came of some cuts; ``disks`` are the digests of those that were opened."""
 
     disks: set[bytes] = field(default_factory=set)
-    verdict: Verdict = Verdict()
+    verdict: Verdict = field(default_factory=Verdict)
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, other: Result) -> None:

@@ -89,9 +89,9 @@ class Directory:
 type Node = File | Directory
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class NameChange:
-    """A name was given to a file or directory and taken from it elsewhere; either may be missing."""
+    """A file or directory got a name, lost one, or both."""
 
     node: Node
     taken: tuple[Directory, str] | None
@@ -99,7 +99,9 @@ class NameChange:
 
     def concerns(self, directory: Directory) -> bool:
         """Whether a sync of the directory makes it certain."""
-        return any(place is not None and place[0] is directory for place in (self.taken, self.given))
+        return any(
+            place is not None and place[0] is directory for place in (self.taken, self.given)
+        )
 
     def apply(self, names: Callable[[Directory], dict[str, Node]]) -> None:
         """Carry the change out, as far as what it needs is there."""
@@ -213,10 +215,20 @@ class FileSystem:
         if isinstance(node, File):
             node.sync()
             return
-        for change in self._names:
-            if change.concerns(node):
-                change.apply(lambda directory: directory.certain)
-        self._names = [change for change in self._names if not change.concerns(node)]
+        certain = self._made_certain(node)
+        for change in certain:
+            change.apply(lambda directory: directory.certain)
+        self._names = [change for change in self._names if change not in certain]
+
+    def _made_certain(self, directory: Directory) -> list[NameChange]:
+        """Find the names that a sync makes certain, and how what they name got there."""
+        found: list[NameChange] = []
+        nodes: set[Node] = set()
+        for change in reversed(self._names):
+            if change.concerns(directory) or change.node in nodes:
+                found.append(change)
+                nodes.add(change.node)
+        return found[::-1]
 
     def _path(self, path: str) -> str:
         return path.removeprefix(self._tree).strip("/")

@@ -13,6 +13,7 @@ import os
 import signal
 import sqlite3
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,8 @@ from pathlib import Path
 from random import Random
 from struct import Struct
 from typing import Any, override
+
+from homeassistant.core import HomeAssistant
 
 from chaos.ledger import pieces
 from custom_components.ulogger.agent.errors import AgentError, LinkLost
@@ -44,7 +47,6 @@ from demo.device.link import SimulatedClient
 from demo.device.log_memory import DEFAULT_HEADER
 from demo.device.radio import Air
 from demo.device.samples import sample_core_dump
-from homeassistant.core import HomeAssistant
 
 from .loop import HastyLoop
 from .promises import Mark, piece
@@ -99,11 +101,10 @@ class Writer:
 class MarkingCloud:
     """A transport to a cloud that takes everything, and marks what it has acknowledged."""
 
-    connected = False
-    state = TransportState.CONNECTED
-
     def __init__(self) -> None:
-        self.on_state = None
+        self.connected = False
+        self.state = TransportState.CONNECTED
+        self.on_state: Callable[[TransportState], None] | None = None
         self._callbacks: list[Any] = []
 
     async def run(self) -> None:
@@ -140,6 +141,7 @@ class Listener:
         mark(Mark.NOTED, capture=item.capture_id)
 
     def __getattr__(self, name: str) -> Any:
+        """Take no note of anything else."""
         return lambda *_: None
 
 
@@ -227,7 +229,7 @@ class Account:
                 is_committed=lambda *_: True,
             )
             while not await self._visit(firmware, memory, random, heard=heard):
-                await asyncio.sleep(1)
+                pass
             if heard:
                 frames = b""
 
@@ -379,7 +381,7 @@ def main(tree: Path, visits: int) -> None:
                 with asyncio.Runner(loop_factory=HastyLoop) as runner:
                     runner.run(_live(tree, life, visits))
             finally:
-                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+                traceback.print_exc()
                 os._exit(1)
         _, status = os.waitpid(child, 0)
         if os.waitstatus_to_exitcode(status) != (-signal.SIGKILL if killed else 0):

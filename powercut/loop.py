@@ -5,7 +5,7 @@ import selectors
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, override
+from typing import override
 
 from demo.device.virtual_time import Deadlock
 
@@ -45,9 +45,9 @@ class HastyLoop(asyncio.SelectorEventLoop):
         return self._hasty.now
 
     @override
-    def run_in_executor(
-        self, executor: Executor | None, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
+    def run_in_executor[*Ts, T](
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         self._hasty.jobs += 1
         job = super().run_in_executor(executor, func, *args)
         job.add_done_callback(self._done)

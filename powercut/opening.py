@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from homeassistant.core import HomeAssistant
+
 from chaos.ledger import pieces
 from custom_components.ulogger.const import CONF_CLIENT_SUFFIX
 from custom_components.ulogger.key_store import async_load_key
 from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.storage import AccountStore, outbox_path
-from homeassistant.core import HomeAssistant
 
 from . import filesystem
 from .filesystem import Disk
@@ -76,4 +77,3 @@ class Opener:
     async def _key(self) -> int | None:
         key = await async_load_key(self._hass, _Entry({CONF_CLIENT_SUFFIX: ENTRY}))  # type: ignore[arg-type]
         return None if key is None else int(key.rstrip("="))
-

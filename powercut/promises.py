@@ -35,7 +35,8 @@ class Found:
     """What the project's own code makes of a disk.
 
     ``kept`` and ``delivered`` are pieces in captures that the cloud does not and does have, by
-    the outbox's account; ``waiting`` are the IDs of those that it does not. ``stores`` tells for each file which save it holds (None: no file).
+    the outbox's account; ``waiting`` are the IDs of those that it does not have. ``stores``
+    tells for each file which save it holds (None: no file).
     """
 
     kept: frozenset[str] = frozenset()
@@ -63,9 +64,11 @@ class Verdict:
     stores_behind: int = 0
 
     def __bool__(self) -> bool:
+        """Whether anything is wrong."""
         return any(astuple(self))
 
     def __add__(self, other: Verdict) -> Verdict:
+        """Count what is wrong with several disks."""
         return Verdict(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
