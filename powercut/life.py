@@ -294,6 +294,8 @@ async def _second(account: Account) -> None:
     await account.collect()
     await account.keep_key()
     await outbox.sweep(days=0, megabytes=0)
+    account.cloud.connected = False
+    await account.collect()
     await account.close()
 
 
@@ -314,6 +316,7 @@ async def _fourth(account: Account) -> None:
     await account.open()
     await account.collect()
     await account.outbox.dismiss_recovery()
+    mark(Mark.DISMISSED)
     await account.deliver()
     await account.outbox.sweep(days=0, megabytes=0.1)
     await account.collect()

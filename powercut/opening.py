@@ -62,10 +62,11 @@ class Opener:
                 if into is kept:
                     waiting.add(row.capture_id)
                 into.update(piece(row.kind, each) for each in pieces(row.kind, data))
-            repaired = outbox.recovered is not None
+            recovered = outbox.recovered
+            repair = None if recovered is None else (recovered.quarantined, recovered.lost)
         finally:
             await outbox.close()
-        return Found(frozenset(kept), frozenset(delivered), frozenset(waiting), repaired, stores)
+        return Found(frozenset(kept), frozenset(delivered), frozenset(waiting), repair, stores)
 
     async def _account(self) -> int | None:
         """Tell which save the account's file holds."""

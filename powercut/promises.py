@@ -22,7 +22,9 @@ class Mark(StrEnum):
     SAVED = "saved"
     """A store's file is about to be written, and was; ``number`` tells which content."""
     SUSPECTED = "suspected"
-    """The outbox is told to be damaged, so that it will be rebuilt."""
+    """The outbox is told to be damaged, so that it will be rebuilt, with all that is in it."""
+    DISMISSED = "dismissed"
+    """Somebody has taken note of that, and is not told again."""
 
 
 def piece(kind: CaptureKind, payload: bytes) -> str:
@@ -35,14 +37,15 @@ class Found:
     """What the project's own code makes of a disk.
 
     ``kept`` and ``delivered`` are pieces in captures that the cloud does not and does have, by
-    the outbox's account; ``waiting`` are the IDs of those that it does not have. ``stores``
-    tells for each file which save it holds (None: no file).
+    the outbox's account; ``waiting`` are the IDs of those that it does not have. ``repair``
+    is how many captures a repair has put aside and lost, if there was one; ``stores`` tells for
+    each file which save it holds (None: no file).
     """
 
     kept: frozenset[str] = frozenset()
     delivered: frozenset[str] = frozenset()
     waiting: frozenset[int] = frozenset()
-    repaired: bool = False
+    repair: tuple[int, int | None] | None = None
     stores: dict[str, int | None] = field(default_factory=dict)
     error: str | None = None
 
@@ -52,8 +55,8 @@ class Verdict:
     """What is wrong with a disk: pieces of captures that are gone, and so on; all 0 if nothing.
 
     ``sent_again`` were noted as delivered and wait again, ``unfounded`` count as delivered and
-    never were; ``repaired`` is 1 for an outbox that counts as damaged, ``stores_behind`` are
-    files that hold an older save than was promised, or none.
+    never were; ``repaired`` is 1 for an outbox that was damaged, or not rebuilt whole;
+    ``stores_behind`` are files that hold an older save than was promised, or none.
     """
 
     lost: int = 0
@@ -100,6 +103,8 @@ class Promises:
                 self._saved[store] = max(number, self._saved.get(store, 0))
             case Mark.SUSPECTED:
                 self._suspected = True
+            case Mark.DISMISSED:
+                self._suspected = False
 
     def hold_against(self, found: Found) -> Verdict:
         """Judge what was found on a disk that a cut at this moment may leave."""
@@ -109,7 +114,7 @@ class Promises:
             lost=len(self._erased - self._in_cloud - found.kept),
             sent_again=len(self._noted & found.waiting),
             unfounded=len(found.delivered - self._in_cloud),
-            repaired=int(found.repaired and not self._suspected),
+            repaired=int(found.repair not in ({None, (0, 0)} if self._suspected else {None})),
             stores_behind=sum(
                 not self._recent(store, number) for store, number in found.stores.items()
             ),

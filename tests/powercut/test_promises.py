@@ -12,6 +12,9 @@ WHOLE = Found(
     kept=frozenset({"a", "b"}), waiting=frozenset({2}), stores={"account": 3, "key": None}
 )
 
+SUSPECTED = {"mark": Mark.SUSPECTED}
+DISMISSED = {"mark": Mark.DISMISSED}
+
 
 def promised(*marks: dict[str, Any]) -> Promises:
     promises = Promises()
@@ -51,8 +54,11 @@ def test_what_keeps_every_promise_is_good():
         ([erased("c")], replace(WHOLE, delivered=frozenset({"c"})), Verdict(lost=1, unfounded=1)),
         ([{"mark": Mark.NOTED, "capture": 2}], WHOLE, Verdict(sent_again=1)),
         ([{"mark": Mark.NOTED, "capture": 1}], WHOLE, Verdict()),
-        ([], replace(WHOLE, repaired=True), Verdict(repaired=1)),
-        ([{"mark": Mark.SUSPECTED}], replace(WHOLE, repaired=True), Verdict()),
+        ([], replace(WHOLE, repair=(0, 0)), Verdict(repaired=1)),
+        ([SUSPECTED], replace(WHOLE, repair=(0, 0)), Verdict()),
+        ([SUSPECTED], replace(WHOLE, repair=(1, 0)), Verdict(repaired=1)),
+        ([SUSPECTED], replace(WHOLE, repair=(0, None)), Verdict(repaired=1)),
+        ([SUSPECTED, DISMISSED], replace(WHOLE, repair=(0, 0)), Verdict(repaired=1)),
         ([saving(4), saved(4)], WHOLE, Verdict(stores_behind=1)),
         ([saving(4)], WHOLE, Verdict()),
         ([saving(4), saved(4)], replace(WHOLE, stores={"account": 4}), Verdict()),
