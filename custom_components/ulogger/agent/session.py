@@ -184,7 +184,8 @@ class AgentSession:
             memory.partials.pop(CaptureKind.LOG, None)
         ack = self._link.require(LOG_ACK)
         await self._link.write(ack, encode_ack(transfer.total), response="write" in ack.properties)
-        memory.partials.pop(CaptureKind.CORE_DUMP, None)
+        if capture.kind is CaptureKind.CORE_DUMP:
+            memory.partials.pop(CaptureKind.CORE_DUMP, None)
         memory.checksum_failures = 0
 
     def _on_disk(self, capture: Capture) -> bool:
