@@ -183,6 +183,39 @@ async def test_a_device_that_is_always_faster_keeps_its_log_and_is_never_damaged
     assert world.firmware.log[25:] == LOG[25:] + LINE * (1 + RECONNECTIONS)
 
 
+@story
+async def test_the_next_time_both_chunks_of_the_header_are_asked_for_at_once():
+    world = device(LOG)
+    client, session = await stale_session(world)
+    with pytest.raises(StaleTransfer):
+        await drain(session, world)
+    await client.disconnect()
+    client = await connect_at(world, 0.1)
+    asked = []
+    write = client.write_gatt_char
+
+    async def watched(char, data, /, *, response=None):
+        asked.append((int.from_bytes(data, "little"), now()))
+        await write(char, data, response=response)
+
+    client.write_gatt_char = watched
+    await drain(AgentSession(client, memory=world.memory), world)
+    assert [offset for offset, _ in asked[:3]] == [0, 16, 32]
+    assert asked[0][1] == asked[1][1] < asked[2][1]
+    assert len(world.logs()) == 1
+
+
+@pytest.mark.parametrize(("payload", "second"), [(5, 0), (12, 0), (16, 16), (20, 20), (25, 0)])
+def test_a_request_before_the_total_is_known_is_below_the_smallest_total(payload, second):
+    transfer = Transfer()
+    transfer.start(0.0)
+    first = encode_chunk(Chunk(0, 600, LOG[:payload]))
+    transfer.on_chunk(CaptureKind.LOG, first, 0.1)
+    assert transfer.header_ends_at == second
+    assert list(Transfer(header_ends_at=second).start(0.0)) == [0, second][: 1 + bool(second)]
+    assert list(Transfer(header_ends_at=25).start(0.0)) == [0]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     every=st.floats(0.2, 3.0),

@@ -80,12 +80,15 @@ class TransferMemory:
 
     ``checksum_failures`` counts sessions in a row that ended with ChecksumFailed. ``too_long``
     is the beginning of a dump that was taken although the device can't be told so.
+    ``header_ends_at`` is the offset of the chunk in which the log's header ends, noted when the
+    log was seen to grow between that one and the first; 0 otherwise.
     """
 
     device: DeviceKey | None = None
     partials: dict[CaptureKind, Partial] = field(default_factory=dict)
     checksum_failures: int = 0
     too_long: bytes = b""
+    header_ends_at: int = 0
 
     def belongs_to(self, device: DeviceKey) -> None:
         """Forget everything when another device answers at this address."""
@@ -93,4 +96,5 @@ class TransferMemory:
             self.partials.clear()
             self.checksum_failures = 0
             self.too_long = b""
+            self.header_ends_at = 0
         self.device = device

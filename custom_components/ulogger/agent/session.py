@@ -146,6 +146,8 @@ class AgentSession:
                 patience = AFTER_A_LOG
                 self._wanted = (CaptureKind.CORE_DUMP,)
         except StaleTransfer:
+            if self._transfer is not None:
+                self.memory.header_ends_at = self._transfer.header_ends_at
             self._give_up()
             raise
         finally:
@@ -235,6 +237,7 @@ class AgentSession:
             patience=patience,
             pace=self._pace,
             wanted=self._wanted,
+            header_ends_at=memory.header_ends_at if CaptureKind.LOG in self._wanted else 0,
         )
         first = self._transfer is None
         waiter = self._waiter = self._loop.create_future()

@@ -7,6 +7,7 @@ total. The erase command itself is not given here: it is the session's, after th
 | state | event | way on |
 |---|---|---|
 | probing | start | ask for 0, window 1: the device starts a transfer, or sends its beginning |
+| probing | start, after StaleTransfer | ask for both chunks of the header at once |
 | probing | chunk 0 of either kind | fetching, with its kind, total and payload length |
 | probing | chunk 0 of a kind that was taken already | empty: for the next session |
 | probing | any other chunk | late, ignored |
@@ -53,6 +54,8 @@ OVERTAKEN: Final = 8
 """Later requests that may be answered before a chunk counts as lost: links keep the order."""
 STALLS: Final = 3
 WIRE_LIMIT: Final = 0x10000
+SMALLEST_BUFFER: Final = 25
+"""Bytes of the shortest header and the shortest frame: no total is less."""
 _HEADER: Final = Struct("<HH")
 _NONE: Final[Sequence[int]] = ()
 
@@ -90,6 +93,7 @@ class Transfer:
         patience: Sequence[float] = PATIENCE,
         pace: Pace | None = None,
         wanted: Collection[CaptureKind] = tuple(CaptureKind),
+        header_ends_at: int = 0,
     ) -> None:
         self.kind: CaptureKind | None = None
         self.total = 0
@@ -110,6 +114,7 @@ class Transfer:
         self._known_too_long = too_long
         self._patience = patience
         self._wanted = wanted
+        self._header_ends_at = header_ends_at
         self._too_long = False
         self._data = bytearray()
         self._there = bytearray()
@@ -140,6 +145,11 @@ class Transfer:
     def done(self) -> int:
         """How many of them are there."""
         return len(self._data) - self._missing
+
+    @property
+    def header_ends_at(self) -> int:
+        """Where the second chunk begins, if the header ends in it and all buffers reach it."""
+        return self._stride if self._stride < SMALLEST_BUFFER <= 2 * self._stride else 0
 
     @property
     def first_payload(self) -> bytes:
@@ -179,7 +189,11 @@ class Transfer:
             self._begun = unasked.at
             if self.kind is not None or self.outcome is not None:
                 return requests
-        return self._probe(now)
+        requests = self._probe(now)
+        if 0 < self._header_ends_at < SMALLEST_BUFFER:
+            # Read in one connection event, both chunks are of one moment.
+            return [*requests, *self._ask([self._header_ends_at], now)]
+        return requests
 
     def on_chunk(self, kind: CaptureKind, data: bytes | bytearray, now: float) -> Sequence[int]:
         """Place a notification.
@@ -356,7 +370,8 @@ class Transfer:
 
     def _answered(self, offset: int, order: int, sent: float, now: float) -> None:
         pace, outstanding = self.pace, self._outstanding
-        if offset not in self._tries:
+        # A device also sends its first chunk by itself: that tells nothing of the round trip.
+        if offset and offset not in self._tries:
             pace.measured(now - sent)
         while outstanding:
             oldest = next(iter(outstanding))
