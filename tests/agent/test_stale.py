@@ -13,7 +13,7 @@ from custom_components.ulogger.agent.packets import Chunk, encode_chunk
 from custom_components.ulogger.agent.session import RECONNECTIONS, AgentSession
 from custom_components.ulogger.agent.transfer import Transfer
 from custom_components.ulogger.capture.log_buffer import LogHeader, check_log, xor_checksum
-from custom_components.ulogger.capture.model import CaptureKind
+from custom_components.ulogger.capture.model import CaptureFault, CaptureKind
 from demo.device.link import SimulatedClient
 from demo.device.log_memory import Moment
 from demo.device.radio import Air
@@ -155,14 +155,12 @@ async def test_a_subscription_is_made_once():
 
 
 @story
-async def test_a_log_that_is_too_long_for_the_wire_is_not_stale():
-    data = log_of(4, 65_530)
-    transfer = Transfer()
-    transfer.start(0.0)
-    wrapped = len(data) % 65_536
-    transfer.on_chunk(CaptureKind.LOG, encode_chunk(Chunk(0, wrapped, data[:16])), 0.1)
-    transfer.on_chunk(CaptureKind.LOG, encode_chunk(Chunk(16, wrapped, data[16:32])), 0.2)
-    assert transfer.outcome is not None
+async def test_a_header_that_tells_of_more_than_the_wire_can_name_is_too_long_not_stale():
+    header = LogHeader(4, 0, 0, 0, 1000, 0, 65_535, 0)
+    world = device(header.pack() + sample_frames(600))
+    [capture] = await world.visit()
+    assert capture.fault is CaptureFault.TOO_LONG
+    assert world.firmware.erases == 0
 
 
 @story
