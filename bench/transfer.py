@@ -5,6 +5,8 @@
     script/bench transfer --interval 30 --size 16384 --loss 0 5 --proxy 20
     script/bench transfer --plot docs/transfer.png
     script/bench transfer --cpu                  processor time per chunk of our host's own code
+    script/bench transfer --case visits          60 visits each to devices that go on logging
+    script/bench transfer --case resume          links too short for a log and a core dump
 
 Both hosts run on virtual time against the simulated firmware and radio.
 """
@@ -21,11 +23,13 @@ from demo.device.virtual_time import run_virtually
 
 from .cpu import microseconds_per_chunk
 from .hosts import PAYLOAD, Run, take
+from .visits import RESUMED, busy, resumed
 
 INTERVALS = (7.5, 15.0, 30.0, 50.0)
 SIZES = (1024, 4096, 16384, 61440)
 LOSSES = (0.0, 1.0, 5.0)
 PROXIES = (0.0, 20.0)
+LINES_EVERY = (1.0, 5.0, 30.0)
 HOST_NAMES = ("windowed", "stop_and_wait")
 COLUMNS = {
     "host": "<14",
@@ -64,6 +68,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=1, help="of the losses")
     add("--json", action="store_true", help="one object a line")
     add("--plot", type=Path, help="draw throughput over interval into this PNG")
+    add("--case", choices=("throughput", "visits", "resume"), default="throughput")
+    add("--visits", type=int, default=60, help="how many, of the case visits")
     add("--cpu", action="store_true", help="measure processor time per chunk instead")
     return parser.parse_args(argv)
 
@@ -83,6 +89,20 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         ours, waiting = (run_virtually(take(host, air, size)) for host in HOST_NAMES)
         yield _row("windowed", air, ours) | {"ratio": round(waiting.seconds / ours.seconds, 2)}
         yield _row("stop_and_wait", air, waiting)
+
+
+def case_rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Run the visits to busy devices, or those over short links."""
+    if options.case == "visits":
+        for every in LINES_EVERY:
+            yield run_virtually(busy(every, visits=options.visits, seed=options.seed))
+        return
+    for link in RESUMED:
+        yield run_virtually(resumed(*link))
+
+
+def _sentence(row: Row) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.items() if name != "bench")
 
 
 def _row(host: str, air: Air, run: Run) -> Row:
@@ -117,6 +137,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if options.plot:
         plot(options, options.plot)
+        return
+    if options.case != "throughput":
+        for row in case_rows(options):
+            print(json.dumps(row) if options.json else _sentence(row))
         return
     if not options.json:
         print(" ".join(f"{name:{width}}" for name, width in COLUMNS.items()))

@@ -32,6 +32,7 @@ from tests.road import (
 SIBLING = replace(IDENTITY, serial="A87DE76F0012")
 NEIGHBOUR = replace(IDENTITY, application_id=APPLICATION + 1, serial="NEIGHBOUR-1")
 IDENTIFIED = [("read", "config")]
+SUBSCRIBED = [("subscribe", "log_data"), ("subscribe", "core_dump_data")]
 
 
 class WithoutConfig(VirtualDevice):
@@ -233,7 +234,7 @@ async def test_an_application_typed_in_the_options_is_collected_without_asking(
 
 
 @pytest.mark.parametrize("identity", [NEIGHBOUR, replace(NEIGHBOUR, serial=IDENTITY.serial)])
-async def test_a_neighbour_at_a_known_address_is_only_identified(
+async def test_a_neighbour_at_a_known_address_is_asked_for_nothing_but_who_it_is(
     hass: HomeAssistant, broker: LocalBroker, road: Road, identity: Any
 ) -> None:
     device = road.device()
@@ -248,7 +249,9 @@ async def test_a_neighbour_at_a_known_address_is_only_identified(
         await coordinator.async_collect()
     await hass.async_block_till_done()
 
-    assert road.operations(stranger) == IDENTIFIED
+    # The device that was expected there begins to send by itself: it is subscribed to first.
+    assert road.operations(stranger) == SUBSCRIBED + IDENTIFIED
+    assert stranger.firmware.requests == 0
     assert untouched(stranger)
     assert stranger.firmware.core_dump == CORE_DUMP
     assert list(entry.runtime_data.devices) == [IDENTITY.key]

@@ -60,7 +60,8 @@ async def test_after_a_session_the_cloud_hears_of_the_device_and_how_well_it_hea
     hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud, road: Road
 ) -> None:
     device = road.device()
-    device.firmware.rssi = -77
+    # Its tick of an earlier connection has measured that; the first of this one is yet to come.
+    device.firmware._measured = -77
     entry = await add_account(hass, broker)
     coordinator = await road.adopted(entry)
     await road.collected(device)
@@ -74,6 +75,22 @@ async def test_after_a_session_the_cloud_hears_of_the_device_and_how_well_it_hea
     assert metrics["rssi"]["value"] == -77
     assert metrics["heartbeat"]["timestamp"] == metrics["rssi"]["timestamp"]
     assert coordinator.record.last_heartbeat > 0
+
+
+async def test_a_device_that_has_not_measured_yet_is_not_told_as_hearing_us_perfectly(
+    hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud, road: Road
+) -> None:
+    device = road.device()
+    device.firmware.rssi = 0
+    entry = await add_account(hass, broker)
+    coordinator = await road.adopted(entry)
+    await road.collected(device)
+    await road.idle(coordinator)
+    assert ("read", "rssi") in road.operations(device)
+    await road.pass_time(seconds=6)
+    [message] = await cloud_service.wait_for("metrics")
+    metrics = {each["name"]: each["value"] for each in message.json()["metrics"]}
+    assert metrics == {"heartbeat": 1, "rssi": device.rssi}
 
 
 async def test_a_device_that_is_only_seen_is_told_once_a_day(

@@ -65,7 +65,7 @@ class Collection:
         """Collect everything; returns what came to disk, also in `added` when this raises."""
         await self._gateway.room.check()
         try:
-            met = await visit(self.hass, self._address, self._name, self._admit)
+            met = await visit(self.hass, self._address, self._name, self._admit, expected=self)
         finally:
             self._session = None
             if self._noting is not None:
@@ -101,8 +101,11 @@ class Collection:
         self._device.show(bytes_done=progress.done, bytes_total=progress.total)
 
     async def before_captures(self, session: AgentSession) -> None:
-        """Give the device its log configuration, and ask it how well it hears us."""
+        """Give the device its log configuration."""
         await self._write_log_setting(session)
+
+    async def after_captures(self, session: AgentSession) -> None:
+        """Ask the device how well it hears us: it measures that every two seconds."""
         if (rssi := await session.read_rssi()) is not None:
             self._device.show(rssi=rssi)
 

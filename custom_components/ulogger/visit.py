@@ -1,7 +1,8 @@
 """One Bluetooth session with one device: connect, identify, ask who takes it in, collect.
 
 Nothing but the identification is read from a device, and nothing is written to it, until
-somebody has admitted it (see `Admit`).
+somebody has admitted it (see `Admit`). The one that is expected at an address is subscribed to
+before that, since it begins to send by itself.
 """
 
 import asyncio
@@ -21,9 +22,9 @@ from homeassistant.components import bluetooth
 from homeassistant.components.bluetooth import BluetoothReachabilityIntent
 from homeassistant.core import HomeAssistant
 
-from .agent.errors import AgentError
+from .agent.errors import AgentError, StaleTransfer
 from .agent.memory import TransferMemory
-from .agent.session import AgentSession, Pending, Progress
+from .agent.session import RECONNECTIONS, AgentSession, Pending, Progress
 from .capture.model import Capture, CaptureKind, DeviceIdentity
 
 CONNECT_TIMEOUT = 60.0
@@ -76,7 +77,10 @@ class Host(Protocol):
         """So many bytes of so many are here."""
 
     async def before_captures(self, session: AgentSession) -> None:
-        """Do what the device must be told or asked before its captures come."""
+        """Do what the device must be told before its captures come."""
+
+    async def after_captures(self, session: AgentSession) -> None:
+        """Ask the device what it knows late in a session; what fails here is not told."""
 
     async def keep(self, capture: Capture) -> None:
         """Put *capture* on disk and do nothing else; the device erases it when this returns."""
@@ -102,52 +106,82 @@ class Visit:
     bytes: int = 0
 
 
-async def visit(hass: HomeAssistant, address: str, name: str, admit: Admit) -> Visit:
+async def visit(
+    hass: HomeAssistant, address: str, name: str, admit: Admit, *, expected: Host | None = None
+) -> Visit:
     """Connect to *address*, identify it and hand all its captures to whoever admits it.
 
+    *expected* is who will take the device in if it is the one that was at this address before.
     Raises `VisitError` when no connection came about, `AgentError` when the device or its
     link failed, and whatever `Host.keep` raises; the device keeps what was not committed.
     """
     try:
-        return await _visit_once(hass, address, name, admit)
+        return await _Meeting(admit, expected).hold(hass, address, name)
     except AgentError as err:
         if not err.stale_cache:
             raise
         # The services were remembered from other firmware; the failed visit cleared them.
-        return await _visit_once(hass, address, name, admit)
+        return await _Meeting(admit, expected).hold(hass, address, name)
 
 
-async def _visit_once(hass: HomeAssistant, address: str, name: str, admit: Admit) -> Visit:
-    drop = _Drop()
-    async with _connected(hass, address, name, drop) as client:
-        try:
-            return await _converse(client, admit, drop)
-        except AgentError as err:
-            if err.stale_cache:
-                with suppress(BleakError, TimeoutError, EOFError):
-                    await client.clear_cache()
-            raise
+class _Meeting:
+    """A device and whoever takes it in, over one connection, or a few right after another."""
+
+    def __init__(self, admit: Admit, expected: Host | None) -> None:
+        self._admit = admit
+        self._expected = expected
+        self._admitted: tuple[Visit, Host] | None = None
+
+    async def hold(self, hass: HomeAssistant, address: str, name: str) -> Visit:
+        """Connect and collect, again at once as long as the device was faster than we."""
+        for _ in range(RECONNECTIONS):
+            with suppress(StaleTransfer):
+                return await self._connect(hass, address, name)
+        return await self._connect(hass, address, name)
+
+    async def _connect(self, hass: HomeAssistant, address: str, name: str) -> Visit:
+        drop = _Drop()
+        async with _connected(hass, address, name, drop) as client:
+            try:
+                return await self._converse(client, drop)
+            except AgentError as err:
+                if err.stale_cache:
+                    with suppress(BleakError, TimeoutError, EOFError):
+                        await client.clear_cache()
+                raise
+
+    async def _converse(self, client: BleakClientWithServiceCache, drop: _Drop) -> Visit:
+        if self._admitted is not None:
+            # It was identified a moment ago: now its log comes first, before its next tick.
+            met, host = self._admitted
+            session = drop.session = _session(client, host)
+            host.session_began(session)
+        else:
+            session = drop.session = _session(client, self._expected)
+            if self._expected is not None:
+                await session.subscribe()
+            met = Visit(await session.identify())
+            if (taking := self._admit(met.identity)) is None:
+                return met
+            host, met.admitted = taking, True
+            if host is not self._expected:
+                await session.close()
+                session = drop.session = _session(client, host)
+            host.session_began(session)
+            await host.before_captures(session)
+            self._admitted = met, host
+        await _take(session, host, met)
+        with suppress(AgentError):
+            await host.after_captures(session)
+        return met
 
 
-async def _converse(client: BleakClientWithServiceCache, admit: Admit, drop: _Drop) -> Visit:
-    identity = await AgentSession(client).identify()
-    result = Visit(identity)
-    if (host := admit(identity)) is None:
-        return result
-    result.admitted = True
-    session = AgentSession(
-        client,
-        memory=host.memory,
-        on_progress=host.on_progress,
-        accept_damaged=host.accept_damaged,
-    )
-    drop.session = session
-    host.session_began(session)
-    await host.before_captures(session)
+async def _take(session: AgentSession, host: Host, met: Visit) -> None:
+    """Have all captures kept, and nothing told of one before its device may erase it."""
     taken: list[Pending] = []
     ended = False
     try:
-        async with aclosing(session.captures(identity)) as captures:
+        async with aclosing(session.captures(met.identity)) as captures:
             async for pending in captures:
                 taken.append(pending)
                 try:
@@ -155,14 +189,24 @@ async def _converse(client: BleakClientWithServiceCache, admit: Admit, drop: _Dr
                         await host.keep(capture)
                 finally:
                     host.tell()
-                result.captures += 1
-                result.bytes += len(capture.data)
+                met.captures += 1
+                met.bytes += len(capture.data)
         ended = True
     finally:
         dump_waits = CaptureKind.CORE_DUMP in host.memory.partials
         if (erased := has_erased(taken, ended=ended, dump_waits=dump_waits)) is not None:
             host.note(erased=erased)
-    return result
+
+
+def _session(client: BleakClientWithServiceCache, host: Host | None) -> AgentSession:
+    if host is None:
+        return AgentSession(client)
+    return AgentSession(
+        client,
+        memory=host.memory,
+        on_progress=host.on_progress,
+        accept_damaged=host.accept_damaged,
+    )
 
 
 def has_erased(taken: Sequence[Pending], *, ended: bool, dump_waits: bool) -> bool | None:

@@ -3,7 +3,7 @@
 The numbers are those of the behaviours that a host has to survive:
 
 1. an ack of 0 starts a log transfer, else a dump transfer, else nothing answers; a 2 s tick
-   starts a log transfer by itself while a host is connected;
+   starts a log transfer by itself while a host is connected, whether it has subscribed or not;
 2. every ack below the total sends the chunk at that offset, whatever came before;
 3. an ack at or past the total ends the transfer and erases, a core dump coming in between;
 4. during a dump the tick repeats the current chunk, and a stale log ack moves its offset;
@@ -12,7 +12,14 @@ The numbers are those of the behaviours that a host has to survive:
    newer ones seal, and offer again after a reset what was already taken;
 7. headers may be read anew for every chunk, so one can be torn between two;
 8. one connection at a time, no advertisements meanwhile;
-9. 16 KiB of log, 96 KiB of dump, 16 bytes of payload.
+9. 16 KiB of log, 96 KiB of dump, 16 bytes of payload;
+10. the tick runs from the boot, so that it comes 0 to 2 s after a connect; a transfer's length
+    is fixed when it begins, but chunks are read live: after one more line the header tells of
+    more than the transfer brings, and only a disconnect ends such a transfer;
+11. tick and time in the header are those of the moment when chunk 0 was read;
+12. the log stays until the core dump behind it is done;
+13. the rssi attribute is 0 until a tick of a connection has written it, and stays until the next;
+14. a pretrigger buffer goes into the log when a transfer begins.
 """
 
 from collections.abc import Callable
@@ -75,9 +82,10 @@ class Firmware:
 
     ``log`` is a whole buffer as it travels (header and frames) or empty. ``agent`` picks the
     erase rules of behaviour 6, ``rereads_header`` and ``torn_reads`` those of 7: a header
-    made anew for every chunk, and the number of times that the checksum comes out of an
-    older header. ``is_committed`` tells whether the host has a capture safely; without it
-    the device believes what ``committed`` is told. ``clock`` dates the buffers that it makes.
+    made anew for every chunk (else it is sealed when the transfer begins), and the number of
+    times that the checksum comes out of an older header. ``is_committed`` tells whether the
+    host has a capture safely; without it the device believes what ``committed`` is told.
+    ``clock`` dates the buffers that it makes.
     """
 
     def __init__(
@@ -91,7 +99,7 @@ class Firmware:
         chunk_payload: int = 16,
         log_region: int = 16 * 1024,
         dump_region: int = 96 * 1024,
-        rereads_header: bool = False,
+        rereads_header: bool = True,
         torn_reads: int = 0,
         rssi: int | None = -60,
         is_committed: Callable[[CaptureKind, bytes], bool] | None = None,
@@ -104,6 +112,8 @@ class Firmware:
         self.erases = 0
         self.requests = 0
         self._schedule = schedule
+        self._booted = schedule.time()
+        self._measured = 0
         self._payload = chunk_payload
         self._dump_region = dump_region
         self._is_committed = is_committed or self._in_ledger
@@ -158,6 +168,10 @@ class Firmware:
         """Write buffers as another agent does: with its header, and its trailer behind."""
         self._memory.write_as(header, trailer)
 
+    def remember(self, frames: bytes) -> None:
+        """Put something into the pretrigger buffer."""
+        self._memory.pretrigger += frames
+
     def crash(self, core_dump: bytes) -> None:
         """Leave a core dump behind."""
         if len(core_dump) > self._dump_region:
@@ -171,6 +185,8 @@ class Firmware:
     def reset(self) -> None:
         """Restart: the link falls, the transfer is forgotten, a newer agent offers again."""
         self.disconnect()
+        self._booted = self._schedule.time()
+        self._measured = 0
         self._memory.reset()
 
     # What the link does to the device.
@@ -185,7 +201,7 @@ class Firmware:
         if self._notify is not None:
             raise ConnectionError("the device takes one connection at a time")
         self._notify = notify
-        self._after(TICK, self._tick)
+        self._after(TICK - (self._schedule.time() - self._booted) % TICK, self._tick)
 
     def disconnect(self) -> None:
         """Forget the transfer and keep everything."""
@@ -201,8 +217,8 @@ class Firmware:
         return encode_identification(self.identity)
 
     def read_rssi(self) -> bytes:
-        """Answer a read of the rssi characteristic."""
-        return (self.rssi or 0).to_bytes(1, "little", signed=True)
+        """Answer a read of the rssi characteristic: what the last tick measured, 0 before."""
+        return self._measured.to_bytes(1, "little", signed=True)
 
     def write_log_config(self, data: bytes) -> None:
         """Take a write to log_config: exactly nine bytes."""
@@ -285,6 +301,7 @@ class Firmware:
 
     def _tick(self) -> None:
         self._after(TICK, self._tick)
+        self._measured = self.rssi or 0
         if self._sending is None:
             self._start(by_tick=True)
         else:

@@ -31,7 +31,9 @@ class Moment:
 class LogMemory:
     """Frames behind a header, with the erase rules of older and newer agents.
 
-    ``clock`` tells the moment that a header made by the device carries. Older agents erase all
+    A transfer's length is sealed with it; the header is read live (``rereads_header``) or sealed
+    too. ``pretrigger`` are frames that go into the log with the next seal. ``clock`` tells the
+    moment that a header made by the device carries: that of chunk 0. Older agents erase all
     of it, with what was logged since the transfer began (``lost`` counts that). Newer ones
     consume what they had sealed, and after a restart have it back as far as it still fits.
     """
@@ -47,6 +49,7 @@ class LogMemory:
     ) -> None:
         self.lost = 0
         self.sealed = b""
+        self.pretrigger = b""
         self._raw = log
         self._header = LogHeader.parse(log) if log else DEFAULT_HEADER
         self._frames = self.frames_of(log)
@@ -55,6 +58,7 @@ class LogMemory:
         self._newer = newer
         self._rereads_header = rereads_header
         self._clock = clock
+        self._moment: Moment | None = None
         self._trailer = b""
 
     def write_as(self, header: LogHeader, trailer: bytes) -> None:
@@ -79,17 +83,7 @@ class LogMemory:
         """Return what would be offered now: the buffer as given, until something changes it."""
         if self._raw or not self._frames:
             return self._raw
-        before = self._header
-        now = self._clock() if self._clock else Moment(before.anchor_tick, before.epoch_us)
-        header = replace(
-            before,
-            sequence_number=now.tick or before.sequence_number,
-            anchor_tick=now.tick,
-            epoch_us=now.epoch_us,
-            used_bytes=len(self._frames),
-            checksum=xor_checksum(self._frames),
-        )
-        return header.pack() + self._frames + self._trailer
+        return self._header_at(self._now()).pack() + self._frames + self._trailer
 
     def append(self, frames: bytes) -> bool:
         """Log something; False when there is no room."""
@@ -100,7 +94,11 @@ class LogMemory:
 
     def seal(self) -> bool:
         """Take what a transfer will offer; False when there is nothing."""
+        if self.pretrigger:
+            self.append(self.pretrigger)
+            self.pretrigger = b""
         self.sealed = self.buffer()
+        self._moment = self._now()
         return bool(self.sealed)
 
     def release(self) -> None:
@@ -110,10 +108,29 @@ class LogMemory:
     def read(self, offset: int, length: int) -> bytes:
         """Read from the sealed buffer, its header possibly from the live one."""
         source = self.sealed
-        if self._rereads_header:
-            size = self._header.size
-            source = self.buffer()[:size] + source[size:]
+        size = self._header.size
+        if self._rereads_header and offset < size and not self._raw:
+            if not offset or self._moment is None:
+                self._moment = self._now()
+            source = self._header_at(self._moment).pack() + source[size:]
         return source[offset : offset + length]
+
+    def _now(self) -> Moment:
+        """Ask the clock; without one, time stands still."""
+        if self._clock is not None:
+            return self._clock()
+        return Moment(self._header.anchor_tick, self._header.epoch_us)
+
+    def _header_at(self, moment: Moment) -> LogHeader:
+        """Make the header of all frames that are there now."""
+        return replace(
+            self._header,
+            sequence_number=moment.tick or self._header.sequence_number,
+            anchor_tick=moment.tick,
+            epoch_us=moment.epoch_us,
+            used_bytes=len(self._frames),
+            checksum=xor_checksum(self._frames),
+        )
 
     def checksum_at(self, offset: int, length: int) -> int | None:
         """Where in a chunk the header's checksum stands, if it does."""

@@ -31,7 +31,8 @@ class Air:
     """What a link is like. Times in seconds, sizes in bytes, the rest probabilities.
 
     ``proxy_latency`` is added in each direction. ``cut_after`` breaks the link when so many
-    bytes of values have crossed it in either direction.
+    bytes of values have crossed it in either direction, ``cut_after_notifications`` when so many
+    of them have come down, ``cut_after_seconds`` so long after the connect.
     """
 
     interval: float = 0.030
@@ -43,6 +44,8 @@ class Air:
     reordering: float = 0.0
     proxy_latency: float = 0.0
     cut_after: int | None = None
+    cut_after_notifications: int | None = None
+    cut_after_seconds: float | None = None
     seed: int = 0
 
 
@@ -53,6 +56,7 @@ class Traffic:
     up: int = 0
     down: int = 0
     bytes: int = 0
+    notifications: int = 0
     lost: int = 0
     overflowed: int = 0
 
@@ -120,6 +124,7 @@ class Radio:
         self._loop = asyncio.get_running_loop()
         self._start = 0.0
         self._event: asyncio.TimerHandle | None = None
+        self._cut: asyncio.TimerHandle | None = None
         self._upward = _Lane(air.packets_up)
         self._downward = _Lane(air.packets_down)
         self._proxy_up = _DelayLine(self._loop, air.proxy_latency)
@@ -132,12 +137,17 @@ class Radio:
         self._firmware.connect(self._notify)
         self.up = True
         self._start = self._loop.time()
+        if self.air.cut_after_seconds is not None:
+            self._cut = self._loop.call_later(self.air.cut_after_seconds, self.drop)
 
     def drop(self) -> None:
         """Break the link: what is on its way is gone, both ends learn of it."""
         if not self.up:
             return
         self.up = False
+        if self._cut:
+            self._cut.cancel()
+            self._cut = None
         if self._event:
             self._event.cancel()
             self._event = None
@@ -203,6 +213,9 @@ class Radio:
         for packet in upward:
             self._cross(packet, packet.deliver)
         for packet in downward:
+            if self._used_up(packet):
+                self.drop()
+                return
             self._cross(packet, partial(self._proxy_down.put, packet.deliver))
         if self.up and (self._upward.packets or self._downward.packets):
             self._wake()
@@ -217,6 +230,14 @@ class Radio:
                 if free and self._random.random() < self.air.reordering:
                     taken[i], taken[i + 1] = taken[i + 1], taken[i]
         return taken
+
+    def _used_up(self, packet: _Packet) -> bool:
+        """Count a notification; whether the link was not to carry it any more."""
+        if packet.reliable:
+            return False
+        self.traffic.notifications += 1
+        most = self.air.cut_after_notifications
+        return most is not None and self.traffic.notifications > most
 
     def _cross(self, packet: _Packet, deliver: Deliver) -> None:
         """Deliver once, not at all, or twice."""

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from bench.transfer import arguments, main, rows
+from bench.visits import RESUMED, busy, resumed
+from demo.device.virtual_time import run_virtually
 
 
 def measured(*argv):
@@ -53,3 +55,34 @@ def test_json_is_one_object_a_line(capsys):
 def test_the_table_has_a_row_for_each(capsys):
     main(["--interval", "30", "--size", "1024", "--loss", "0", "1", "--proxy", "0"])
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+@pytest.mark.parametrize("every", [1.0, 5.0, 30.0])
+def test_all_of_sixty_visits_to_a_device_that_logs_on_are_whole(every):
+    row = run_virtually(busy(every))
+    assert (row["whole"], row["failed"], row["stale"], row["quarantined"]) == (60, 0, 0, 0)
+    assert row["frames_intact"]
+    assert row["early_erases"] == 0
+    assert row["median_s"] < 3
+
+
+@pytest.mark.parametrize(("link", "most"), zip(RESUMED, (3, 2, 14, 7, 5), strict=True))
+def test_short_links_bring_everything_once(link, most):
+    row = run_virtually(resumed(*link))
+    assert row["arrived"]
+    assert row["sessions"] <= most
+    assert row["chunks"] <= 1.06 * row["least_chunks"]
+    assert row["log_commits"] == 1
+    assert row["early_erases"] == 0
+
+
+def test_the_cases_are_json_too(capsys):
+    main(["--case", "visits", "--visits", "2", "--json"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["line_every_s"] for line in lines] == [1.0, 5.0, 30.0]
+    assert {line["case"] for line in lines} == {"visits"}
+
+
+def test_a_case_can_be_read_by_people(capsys):
+    main(["--case", "resume"])
+    assert len(capsys.readouterr().out.splitlines()) == len(RESUMED)

@@ -1,4 +1,4 @@
-"""The simulated firmware: one test, or a few, for each of its nine behaviours."""
+"""The simulated firmware: one test, or a few, for each of its behaviours."""
 
 import pytest
 
@@ -9,9 +9,10 @@ from custom_components.ulogger.agent.packets import (
     parse_chunk,
     parse_identification,
 )
-from custom_components.ulogger.capture.log_buffer import check_log
+from custom_components.ulogger.capture.log_buffer import LogHeader, check_log
 from custom_components.ulogger.capture.model import CaptureError, CaptureKind, DeviceIdentity
 from demo.device.firmware import Firmware
+from demo.device.log_memory import Moment
 from demo.device.samples import sample_core_dump, sample_frames, sample_log
 
 from .world import DEVICE
@@ -19,6 +20,7 @@ from .world import DEVICE
 LOG = sample_log(100)
 DUMP = sample_core_dump(DEVICE, 300)
 MORE = sample_frames(24, seed=9)
+HEADER = 25
 
 
 class Timer:
@@ -241,7 +243,7 @@ def test_what_is_logged_during_a_transfer_is_not_part_of_it(clock):
     firmware, host = connected(clock, LOG)
     host.ack(0)
     firmware.append_log(MORE)
-    assert host.fetch(LOG_DATA) == LOG
+    assert host.fetch(LOG_DATA)[HEADER:] == LOG[HEADER:]
 
 
 def test_an_older_agent_erases_it_with_the_rest(clock):
@@ -317,6 +319,124 @@ def test_a_notification_has_twenty_bytes(clock):
     firmware.connect(lambda _, value: values.append(value))
     firmware.write_ack(encode_ack(0))
     assert len(values[0]) == 20
+
+
+# 10
+
+
+def header_of(host):
+    """Fetch as far as the header goes; what it tells of, and the length on the wire."""
+    [(_, first)] = host.ack(0)
+    [(_, second)] = host.ack(16)
+    return LogHeader.parse(first.payload + second.payload).total, first.total
+
+
+@pytest.mark.parametrize("booted", [0.0, 0.3, 1.0, 1.9])
+def test_the_tick_runs_from_the_boot(clock, booted):
+    firmware = Firmware(DEVICE, LOG, schedule=clock)
+    clock.pass_time(10 + booted)
+    host = Host(firmware)
+    clock.pass_time(1.99 - booted)
+    assert host.heard == []
+    clock.pass_time(0.02)
+    assert [uuid for uuid, _ in host.heard] == [LOG_DATA]
+
+
+def test_after_a_reset_the_tick_runs_from_there(clock):
+    firmware = Firmware(DEVICE, LOG, schedule=clock)
+    clock.pass_time(1)
+    firmware.reset()
+    host = Host(firmware)
+    clock.pass_time(1.5)
+    assert host.heard == []
+    clock.pass_time(0.6)
+    assert host.heard
+
+
+def test_a_transfer_keeps_its_length_but_its_header_tells_of_what_was_logged_since(clock):
+    firmware, host = connected(clock, LOG)
+    clock.pass_time(2)
+    firmware.append_log(MORE)
+    assert header_of(host) == (len(LOG) + len(MORE), len(LOG))
+
+
+def test_only_a_disconnect_ends_such_a_transfer(clock):
+    firmware, host = connected(clock, LOG)
+    clock.pass_time(2)
+    firmware.append_log(MORE)
+    header_of(host)
+    clock.pass_time(2)
+    told, total = header_of(host)
+    assert told > total
+    firmware.disconnect()
+    told, total = header_of(Host(firmware))
+    assert told == total == len(LOG) + len(MORE)
+
+
+def test_a_header_can_be_sealed_with_the_length(clock):
+    firmware, host = connected(clock, LOG, rereads_header=False)
+    clock.pass_time(2)
+    firmware.append_log(MORE)
+    assert host.fetch(LOG_DATA) == LOG
+
+
+# 11
+
+
+def test_the_header_has_the_tick_at_which_its_first_chunk_was_read(clock):
+    firmware = Firmware(
+        DEVICE, schedule=clock, clock=lambda: Moment(round(clock.now * 1000), 0), log_region=100
+    )
+    firmware.append_log(MORE)
+    host = Host(firmware)
+    clock.pass_time(3)
+    [(_, first)] = host.ack(0)
+    clock.pass_time(4)
+    [(_, second)] = host.ack(16)
+    assert LogHeader.parse(first.payload + second.payload).anchor_tick == 3000
+
+
+# 12
+
+
+def test_the_log_stays_until_its_dump_is_done(clock):
+    firmware, host = connected(clock, LOG, DUMP)
+    host.fetch(LOG_DATA)
+    host.ack(100)
+    clock.pass_time(0.2)
+    firmware.disconnect()
+    assert Host(firmware).ack(0) == [(LOG_DATA, (0, 100, LOG[:16]))]
+
+
+# 13
+
+
+def test_the_signal_strength_is_measured_by_the_tick_and_stays_until_the_next(clock):
+    firmware, _ = connected(clock)
+    assert firmware.read_rssi() == b"\0"
+    clock.pass_time(2)
+    assert firmware.read_rssi() == b"\xc4"
+    firmware.disconnect()
+    firmware.rssi = -70
+    clock.pass_time(20)
+    Host(firmware)
+    assert firmware.read_rssi() == b"\xc4"
+    clock.pass_time(2)
+    assert firmware.read_rssi() == b"\xba"
+    firmware.reset()
+    assert firmware.read_rssi() == b"\0"
+
+
+# 14
+
+
+def test_what_waits_for_a_trigger_goes_into_the_log_when_a_transfer_begins(clock):
+    firmware, host = connected(clock, LOG)
+    firmware.remember(MORE)
+    assert firmware.log == LOG
+    assert host.fetch(LOG_DATA)[HEADER:] == LOG[HEADER:] + MORE
+    firmware.disconnect()
+    assert Host(firmware).fetch(LOG_DATA)[HEADER:] == LOG[HEADER:] + MORE
 
 
 # Identification and configuration

@@ -430,8 +430,20 @@ async def test_identifying_reads_and_writes_nothing_else():
 
 @story
 async def test_the_signal_strength_is_optional():
-    assert await AgentSession(await connected(device())).read_rssi() == -60
+    session = AgentSession(await connected(device()))
+    await asyncio.sleep(2)
+    assert await session.read_rssi() == -60
     assert await AgentSession(await connected(device(rssi=None))).read_rssi() is None
+
+
+@story
+async def test_a_signal_strength_that_was_not_measured_yet_is_unknown():
+    world = device()
+    client = await connected(world)
+    session = AgentSession(client)
+    assert await session.read_rssi() is None
+    await asyncio.sleep(2)
+    assert await session.read_rssi() == -60
 
 
 @story

@@ -327,7 +327,7 @@ def test_what_came_before_the_first_hole_is_kept():
         exchange.answer(len(exchange.asked))
     exchange.asked.pop(0)
     exchange.answer(5)
-    partial = exchange.transfer.partial(exchange.now)
+    partial = exchange.transfer.partial()
     assert partial is not None
     assert partial.prefix == LOG[: 16 * 15]
 

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from custom_components.ulogger.agent.errors import AgentError
+from custom_components.ulogger.agent.errors import AgentError, StaleTransfer
 from custom_components.ulogger.agent.memory import TransferMemory
-from custom_components.ulogger.agent.session import AgentSession
+from custom_components.ulogger.agent.session import RECONNECTIONS, AgentSession
 from custom_components.ulogger.capture.model import Capture, CaptureKind, DeviceIdentity
 from demo.device.firmware import Firmware
 from demo.device.link import SimulatedClient
@@ -62,6 +63,13 @@ class World:
         finally:
             await client.disconnect()
         return taken
+
+    async def meet(self, air: Air | None = None, **options: Any) -> list[Capture]:
+        """Visit, and again at once as long as the device was faster, as the integration does."""
+        for _ in range(RECONNECTIONS):
+            with suppress(StaleTransfer):
+                return await self.visit(air, **options)
+        return await self.visit(air, **options)
 
     async def visit_until_empty(self, airs: list[Air], commit: Commit = at_once) -> int:
         """Visit over these links, the last one again and again; how often it took."""

@@ -31,6 +31,16 @@ class BadChunks(AgentError):
     reason = "bad_chunks"
 
 
+class StaleTransfer(AgentError):
+    """The log has grown since the device fixed the transfer's length.
+
+    Its header speaks of more than the transfer brings, so that it can't become whole. Only a
+    disconnect ends such a transfer: connect again, and be there before the device's own tick.
+    """
+
+    reason = "stale_transfer"
+
+
 class ChecksumFailed(AgentError):
     """The capture was fetched several times and is not whole; the device keeps it."""
 

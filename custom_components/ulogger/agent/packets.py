@@ -41,6 +41,11 @@ def parse_chunk(data: bytes | bytearray) -> Chunk | None:
     return Chunk(offset, total, bytes(data[CHUNK_HEADER:]))
 
 
+def starts_transfer(data: bytes | bytearray) -> bool:
+    """Tell whether a notification is the first chunk of a buffer."""
+    return len(data) > CHUNK_HEADER and data[:2] == b"\0\0"
+
+
 def encode_chunk(chunk: Chunk) -> bytes:
     """Write a notification, wrapping the total as firmware does."""
     return _CHUNK.pack(chunk.offset & 0xFFFF, chunk.total & 0xFFFF) + chunk.payload

@@ -8,23 +8,31 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
 
 from ..capture.core_dump import check_core_dump
 from ..capture.log_buffer import LogHeader, check_log
 from ..capture.model import Capture, CaptureError, CaptureFault, CaptureKind, DeviceIdentity
-from .errors import AgentError, ChecksumFailed, LinkLost
+from .errors import AgentError, ChecksumFailed, LinkLost, StaleTransfer
 from .gatt import CONFIG, CORE_DUMP_DATA, LOG_ACK, LOG_CONFIG, LOG_DATA, RSSI, GattClient
 from .link import FAST_INTERVAL, USUAL_INTERVAL, Link, Requests
 from .memory import TransferMemory
 from .pace import Pace
-from .packets import LogConfigPacket, encode_ack, parse_identification, parse_rssi
-from .transfer import PATIENCE, WIRE_LIMIT, Outcome, Transfer
+from .packets import (
+    LogConfigPacket,
+    encode_ack,
+    parse_identification,
+    parse_rssi,
+    starts_transfer,
+)
+from .transfer import PATIENCE, WIRE_LIMIT, Outcome, Transfer, Unasked
 
 REFETCHES: Final = 3
 """How often a capture with a wrong checksum is fetched again in one session."""
+RECONNECTIONS: Final = 5
+"""How often a caller connects again at once after StaleTransfer."""
 PROGRESS_INTERVAL: Final = 1.0
 AFTER_A_LOG: Final = (0.6, 1.0, 1.0)
 """Patience for the core dump that may follow a log; the firmware begins it after 100 ms."""
@@ -51,6 +59,9 @@ class AgentSession:
     capture whose checksum stays wrong is handed out (marked) instead of ChecksumFailed.
     Every wait has a limit, and every error is an AgentError. The caller may tell of a broken
     link with ``link_lost``; else it is noticed at the next deadline.
+
+    A device begins to send its log by itself, at any moment of its first two seconds with us.
+    So ``subscribe`` early; after StaleTransfer connect again at once.
     """
 
     def __init__(
@@ -73,6 +84,7 @@ class AgentSession:
         self._wanted: tuple[CaptureKind, ...] = tuple(CaptureKind)
         self._transfer: Transfer | None = None
         self._first_chunk_at = 0.0
+        self._unasked: Unasked | None = None
         self._reported_at = float("-inf")
         self._requests: Requests | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -84,10 +96,13 @@ class AgentSession:
         return parse_identification(await self._link.read(CONFIG))
 
     async def read_rssi(self) -> int | None:
-        """Read the signal strength that the device sees, in dBm; older firmware has none."""
+        """Read the signal strength that the device sees, in dBm; None when it does not know.
+
+        Older firmware has none. Newer firmware measures once in two seconds: read it late.
+        """
         if self._link.find(RSSI) is None:
             return None
-        return parse_rssi(await self._link.read(RSSI))
+        return parse_rssi(await self._link.read(RSSI)) or None
 
     async def write_log_config(self, config: LogConfigPacket | bytes) -> None:
         """Set what the device logs; BadLogConfig unless it is nine sensible bytes."""
@@ -98,6 +113,16 @@ class AgentSession:
         """Take note that the connection broke."""
         self._fail(LinkLost("the device disconnected"))
 
+    async def subscribe(self) -> None:
+        """Have the device notify: what it sends by itself is heard from now on."""
+        if self._open:
+            return
+        ack = self._link.require(LOG_ACK)
+        self._open = True
+        self._requests = Requests(self._client, ack, self._fail)
+        for uuid, kind in _SOURCES:
+            await self._link.subscribe(uuid, self._receiver(kind))
+
     async def captures(self, device: DeviceIdentity) -> AsyncGenerator[Pending]:
         """Fetch what the device has: its log, then its core dump, each as a context.
 
@@ -105,17 +130,26 @@ class AgentSession:
         everything and the session's captures end.
         """
         self.memory.belongs_to(device.key)
-        ack = self._link.require(LOG_ACK)
+        self._wanted = tuple(CaptureKind)
         try:
-            await self._begin(ack)
+            await self.subscribe()
             patience: Sequence[float] = PATIENCE
             while (capture := await self._capture(device, patience)) is not None:
                 pending = Pending(self, capture)
-                yield pending
+                if self._on_disk(capture):
+                    async with pending:
+                        pass
+                else:
+                    yield pending
                 if not pending.committed or capture.kind is CaptureKind.CORE_DUMP:
                     return
                 patience = AFTER_A_LOG
                 self._wanted = (CaptureKind.CORE_DUMP,)
+        except StaleTransfer:
+            if self._transfer is not None:
+                self.memory.header_ends_at = self._transfer.header_ends_at
+            self._give_up()
+            raise
         finally:
             await self.close()
 
@@ -123,13 +157,17 @@ class AgentSession:
         """Unsubscribe, and give the link its usual interval back."""
         if not self._open:
             return
+        self._give_up()
+        for uuid, _ in _SOURCES:
+            await self._link.unsubscribe(uuid)
+        await self._link.interval(*USUAL_INTERVAL)
+
+    def _give_up(self) -> None:
+        """Ask for nothing more; a disconnect ends the rest."""
         self._open = False
         self._transfer = None
         if self._requests is not None:
             self._requests.close()
-        for uuid, _ in _SOURCES:
-            await self._link.unsubscribe(uuid)
-        await self._link.interval(*USUAL_INTERVAL)
 
     async def erase(self, pending: Pending) -> None:
         """Tell the device that it may forget a capture. Called by leaving its context."""
@@ -144,21 +182,25 @@ class AgentSession:
             memory.partials.pop(capture.kind, None)
             return
         await asyncio.sleep(max(0.0, transfer.quiet_at() - self._loop.time()))
+        if capture.kind is CaptureKind.CORE_DUMP:
+            # The device may be empty after this, also when its answer does not come.
+            memory.partials.pop(CaptureKind.LOG, None)
         ack = self._link.require(LOG_ACK)
         answers = "write" in ack.properties
         pending.told = self._link.up
         await self._link.write(ack, encode_ack(transfer.total), response=answers)
         pending.answered = answers
-        memory.partials.pop(capture.kind, None)
+        if capture.kind is CaptureKind.CORE_DUMP:
+            memory.partials.pop(CaptureKind.CORE_DUMP, None)
         memory.checksum_failures = 0
 
-    async def _begin(self, ack: Any) -> None:
-        self._open = True
-        self._wanted = tuple(CaptureKind)
-        self._requests = Requests(self._client, ack, self._fail)
-        await self._link.interval(*FAST_INTERVAL)
-        for uuid, kind in _SOURCES:
-            await self._link.subscribe(uuid, self._receiver(kind))
+    def _on_disk(self, capture: Capture) -> bool:
+        """Tell whether this log was committed, and lies there for the core dump behind it."""
+        kept = self.memory.partials.get(capture.kind)
+        if kept is None or not kept.committed or capture.fault is not None:
+            return False
+        # Without a tick in the header nothing would tell the same log from one just like it.
+        return LogHeader.parse(capture.data).has_anchor
 
     async def _capture(self, device: DeviceIdentity, patience: Sequence[float]) -> Capture | None:
         """Fetch one buffer until it is whole; None when there is none."""
@@ -199,20 +241,39 @@ class AgentSession:
             patience=patience,
             pace=self._pace,
             wanted=self._wanted,
+            header_ends_at=memory.header_ends_at if CaptureKind.LOG in self._wanted else 0,
         )
-        self._waiter = self._loop.create_future()
+        first = self._transfer is None
+        waiter = self._waiter = self._loop.create_future()
         self._transfer = transfer
         try:
-            self._advance(transfer.start(self._loop.time()))
-            await self._waiter
+            self._advance(transfer.start(self._loop.time(), self._unasked))
+            self._unasked = None
+            if first:
+                await self._link.interval(*FAST_INTERVAL)
+            await waiter
         finally:
             self._waiter = None
+            if not waiter.cancel() and not waiter.cancelled():
+                waiter.exception()
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if transfer.kind is not None and (kept := transfer.partial(self._loop.time())):
+            if transfer.kind is not None and (kept := transfer.partial()):
                 memory.partials[transfer.kind] = kept
+            if CaptureKind.LOG not in self._wanted:
+                self._remember_log(transfer)
         return transfer
+
+    def _remember_log(self, after: Transfer) -> None:
+        """Keep a committed log in mind while the device keeps it: until its core dump is done."""
+        partials = self.memory.partials
+        if (log := partials.get(CaptureKind.LOG)) is None:
+            return
+        if after.offered is CaptureKind.CORE_DUMP:
+            partials[CaptureKind.LOG] = replace(log, committed=True)
+        elif after.outcome is Outcome.EMPTY:
+            del partials[CaptureKind.LOG]
 
     def _receiver(self, kind: CaptureKind) -> Callable[[Any, bytearray], None]:
         """Make the notification callback of a characteristic."""
@@ -220,6 +281,9 @@ class AgentSession:
 
         def receive(_: Any, data: bytearray) -> None:
             transfer = self._transfer
+            if transfer is None and kind is CaptureKind.LOG and starts_transfer(data):
+                self._unasked = Unasked(kind, bytes(data), clock())
+                self._first_chunk_at = self._now()
             if transfer is None or self._waiter is None:
                 return
             now = clock()

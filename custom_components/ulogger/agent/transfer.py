@@ -7,6 +7,7 @@ total. The erase command itself is not given here: it is the session's, after th
 | state | event | way on |
 |---|---|---|
 | probing | start | ask for 0, window 1: the device starts a transfer, or sends its beginning |
+| probing | start, after StaleTransfer | ask for both chunks of the header at once |
 | probing | chunk 0 of either kind | fetching, with its kind, total and payload length |
 | probing | chunk 0 of a kind that was taken already | empty: for the next session |
 | probing | any other chunk | late, ignored |
@@ -16,8 +17,10 @@ total. The erase command itself is not given here: it is the session's, after th
 | fetching | deadline passed or overtaken by many | ask for that chunk again, window halved |
 | fetching | all deadlines pass, three times | ask for 0 as well: the device may have forgotten |
 | fetching | chunk of another total or kind | drop everything, probing; too often: BadChunks |
-| fetching | first bytes equal a kept prefix | take the prefix over, fetch only the tail |
-| fetching | first bytes tell of other data | forget the kept prefix, fetch all |
+| fetching | a prefix is kept | ask for its first and last bytes, then for what follows it |
+| fetching | they are equal, the tick fits | take the prefix over |
+| fetching | they tell of other data | forget the kept prefix, fetch all |
+| fetching | the header tells of more than the total | StaleTransfer: only a disconnect helps |
 | fetching | dump's own length is over u16 | fetch up to offset 65,535, too long: never erased |
 | any | chunk of no payload or past the total | drop, count |
 | any | nothing new for 10 s, or 10 min in all | NoAnswer, BadChunks if there was only rubbish |
@@ -27,14 +30,17 @@ total. The erase command itself is not given here: it is the session's, after th
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from struct import Struct
 from typing import Final
 
 from ..capture.core_dump import declared_length
-from ..capture.model import CaptureKind
-from .errors import BadChunks, NoAnswer
-from .memory import PROOF, Partial
+from ..capture.errors import TruncatedCapture
+from ..capture.log_buffer import LogHeader
+from ..capture.model import CaptureError, CaptureKind
+from .errors import BadChunks, NoAnswer, StaleTransfer
+from .memory import END_PROOF, PROOF, Partial
 from .pace import LONGEST_TIMEOUT, Pace
 from .packets import CHUNK_HEADER
 
@@ -48,6 +54,8 @@ OVERTAKEN: Final = 8
 """Later requests that may be answered before a chunk counts as lost: links keep the order."""
 STALLS: Final = 3
 WIRE_LIMIT: Final = 0x10000
+SMALLEST_BUFFER: Final = 25
+"""Bytes of the shortest header and the shortest frame: no total is less."""
 _HEADER: Final = Struct("<HH")
 _NONE: Final[Sequence[int]] = ()
 
@@ -60,11 +68,21 @@ class Outcome(Enum):
     TOO_LONG = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """The first chunk of a log that the device began to send by itself, ``at`` some time."""
+
+    kind: CaptureKind
+    data: bytes
+    at: float
+
+
 class Transfer:
     """One buffer on its way from the device, of whichever kind it offers.
 
     Every method that takes the time (any monotonic clock, in seconds) returns the offsets
     to ask for now. ``outcome`` is set at the end; ``on_timer`` is due at ``wake_at()``.
+    ``offered`` is the kind that the device has begun, also when it is not wanted.
     """
 
     def __init__(
@@ -75,9 +93,11 @@ class Transfer:
         patience: Sequence[float] = PATIENCE,
         pace: Pace | None = None,
         wanted: Collection[CaptureKind] = tuple(CaptureKind),
+        header_ends_at: int = 0,
     ) -> None:
         self.kind: CaptureKind | None = None
         self.total = 0
+        self.offered: CaptureKind | None = None
         self.outcome: Outcome | None = None
         self.rejected = 0
         self.duplicates = 0
@@ -85,16 +105,23 @@ class Transfer:
         self.resumed = 0
         self.pace = pace or Pace()
         self.pace.restart()
-        self._partials = dict(partials or {})
+        self._kept = dict(partials or {})
+        self._candidate: Partial | None = None
+        self._proof: Sequence[tuple[int, int]] = ()
+        self._committed = False
+        self._stale = False
+        self._header_unread = False
         self._known_too_long = too_long
         self._patience = patience
         self._wanted = wanted
+        self._header_ends_at = header_ends_at
         self._too_long = False
         self._data = bytearray()
         self._there = bytearray()
         self._missing = 0
         self._stride = 0
         self._ahead = 0
+        self._spans: deque[tuple[int, int]] = deque()
         self._outstanding: dict[int, tuple[int, float]] = {}
         self._again: deque[int] = deque()
         self._tries: dict[int, int] = {}
@@ -102,7 +129,7 @@ class Transfer:
         self._stalls = 0
         self._contradictions = 0
         self._heard = False
-        self._started = self._progressed = self._asked = 0.0
+        self._started = self._progressed = self._asked = self._begun = 0.0
 
     @property
     def data(self) -> bytes:
@@ -120,17 +147,26 @@ class Transfer:
         return len(self._data) - self._missing
 
     @property
+    def header_ends_at(self) -> int:
+        """Where the second chunk begins, if the header ends in it and all buffers reach it."""
+        return self._stride if self._stride < SMALLEST_BUFFER <= 2 * self._stride else 0
+
+    @property
     def first_payload(self) -> bytes:
         """The first chunk's payload."""
         return bytes(self._data[: self._stride])
 
-    def partial(self, now: float) -> Partial | None:
-        """Keep what can serve another session: the bytes before the first hole."""
+    def partial(self) -> Partial | None:
+        """Keep what can serve another session: the bytes before the first hole.
+
+        None also while an older prefix awaits its proof: that one is worth more.
+        """
         hole = self._there.find(0)
         end = len(self._data) if hole < 0 else hole
-        if self.kind is None or end <= PROOF:
+        if self.kind is None or self._candidate is not None or self._stale or end <= PROOF:
             return None
-        return Partial(self.total, bytes(self._data[:end]), now)
+        prefix = bytes(self._data[:end])
+        return Partial(self.total, prefix, self._begun, committed=self._committed)
 
     def quiet_at(self) -> float:
         """Return when no request of this transfer can be on its way any more.
@@ -142,14 +178,30 @@ class Transfer:
             return self._asked
         return self._asked + 2 * self.pace.timeout
 
-    def start(self, now: float) -> Sequence[int]:
-        """Ask for the first chunk."""
+    def start(self, now: float, unasked: Unasked | None = None) -> Sequence[int]:
+        """Ask for the first chunk, unless the device has sent it by itself.
+
+        Raises StaleTransfer when that one shows it already.
+        """
         self._started = self._progressed = now
-        return self._probe(now)
+        if unasked is not None:
+            requests = self.on_chunk(unasked.kind, unasked.data, now)
+            self._begun = unasked.at
+            if self.kind is not None or self.outcome is not None:
+                return requests
+        requests = self._probe(now)
+        if 0 < self._header_ends_at < SMALLEST_BUFFER:
+            # Read in one connection event, both chunks are of one moment.
+            return [*requests, *self._ask([self._header_ends_at], now)]
+        return requests
 
     def on_chunk(self, kind: CaptureKind, data: bytes | bytearray, now: float) -> Sequence[int]:
-        """Place a notification; BadChunks when the device contradicts itself too often."""
-        if self.outcome is not None:
+        """Place a notification.
+
+        Raises BadChunks when the device contradicts itself too often, StaleTransfer when the
+        log has grown since its length was fixed.
+        """
+        if self.outcome is not None or self._stale:
             return _NONE
         if len(data) <= CHUNK_HEADER:
             self.rejected += 1
@@ -159,7 +211,7 @@ class Transfer:
             if offset:
                 self.duplicates += 1
                 return _NONE
-            if not self._begin(kind, total, data[CHUNK_HEADER:]):
+            if not self._begin(kind, total, data[CHUNK_HEADER:], now):
                 return _NONE
         elif kind is not self.kind or total != self.total:
             return self._contradicted(now)
@@ -174,8 +226,7 @@ class Transfer:
             self._there[offset:end] = b"\1" * length
             self._missing -= new
             self._progressed = now
-            if self._partials and self._there.find(0, 0, min(PROOF, len(self._data))) < 0:
-                self._resume(kind, now)
+            self._look(kind)
         else:
             self.duplicates += 1
         if (request := self._outstanding.pop(offset, None)) is not None:
@@ -231,7 +282,7 @@ class Transfer:
         self.pace.restart()
         return self._ask([0], now)
 
-    def _begin(self, kind: CaptureKind, total: int, payload: bytes | bytearray) -> bool:
+    def _begin(self, kind: CaptureKind, total: int, payload: bytes | bytearray, now: float) -> bool:
         """Take the first chunk for what the transfer is about."""
         size = total
         self._too_long = False
@@ -243,6 +294,7 @@ class Transfer:
             self.rejected += 1
             return False
         self._heard = True
+        self.offered = kind
         taken_before = self._too_long and self._known_too_long == payload
         if taken_before or kind not in self._wanted:
             self.outcome = Outcome.EMPTY
@@ -251,23 +303,64 @@ class Transfer:
         self._data, self._there = bytearray(size), bytearray(size)
         self._missing, self._stride, self._ahead = size, len(payload), 0
         self.pace.fit(len(payload))
-        kept = self._partials.get(kind)
-        self._partials = {kind: kept} if kept and kept.total == total else {}
+        self._begun = now
+        self._committed = False
+        self._header_unread = kind is CaptureKind.LOG
+        self._candidate, self._spans = None, deque([(0, size)])
+        kept = self._kept.get(kind)
+        if kept is not None and (end := kept.usable(kind, total)) > PROOF:
+            self._candidate = kept
+            self._proof = ((0, PROOF), (max(PROOF, end - END_PROOF), end))
+            self._spans = deque([*self._proof, (end, size)])
         return True
 
-    def _resume(self, kind: CaptureKind, now: float) -> None:
-        """Take a kept prefix over if the fresh beginning is that of the same data."""
-        kept = self._partials.pop(kind)
-        fresh = bytes(self._data[: min(PROOF, len(self._data))])
-        if not kept.continues_as(kind, fresh, now):
+    def _look(self, kind: CaptureKind) -> None:
+        """See what the bytes that are there say of the rest."""
+        if self._header_unread:
+            self._read_header()
+        if self._candidate is not None:
+            self._resume(kind, self._candidate)
+
+    def _read_header(self) -> None:
+        """See whether the log is as long as the transfer; StaleTransfer when it is longer.
+
+        The device fixes the length when the transfer begins, by its own tick perhaps, and
+        reads the header when it is asked for it. One too long for the wire is another matter.
+        """
+        end = min(PROOF, len(self._data))
+        if (hole := self._there.find(0, 0, end)) >= 0:
+            end = hole
+        try:
+            header = LogHeader.parse(bytes(self._data[:end]))
+        except TruncatedCapture:
             return
-        first, end = self._there.find(0), len(kept.prefix)
-        if 0 <= first < end:
-            self._data[first:end] = kept.prefix[first:]
-            self._there[first:end] = b"\1" * (end - first)
+        except CaptureError:
+            self._header_unread = False
+            return
+        self._header_unread = False
+        if self.total < header.total < WIRE_LIMIT:
+            self._stale = True
+            raise StaleTransfer(
+                f"the log has {header.total} bytes by now, its transfer brings {self.total}"
+            )
+
+    def _resume(self, kind: CaptureKind, kept: Partial) -> None:
+        """Take a kept prefix over if both its ends have come again, as they were."""
+        if any(self._there.find(0, start, end) >= 0 for start, end in self._proof):
+            return
+        self._candidate = None
+        last, end = self._proof[-1]
+        same_end = self._data[last:end] == kept.prefix[last:end]
+        if not same_end or not kept.continues_as(kind, bytes(self._data[:PROOF]), self._begun):
+            del self._kept[kind]
+            self._spans, self._ahead = deque([(0, len(self._data))]), 0
+            return
+        self._data[PROOF:end] = kept.prefix[PROOF:end]
+        self._there[PROOF:end] = b"\1" * (end - PROOF)
         missing = self._there.count(0)
         self.resumed = self._missing - missing
         self._missing = missing
+        self._committed = kept.committed and kept.total == self.total and not missing
 
     def _contradicted(self, now: float) -> Sequence[int]:
         self._contradictions += 1
@@ -277,7 +370,8 @@ class Transfer:
 
     def _answered(self, offset: int, order: int, sent: float, now: float) -> None:
         pace, outstanding = self.pace, self._outstanding
-        if offset not in self._tries:
+        # A device also sends its first chunk by itself: that tells nothing of the round trip.
+        if offset and offset not in self._tries:
             pace.measured(now - sent)
         while outstanding:
             oldest = next(iter(outstanding))
@@ -329,9 +423,16 @@ class Transfer:
                 return offset
         if self.kind is None:
             return None
-        if (offset := self._there.find(0, self._ahead)) < 0:
+        while True:
+            while self._spans:
+                offset = self._there.find(0, self._ahead, self._spans[0][1])
+                if offset < 0:
+                    self._spans.popleft()
+                    self._ahead = self._spans[0][0] if self._spans else 0
+                    continue
+                self._ahead = offset + self._stride
+                if offset not in self._outstanding:
+                    return offset
             if self._outstanding:
                 return None
-            offset = self._there.find(0)
-        self._ahead = offset + self._stride
-        return offset
+            self._spans.append((0, len(self._data)))
