@@ -31,6 +31,7 @@ from .cloud.interface import (
     Cloud,
     CloudError,
     CloudUnavailable,
+    HeldBack,
     NotAcknowledged,
     NotConnected,
     TopicDenied,
@@ -276,6 +277,9 @@ class Delivery:
                     await self._deliver(witness)
                 except CloudError as err:
                     await self._failed(witness, err)
+                    if isinstance(err, HeldBack):
+                        # It has yet to be heard, before the accused goes again.
+                        self._holds.pop((accused.key, accused.capture.kind), None)
                     return
                 await asyncio.shield(asyncio.create_task(self._record(witness)))
                 return

@@ -150,7 +150,11 @@ def test_what_failed_in_company_strikes_nobody_and_goes_alone() -> None:
         assert not scene.breaker.closed(DUMPS, b"2", alone=False)
         scene.breaker.opened()
     assert scene.breaker.must_go_alone(LOGS, b"1")
-    assert not scene.breaker.must_go_alone(LOGS, b"3")
+    # What is new on their topics goes alone, too, but on no other.
+    assert scene.breaker.must_go_alone(LOGS, b"3")
+    assert not scene.breaker.must_go_alone(TEXTS, b"4")
+    assert scene.send(LOGS, b"3")
+    assert not scene.breaker.must_go_alone(LOGS, b"5")
     assert not scene.breaker.denied
 
 

@@ -4,7 +4,7 @@ A broker with a policy (AWS IoT) does not answer what it denies: it closes the c
 everything that is in flight with it fails. States and rules:
 
 * *In company*: the connection was closed with several messages in flight. Each of them is a
-  suspect from then on, and goes alone.
+  suspect from then on and goes alone, and so does what else comes on its topic until one passed.
 * *Alone*: a suspect in flight with nothing else beside it when the connection is closed gets a
   strike, but only on a connection that has proved itself: another message was acknowledged on
   it, or it stood quietly for a while. Another client with our id closes connections that
@@ -79,6 +79,7 @@ class Breaker:
         self._suspects: dict[bytes, _Suspect] = {}
         self._proved = False
         self._good: set[str] = set()
+        self._watched: set[str] = set()
         self._opened_at = 0.0
 
     @property
@@ -89,13 +90,14 @@ class Breaker:
     @property
     def suspicious(self) -> bool:
         """Whether anything is suspected."""
-        return bool(self._suspects or self._topics)
+        return bool(self._suspects or self._topics or self._watched)
 
     def forgive(self) -> None:
         """Forget every suspicion: somebody has changed the policy, and wants to see."""
         had = self.denied
         self._topics.clear()
         self._suspects.clear()
+        self._watched.clear()
         if had:
             self.on_denied()
 
@@ -119,7 +121,7 @@ class Breaker:
         # One message alone may have made its topic look bad: any other one is the proof.
         if broken is not None and now < broken.until and broken.striker in (None, mark):
             raise self._held(topic, broken, broken.until - now)
-        if message is None and broken is None:
+        if message is None and broken is None and topic not in self._watched:
             return False
         if (left := self._unproved_for(now)) > 0 and self._needs_proof(topic, mark):
             raise HeldBack("it waits until something else has passed", left)
@@ -133,6 +135,7 @@ class Breaker:
     def clear(self, topic: str, mark: bytes) -> None:
         """Note that the broker has taken this message, which was not beyond suspicion."""
         self._suspects.pop(mark, None)
+        self._watched.discard(topic)
         if (broken := self._topics.pop(topic, None)) is None:
             return
         for suspect in self._suspects.values():
@@ -152,6 +155,7 @@ class Breaker:
         while len(self._suspects) > MOST_SUSPECTS:
             del self._suspects[next(iter(self._suspects))]
         if not alone:
+            self._watched.add(topic)
             return False
         now = self._clock()
         if self._unproved_for(now) > 0:
