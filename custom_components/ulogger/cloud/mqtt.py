@@ -210,7 +210,7 @@ class MqttTransport:
         if self._connection is None:
             raise NotConnected("there is no connection to the broker")
         if self._pace is not None:
-            await self._pace.take(len(payload))
+            await self._pace.take(len(topic) + len(payload))
         if (connection := self._connection) is None:
             raise NotConnected("there is no connection to the broker")
         sent_at = self._clock()
@@ -293,6 +293,8 @@ class MqttTransport:
         """Connect and stay connected; return how long to wait before the next time."""
         if self._state is TransportState.DISCONNECTED:
             self._enter(TransportState.CONNECTING)
+        if self._pace is not None:
+            await self._pace.connect()
         connection = self._connect()
         try:
             await connection.open()
