@@ -133,6 +133,10 @@ class Issues:
         gateway = self._gateway
         if gateway.taken_over:
             yield Issue("taken_over")
+        for topic in gateway.transport.denied_topics:
+            denied = gateway.cloud.topics.registers(topic)
+            key = "registration_denied" if denied else "topic_denied"
+            yield Issue(key, topic, fixable=True, placeholders={"topic": topic})
         since = gateway.disconnected_since
         if since is not None and time.time() - since >= CLOUD_PATIENCE:
             yield Issue("cloud_unreachable")

@@ -51,6 +51,10 @@ class Topics:
         """Session tokens for all devices of the group."""
         return f"{self._group('boot')}/+/+"
 
+    def registers(self, topic: str) -> bool:
+        """Whether a topic is one that devices are registered on."""
+        return topic.startswith(f"{self._group('boot')}/")
+
     def binary_log(self, application_id: int) -> str:
         """Log buffers."""
         return self._of_application("binlog", application_id)
