@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.outbox.model import DeviceCounters
 from custom_components.ulogger.storage import outbox_path
-from tests.account import APPROVED, ToldTransport, certificate, load, log, meet
+from tests.account import APPROVED, SENSOR, ToldTransport, certificate, load, log, meet
 from tests.flows import ENGLISH
 
 MINUTE = timedelta(minutes=1)
@@ -179,6 +180,15 @@ async def unreachable(device: DeviceCoordinator, time_passes: Pass, span: timede
         await time_passes(step)
         device.record.last_seen = time.time()
     await time_passes(MINUTE)
+
+
+async def test_a_serial_is_text_whatever_it_looks_like(
+    hass: HomeAssistant, account: MockConfigEntry, time_passes: Pass
+) -> None:
+    device = meet(account, replace(SENSOR, serial="<img src=x>![x](www.evil.invalid)"))
+    await unreachable(device, time_passes, DAY)
+    placeholders = shown(hass)["device_unreachable"].translation_placeholders
+    assert placeholders == {"account": "uLogger 42", "device": "img src=x ! x (www evil.invalid)"}
 
 
 async def test_a_device_that_is_seen_and_can_not_be_reached_for_a_day_is_told(

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -20,7 +21,7 @@ from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.storage import outbox_path
-from tests.account import CRASH_LOG, ToldTransport, core_dump, load, log
+from tests.account import CRASH_LOG, SENSOR, ToldTransport, core_dump, load, log
 from tests.flows import ENGLISH
 
 
@@ -150,6 +151,19 @@ async def test_the_card_lists_what_is_in_quarantine(
     assert shown["count"] == "2"
     assert f"- A87DE76F0011: log, {len(CRASH_LOG)} B (refused)" in shown["captures"]
     assert "- A87DE76F0011: core_dump, " in shown["captures"]
+
+
+async def test_a_serial_in_the_list_is_text_whatever_it_looks_like(
+    hass: HomeAssistant, client: Any, account: MockConfigEntry
+) -> None:
+    identity = replace(SENSOR, serial="![x](www.evil.invalid)<b>")
+    added = await account.runtime_data.outbox.add(log(identity))
+    await account.runtime_data.outbox.quarantine(added.capture_id, CaptureFault.REFUSED)
+    await account.runtime_data.async_refresh_counters()
+    menu = await card(hass, client, "quarantine").open()
+    assert menu["description_placeholders"]["captures"].startswith(
+        "- ! x (www evil.invalid) b: log, "
+    )
 
 
 async def test_a_long_quarantine_is_listed_in_part(

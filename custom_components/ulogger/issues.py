@@ -14,6 +14,7 @@ from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
 from .coordinator import UloggerConfigEntry
+from .escaping import LONGEST_LINE, plain_text
 
 EVALUATE_EVERY = timedelta(minutes=1)
 CERTIFICATE_NOTICE = timedelta(days=30)
@@ -24,7 +25,10 @@ QUOTA_DAYS = 3
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing that is not as it should be; `about` tells apart those of one kind."""
+    """One thing that is not as it should be; `about` tells apart those of one kind.
+
+    Placeholders are shown as plain text, whatever a device or the cloud chose them to be.
+    """
 
     key: str
     about: str = ""
@@ -78,7 +82,13 @@ class Issues:
                 is_fixable=issue.fixable,
                 severity=issue.severity,
                 translation_key=issue.key,
-                translation_placeholders={"account": self._entry.title, **issue.placeholders},
+                translation_placeholders={
+                    "account": self._entry.title,
+                    **{
+                        name: plain_text(value, LONGEST_LINE)
+                        for name, value in issue.placeholders.items()
+                    },
+                },
             )
             if issue_id in self._ignored:
                 ir.async_ignore_issue(self.hass, DOMAIN, issue_id, ignore=True)

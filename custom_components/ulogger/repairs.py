@@ -15,6 +15,7 @@ from . import removal
 from .const import DOMAIN
 from .coordinator import UloggerConfigEntry
 from .downloads import LINK_VALID, quarantine_path
+from .escaping import LONGEST_LINE, plain_text
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState, Row
 from .outbox.outbox import Outbox
@@ -72,7 +73,8 @@ class _EntryFlow(_Flow):
     def failed(self, err: OutboxError) -> RepairsFlowResult:
         """End the flow, because the disk or the outbox did not do what was asked."""
         return self.async_abort(
-            reason="outbox_failed", description_placeholders={"detail": str(err)}
+            reason="outbox_failed",
+            description_placeholders={"detail": plain_text(err, LONGEST_LINE)},
         )
 
 
@@ -122,7 +124,8 @@ class QuarantineFlow(_EntryFlow):
         except OutboxError as err:
             return self.failed(err)
         lines = [
-            f"- {row.key[1]}: {row.kind.value}, {row.size} B ({row.reason})"
+            f"- {plain_text(row.key[1], LONGEST_LINE)}: {row.kind.value}, {row.size} B "
+            f"({plain_text(row.reason or '')})"
             for row in rows[:ROWS_SHOWN]
         ]
         if len(rows) > ROWS_SHOWN:
