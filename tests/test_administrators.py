@@ -124,3 +124,32 @@ async def test_an_automation_runs_on_whoever_set_it_off(
     await hass.async_block_till_done()
 
     assert len(went_through) == 1
+
+
+async def test_a_script_acts_for_whoever_starts_it(
+    hass: HomeAssistant,
+    told: DeviceCoordinator,
+    hass_admin_user: MockUser,
+    hass_read_only_user: MockUser,
+    transport: ToldTransport,
+) -> None:
+    device = dr.async_get(hass).async_get_device_by_identifier(
+        told.identifier, told.gateway.entry.entry_id
+    )
+    assert device is not None
+    action = {
+        "action": f"{DOMAIN}.publish_event",
+        "data": {"device_id": device.id, "type": "opened"},
+    }
+    assert await async_setup_component(hass, "script", {"script": {"open": {"sequence": [action]}}})
+    before = len(transport.published)
+
+    with pytest.raises(Unauthorized):
+        await hass.services.async_call(
+            "script", "open", blocking=True, context=Context(user_id=hass_read_only_user.id)
+        )
+    assert len(transport.published) == before
+    await hass.services.async_call(
+        "script", "open", blocking=True, context=Context(user_id=hass_admin_user.id)
+    )
+    assert len(transport.published) == before + 1
