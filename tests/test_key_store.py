@@ -141,10 +141,18 @@ async def test_the_key_and_the_token_do_not_push_each_other_out(
     hass: HomeAssistant, hass_storage: dict[str, Any]
 ) -> None:
     entry = MockConfigEntry(domain=DOMAIN, data={"client_suffix": "5eed5eed"})
-    await asyncio.gather(
-        async_keep_key(hass, "5eed5eed", {"private_key": "k"}),
-        async_keep_token(hass, entry, "t"),
-    )
+    load_at_once = Store.async_load
+
+    async def load_slowly(store: Store[Any]) -> Any:
+        loaded = await load_at_once(store)
+        await asyncio.sleep(0)
+        return loaded
+
+    with patch.object(Store, "async_load", load_slowly):
+        await asyncio.gather(
+            async_keep_key(hass, "5eed5eed", {"private_key": "k"}),
+            async_keep_token(hass, entry, "t"),
+        )
     assert await async_load_secrets(hass, entry) == {"private_key": "k", "api_token": "t"}
     await async_keep_key(hass, "5eed5eed", {})
     assert hass_storage[NAME]["data"] == {"api_token": "t"}
