@@ -1,6 +1,7 @@
 """Home Assistant's own MQTT integration as the connection, on real brokers."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -178,6 +179,27 @@ async def test_captures_arrive_behind_the_prefix_as_the_device_held_them(
     assert "cust-42" not in home.log
     counters = entry.runtime_data.cloud_diagnostics()["transport"]["counters"]
     assert counters["published"] >= 3
+
+
+@pytest.mark.usefixtures("connected")
+async def test_home_assistants_mqtt_at_debug_shows_tokens_and_captures_and_ours_does_not(
+    hass: HomeAssistant, cloud: LocalCloud, road: Road, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What `docs/security.md` warns of."""
+    with caplog.at_level(logging.DEBUG):
+        await add_bridged_account(hass)
+        await road.collected(road.device())
+        await cloud.wait_for("binlog")
+    [token] = {str(token) for token in cloud.registrations}
+    theirs, ours = [
+        [each.getMessage() for each in caplog.records if each.name.startswith(logger)]
+        for logger in ("homeassistant.components.mqtt", "custom_components.ulogger")
+    ]
+    assert any("boot/v0/" in line and token in line for line in theirs)
+    content = repr(LOG[100:140])[2:-1]
+    assert any("binlog/v0/" in line and content in line for line in theirs)
+    assert ours
+    assert not any(token in line or content in line for line in ours)
 
 
 @pytest.mark.usefixtures("connected")

@@ -1,10 +1,11 @@
 """An account gets a new certificate, broker, group or connection and stays the same account."""
 
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, patch
 
 import pytest
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers.storage import Store
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.cloud_setup import keeps_pace
@@ -122,6 +123,23 @@ async def test_the_refused_certificate_is_not_taken_again(
         private_key=await upload(second.private_key),
     )
     expect_abort(end, "reauth_successful", own=False)
+
+
+async def test_a_new_key_that_the_disk_does_not_take_leaves_the_account_as_it_was(
+    hass: HomeAssistant, account: MockConfigEntry, upload: Upload, second: Issued
+) -> None:
+    before, key = dict(account.data), await async_load_key(hass, account)
+    form = await account.start_reauth_flow(hass)
+    archive = await upload(second.download())
+
+    with patch.object(Store, "async_save"):
+        form = await submit(hass, form, archive=archive)
+
+    expect_form(form, "reauth_confirm", {"base": "secrets_not_kept"})
+    assert account.data == before
+    assert await async_load_key(hass, account) == key
+    expect_abort(await submit(hass, form, archive=archive), "reauth_successful", own=False)
+    assert await async_load_key(hass, account) == second.private_key
 
 
 async def test_a_renewal_needs_a_certificate(hass: HomeAssistant, account: MockConfigEntry) -> None:

@@ -9,6 +9,7 @@ import pytest
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers.storage import Store
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger import account_checks, uploads
@@ -81,6 +82,44 @@ async def test_two_files_make_an_account_of_a_group(
     assert done["title"] == "uLogger 42 (group 7)"
     assert done["result"].unique_id == "42-7"
     assert done["data"]["group_id"] == 7
+    assert await async_load_key(hass, done["result"]) == broker.customer.private_key
+
+
+async def test_a_key_that_comes_with_a_certificate_stays_out_of_the_public_file(
+    hass: HomeAssistant, broker: LocalBroker, upload: Upload, at_broker: dict[str, Any]
+) -> None:
+    customer = broker.customer
+    combined = f"Bag Attributes: Müller\n{customer.private_key}{customer.certificate}"
+    flow = await open_form(hass)
+
+    done = await submit(
+        hass,
+        flow,
+        customer_id=42,
+        certificate=await upload(combined),
+        private_key=await upload(combined),
+        advanced={**at_broker, "ca": await upload(customer.private_key + broker.ca)},
+    )
+
+    entry = done["result"]
+    assert "PRIVATE KEY" not in str(entry.as_dict())
+    assert entry.data["certificate"] == customer.certificate
+    assert entry.data["ca"] == broker.ca
+    assert await async_load_key(hass, entry) == customer.private_key
+
+
+async def test_a_key_that_the_disk_does_not_take_makes_no_account_until_it_does(
+    hass: HomeAssistant, broker: LocalBroker, upload: Upload, at_broker: dict[str, Any]
+) -> None:
+    flow = await open_form(hass)
+    typed = {"customer_id": 42, "archive": await upload(broker.download), "advanced": at_broker}
+
+    with patch.object(Store, "async_save"):
+        form = await submit(hass, flow, **typed)
+    expect_form(form, "certificate", {"base": "secrets_not_kept"})
+    assert not hass.config_entries.async_entries(DOMAIN)
+
+    done = await submit(hass, flow, **typed)
     assert await async_load_key(hass, done["result"]) == broker.customer.private_key
 
 

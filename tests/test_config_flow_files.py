@@ -8,7 +8,10 @@ from typing import Any
 from unittest.mock import AsyncMock, patch
 
 import pytest
+import trustme
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 
@@ -44,6 +47,21 @@ def encrypted_key(broker: LocalBroker) -> str:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     ).decode()
+
+
+def packed(broker: LocalBroker, method: int) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", method) as file:
+        file.writestr("certificate.pem.crt", broker.customer.certificate)
+        file.writestr("private.pem.key", broker.customer.private_key)
+    return archive.getvalue()
+
+
+def pkcs12_of(issued: Issued) -> bytes:
+    key = serialization.load_pem_private_key(issued.private_key.encode(), None)
+    certificate = x509.load_pem_x509_certificate(issued.certificate.encode())
+    encryption = serialization.NoEncryption()
+    return pkcs12.serialize_key_and_certificates(b"customer", key, certificate, None, encryption)  # type: ignore[arg-type]
 
 
 def download(certificate: str, private_key: str) -> bytes:
@@ -85,6 +103,9 @@ ARCHIVES: list[tuple[str, Callable[[LocalBroker], bytes], str]] = [
         "certificate_not_yet_valid",
     ),
     ("too large", lambda _: bytes(uploads.LARGEST_UPLOAD + 1), "file_too_large"),
+    ("certificate", lambda b: b.customer.certificate.encode(), "archive_mistaken"),
+    ("PKCS#12", lambda b: pkcs12_of(b.customer), "pkcs12"),
+    ("packed by LZMA", lambda b: packed(b, zipfile.ZIP_LZMA), "archive_unsupported"),
 ]
 
 
@@ -233,3 +254,26 @@ async def test_a_file_that_can_not_be_read_is_said_to_be_so(
         form = await submit(hass, flow, customer_id=42, archive=archive, advanced=at_broker)
 
     expect_form(form, "certificate", {"archive": "file_unreadable"})
+
+
+def authorities(size: int) -> str:
+    """Return a bundle of authorities of about so many bytes, with names as such bundles have."""
+    text = trustme.CA().cert_pem.bytes().decode()
+    block = f"# Główny urząd certyfikacji\n{text}"
+    return block * (size // len(block.encode()))
+
+
+async def test_a_bundle_of_authorities_is_taken_up_to_256_kb(
+    hass: HomeAssistant, broker: LocalBroker, upload: Upload, at_broker: dict[str, Any]
+) -> None:
+    flow = await open_form(hass)
+    typed = {"customer_id": 42, "archive": await upload(broker.download)}
+
+    at_broker["ca"] = await upload(authorities(260 * 1024) + broker.ca)
+    form = await submit(hass, flow, **typed, advanced=at_broker)
+    expect_form(form, "certificate", {"advanced": "ca_too_large"})
+
+    at_broker["ca"] = await upload(authorities(250 * 1024) + broker.ca)
+    done = await submit(hass, flow, **typed, advanced=at_broker)
+    assert done["type"] is FlowResultType.CREATE_ENTRY
+    assert "#" not in done["result"].data["ca"]

@@ -354,6 +354,32 @@ async def test_a_device_with_a_bad_identification_is_refused_and_counted(
     assert cards(hass) == []
 
 
+async def test_what_a_device_advertises_forges_no_line_of_the_log(
+    hass: HomeAssistant, broker: LocalBroker, road: Road, caplog: pytest.LogCaptureFixture
+) -> None:
+    await add_account(hass, broker)
+    name = "uLogger\n2026-01-01 ERROR (MainThread) [forged] <b>\x1b[31m"
+    nameless = replace(IDENTITY, serial="")
+    await meet(road, road.device(identity=nameless, name=name, heard=False))
+
+    [line] = [each for each in caplog.messages if "could not be identified" in each]
+    assert line.startswith("uLogger 2026-01-01 ERROR (MainThread) forged b 31m (")
+    assert line.splitlines() == [line]
+
+
+async def test_the_card_of_a_device_is_text_whatever_it_is_called(
+    hass: HomeAssistant, broker: LocalBroker, road: Road
+) -> None:
+    await add_account(hass, broker, {})
+    device_type = "![x](//evil.invalid)"
+    identity = replace(IDENTITY, device_type=device_type)
+    await meet(road, road.device(identity=identity, name="uLogger <www.evil.invalid>", heard=False))
+
+    text = await card_text(hass)
+    assert text["name"] == "uLogger www evil.invalid"
+    assert text["device_type"] == "! x (//evil.invalid)"
+
+
 async def test_a_device_that_is_no_agent_is_not_connected_to_again_for_a_day(
     hass: HomeAssistant, broker: LocalBroker, road: Road
 ) -> None:

@@ -15,8 +15,8 @@ from homeassistant.data_entry_flow import FlowResultType
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger import approval
-from custom_components.ulogger.config_flow import shown_name
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.escaping import plain_text
 from tests.bluetooth import (
     ADDRESS,
     OTHER_ADDRESS,
@@ -179,12 +179,12 @@ async def test_ten_cards_of_devices_leave_no_room_for_one_of_an_application(
         ("uLogger Hall", "uLogger Hall"),
         ("a" * 300, "a" * 64),
         ("tab\tnew\nline\x1b[0m", "tab new line 0m"),
-        ("[free](http://evil.invalid) <b>`x`", "free (http://evil.invalid) b x"),
+        ("[free](http://evil.invalid) <b>`x`", "free (http: evil.invalid) b x"),
         ("\u202egnp.exe", "gnp.exe"),
     ],
 )
 def test_a_device_is_shown_by_bounded_plain_text(name: str, shown: str) -> None:
-    assert shown_name(name) == shown
+    assert plain_text(name) == shown
 
 
 # An application that nobody approved

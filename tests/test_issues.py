@@ -203,6 +203,15 @@ async def unreachable(device: DeviceCoordinator, time_passes: Pass, span: timede
     await time_passes(MINUTE)
 
 
+async def test_a_serial_is_text_whatever_it_looks_like(
+    hass: HomeAssistant, account: MockConfigEntry, time_passes: Pass
+) -> None:
+    device = meet(account, replace(SENSOR, serial="<img src=x>![x](www.evil.invalid)"))
+    await unreachable(device, time_passes, DAY)
+    placeholders = shown(hass)["device_unreachable"].translation_placeholders
+    assert placeholders == {"account": "uLogger 42", "device": "img src=x ! x (www evil.invalid)"}
+
+
 async def test_a_device_that_is_seen_and_can_not_be_reached_for_a_day_is_told(
     hass: HomeAssistant, device: DeviceCoordinator, time_passes: Pass
 ) -> None:

@@ -2,15 +2,18 @@
 
 import copy
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, patch
 
 import pytest
 from homeassistant.config_entries import SOURCE_INTEGRATION_DISCOVERY
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType, InvalidData
+from homeassistant.helpers.storage import Store
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.ulogger import options_flow
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.key_store import async_load_secrets
 from tests.flows import ENGLISH
 
 pytestmark = pytest.mark.usefixtures("set_up")
@@ -43,6 +46,7 @@ async def account(hass: HomeAssistant) -> MockConfigEntry:
         domain=DOMAIN,
         unique_id="42-0",
         title="uLogger 42",
+        data={"client_suffix": "5eed5eed"},
         options={
             "applications": {"1001": {"device_types": ["thermostat", "valve"]}},
             "confirmed_address": "C0:FF:EE:00:00:01",
@@ -61,6 +65,14 @@ async def open_form(hass: HomeAssistant, account: MockConfigEntry) -> Any:
     return form
 
 
+async def save(hass: HomeAssistant, account: MockConfigEntry, form: dict[str, Any]) -> None:
+    """Open the options and save them as *form*."""
+    flow = await open_form(hass, account)
+    done = await hass.config_entries.options.async_configure(flow["flow_id"], form)
+    assert done["type"] is FlowResultType.CREATE_ENTRY
+    await hass.async_block_till_done()
+
+
 def field(form: Any, section: str, name: str) -> tuple[Any, Any]:
     """Return a field of a section: how it is marked, and its selector."""
     fields = form["data_schema"].schema[section].schema.schema
@@ -68,7 +80,7 @@ def field(form: Any, section: str, name: str) -> tuple[Any, Any]:
 
 
 async def test_a_new_account_shows_what_it_does_by_itself(hass: HomeAssistant) -> None:
-    account = MockConfigEntry(domain=DOMAIN)
+    account = MockConfigEntry(domain=DOMAIN, data={"client_suffix": "5eed5eed"})
     account.add_to_hass(hass)
     form = await open_form(hass, account)
 
@@ -121,7 +133,6 @@ async def test_options_are_kept_side_by_side_and_applied_by_a_reload(
         },
         "confirmed_address": "C0:FF:EE:00:00:01",
         "heartbeats": False,
-        "api_token": "ulg_secret",
         "daily_quota_kb": 400,
         "retention_days": 3,
         "retention_mb": 50,
@@ -165,7 +176,64 @@ async def test_an_api_token_is_shown_to_nobody_and_goes_when_it_is_emptied(
     await hass.config_entries.options.async_configure(form["flow_id"], emptied)
     await hass.async_block_till_done()
 
-    assert account.options["api_token"] == ""
+    assert "api_token" not in account.options
+    assert await async_load_secrets(hass, account) == {}
+
+
+async def test_an_api_token_stands_in_the_private_file_and_not_among_the_options(
+    hass: HomeAssistant, account: MockConfigEntry, hass_storage: dict[str, Any]
+) -> None:
+    await save(hass, account, typed())
+
+    assert "ulg_secret" not in str(account.as_dict())
+    assert hass_storage["ulogger.key.5eed5eed"]["data"] == {"api_token": "ulg_secret"}
+
+
+async def test_another_api_token_alone_is_applied_by_a_reload_and_the_same_one_by_none(
+    hass: HomeAssistant, account: MockConfigEntry, set_up: AsyncMock
+) -> None:
+    await save(hass, account, typed())
+    set_up.reset_mock()
+
+    await save(hass, account, typed(cloud={"api_token": "ulg_other"}))
+    set_up.assert_awaited_once()
+
+    await save(hass, account, typed(cloud={"api_token": "ulg_other"}))
+    set_up.assert_awaited_once()
+
+
+async def test_an_api_token_that_the_disk_does_not_take_is_said_to_be_so(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    before = dict(account.options)
+    form = await open_form(hass, account)
+
+    with patch.object(Store, "async_save"):
+        form = await hass.config_entries.options.async_configure(form["flow_id"], typed())
+
+    assert form["errors"] == {"cloud": "secrets_not_kept"}
+    assert "secrets_not_kept" in ENGLISH["options"]["error"]
+    assert account.options == before
+
+
+async def test_an_application_approved_while_the_token_is_written_stays(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    form = await open_form(hass, account)
+    kept = options_flow.async_keep_token
+
+    async def slowly(hass: HomeAssistant, entry: MockConfigEntry, token: str) -> bool:
+        applications = {**entry.options["applications"], "99": {"device_types": ["lock"]}}
+        hass.config_entries.async_update_entry(
+            entry, options={**entry.options, "applications": applications}
+        )
+        return await kept(hass, entry, token)
+
+    with patch.object(options_flow, "async_keep_token", slowly):
+        await hass.config_entries.options.async_configure(form["flow_id"], typed())
+    await hass.async_block_till_done()
+
+    assert set(account.options["applications"]) == {"7", "99", "1001"}
 
 
 async def test_an_application_is_shown_with_its_device_types(

@@ -194,6 +194,19 @@ async def test_the_card_lists_what_is_in_quarantine(
     assert "- A87DE76F0011: core_dump, " in shown["captures"]
 
 
+async def test_a_serial_in_the_list_is_text_whatever_it_looks_like(
+    hass: HomeAssistant, client: Any, account: MockConfigEntry
+) -> None:
+    identity = replace(SENSOR, serial="![x](www.evil.invalid)<b>")
+    added = await account.runtime_data.outbox.add(log(identity))
+    await account.runtime_data.outbox.quarantine(added.capture_id, CaptureFault.REFUSED)
+    await account.runtime_data.async_refresh_counters()
+    menu = await card(hass, client, "quarantine").open()
+    assert menu["description_placeholders"]["captures"].startswith(
+        "- ! x (www evil.invalid) b: log, "
+    )
+
+
 async def test_a_long_quarantine_is_listed_in_part(
     hass: HomeAssistant, client: Any, account: MockConfigEntry, quarantine: Outbox
 ) -> None:

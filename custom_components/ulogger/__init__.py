@@ -18,7 +18,7 @@ from .downloads import async_register_downloads
 from .gateway import Gateway
 from .heartbeat import Heartbeats
 from .issues import Issues
-from .key_store import async_remove_key
+from .key_store import async_remove_secrets, async_take_secrets_out
 from .log_forwarding import LogForwarding
 from .log_relay import LogRelay
 from .outbox.errors import OutboxError
@@ -43,6 +43,9 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
     """Register the actions; they explain themselves when no account is loaded."""
     async_register_actions(hass)
     async_register_downloads(hass)
+    for entry in hass.config_entries.async_entries(DOMAIN, include_ignore=False):
+        if entry.disabled_by:
+            await async_take_secrets_out(hass, entry)
     return True
 
 
@@ -52,6 +55,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     A cloud that can't be reached is no reason to wait: devices are collected all the same, and
     what they gave goes up when the cloud is back.
     """
+    await async_take_secrets_out(hass, entry)
     store = AccountStore(hass, entry.entry_id)
     await store.async_load()
     setup = await async_set_up_cloud(hass, entry, store)
@@ -100,8 +104,8 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
-    """Delete the account's key, tokens and outbox; captures that wait are not deleted."""
-    await async_remove_key(hass, entry)
+    """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
+    await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)
 

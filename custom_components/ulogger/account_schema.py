@@ -55,10 +55,12 @@ PACE_SELECTOR = SelectSelector(
 )
 ARCHIVE_SELECTOR = FileSelector(FileSelectorConfig(accept=".zip,application/zip"))
 CERTIFICATE_SELECTOR = FileSelector(
-    FileSelectorConfig(accept=".crt,.pem,.cer,application/x-x509-user-cert")
+    FileSelectorConfig(accept=".crt,.pem,.cer,.der,application/x-x509-user-cert")
 )
-PRIVATE_KEY_SELECTOR = FileSelector(FileSelectorConfig(accept=".key,.pem,application/pkcs8"))
-CA_SELECTOR = FileSelector(FileSelectorConfig(accept=".crt,.pem,.cer,application/x-x509-ca-cert"))
+PRIVATE_KEY_SELECTOR = FileSelector(FileSelectorConfig(accept=".key,.pem,.der,application/pkcs8"))
+CA_SELECTOR = FileSelector(
+    FileSelectorConfig(accept=".crt,.pem,.cer,.der,application/x-x509-ca-cert")
+)
 
 UPLOADS = {
     probatio.Optional(CONF_ARCHIVE): ARCHIVE_SELECTOR,

@@ -13,6 +13,7 @@ from homeassistant.core import (
 )
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.service import async_register_admin_service
 from homeassistant.util.json import JsonValueType
 
 from .const import DOMAIN
@@ -56,12 +57,12 @@ FORGET_SCHEMA = probatio.Schema({**cv.TARGET_FIELDS})
 
 @callback
 def async_register_actions(hass: HomeAssistant) -> None:
-    """Register all actions."""
+    """Register all actions; those that change or tell what devices log need an administrator."""
     hass.services.async_register(
         DOMAIN, "upload", _upload, UPLOAD_SCHEMA, supports_response=SupportsResponse.OPTIONAL
     )
-    hass.services.async_register(DOMAIN, "set_log_level", _set_log_level, LOG_LEVEL_SCHEMA)
-    hass.services.async_register(DOMAIN, "forget_session", _forget_session, FORGET_SCHEMA)
+    async_register_admin_service(hass, DOMAIN, "set_log_level", _set_log_level, LOG_LEVEL_SCHEMA)
+    async_register_admin_service(hass, DOMAIN, "forget_session", _forget_session, FORGET_SCHEMA)
     async_register_publishing(hass)
     async_register_viewing(hass)
 

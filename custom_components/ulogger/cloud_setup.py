@@ -23,7 +23,7 @@ from .cloud.ulogger.http import HttpTelemetry
 from .cloud.ulogger.route import TelemetryRoute
 from .cloud.ulogger.tokens import TokenCache
 from .home_assistant_mqtt import HomeAssistantTransport
-from .key_store import async_load_key, async_take_key_out
+from .key_store import async_load_secrets
 from .storage import AccountStore
 
 AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
@@ -60,6 +60,7 @@ async def async_set_up_cloud(
     Raises ConfigEntryAuthFailed when the certificate can't be used at all, and
     ConfigEntryNotReady when Home Assistant's MQTT integration, if chosen, is not there.
     """
+    secrets = await async_load_secrets(hass, entry)
     expiry: datetime | None = None
     transport: Transport
     if entry.data[c.CONF_CONNECTION] == c.CONNECTION_HOME_ASSISTANT:
@@ -69,10 +70,9 @@ async def async_set_up_cloud(
             )
         transport = HomeAssistantTransport(hass)
     else:
-        await async_take_key_out(hass, entry)
-        key = await async_load_key(hass, entry)
+        key = secrets.get(c.CONF_PRIVATE_KEY, "")
         try:
-            context, expiry = await hass.async_add_executor_job(_tls, entry, key or "")
+            context, expiry = await hass.async_add_executor_job(_tls, entry, key)
         except CredentialsError as err:
             raise ConfigEntryAuthFailed(
                 translation_domain=c.DOMAIN,
@@ -94,12 +94,13 @@ async def async_set_up_cloud(
         topic_prefix=entry.data.get(c.CONF_TOPIC_PREFIX, ""),
         tokens=TokenCache(store.tokens, store.async_save_tokens),
     )
-    return CloudSetup(cloud, transport, TelemetryRoute(cloud, _http(hass, entry)), expiry)
+    http = _http(hass, entry, secrets.get(c.CONF_API_TOKEN))
+    return CloudSetup(cloud, transport, TelemetryRoute(cloud, http), expiry)
 
 
-def _http(hass: HomeAssistant, entry: ConfigEntry[Any]) -> HttpTelemetry | None:
+def _http(hass: HomeAssistant, entry: ConfigEntry[Any], token: str | None) -> HttpTelemetry | None:
     """Make the way that metrics and events go while there is no MQTT, if there is a token."""
-    if not (token := entry.options.get(c.CONF_API_TOKEN)):
+    if not token:
         return None
     session = async_get_clientsession(hass)
     return HttpTelemetry(session, token, group_id=entry.data[c.CONF_GROUP_ID])

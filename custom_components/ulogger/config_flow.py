@@ -55,20 +55,13 @@ from .const import (
     DEFAULT_TOPIC_PREFIX,
     DOMAIN,
 )
-from .key_store import async_keep_key
+from .escaping import plain_text
+from .key_store import SecretsNotKept, async_keep_key
 from .options_flow import UloggerOptionsFlow
 from .uploads import Uploads
 
 CONNECTIONS = ["certificate", "home_assistant"]
-LONGEST_NAME = 64
 MOST_WITHOUT_CARD = 256
-MARKDOWN = str.maketrans(dict.fromkeys("\\`*_[]<>!|#", " "))
-
-
-def shown_name(name: str) -> str:
-    """Return what a device calls itself as bounded plain text: it can call itself anything."""
-    printable = "".join(char if char.isprintable() else " " for char in name)
-    return " ".join(printable.translate(MARKDOWN).split())[:LONGEST_NAME]
 
 
 class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
@@ -111,7 +104,7 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
             return self.async_abort(reason="too_many_cards")
         self._confirmed_address = discovery_info.address
         name = human_readable_name(None, discovery_info.name, discovery_info.address)
-        self.context["title_placeholders"] = {"name": shown_name(name)}
+        self.context["title_placeholders"] = {"name": plain_text(name)}
         return await self.async_step_bluetooth_confirm()
 
     @callback
@@ -151,10 +144,9 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
         if user_input is not None:
             try:
                 data = await async_check_certificate(self.hass, self._uploads, user_input, entry)
+                return await self._async_finish(data)
             except FormError as err:
                 errors = err.errors
-            else:
-                return await self._async_finish(data)
         has_ca = entry is not None and entry.data.get(CONF_CA) is not None
         return self.async_show_form(
             step_id="certificate",
@@ -174,10 +166,9 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
         if user_input is not None:
             try:
                 data = await async_check_bridge(self.hass, user_input, entry)
+                return await self._async_finish(data)
             except FormError as err:
                 errors = err.errors
-            else:
-                return await self._async_finish(data)
         return self.async_show_form(
             step_id="home_assistant",
             data_schema=self.add_suggested_values_to_schema(
@@ -191,11 +182,10 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
         return self._get_reconfigure_entry() if self.source == SOURCE_RECONFIGURE else None
 
     async def _async_finish(self, data: dict[str, Any]) -> ConfigFlowResult:
-        """Change the account, whose outbox stays, or create it."""
+        """Change the account, whose outbox stays, or create it; raises FormError."""
         unique_id = account_unique_id(data)
-        suffix = data[CONF_CLIENT_SUFFIX]
         if (entry := self._changed_entry()) is not None:
-            data = await async_keep_key(self.hass, suffix, data)
+            data = await self._async_without_key(data)
             title = entry.title
             if title == account_title(entry.data):
                 title = account_title(data)
@@ -204,12 +194,19 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
             )
         await self.async_set_unique_id(unique_id, raise_on_progress=False)
         self._abort_if_unique_id_configured()
-        data = await async_keep_key(self.hass, suffix, data)
+        data = await self._async_without_key(data)
         self._close_other_cards()
         options = {}
         if self._confirmed_address is not None:
             options[CONF_CONFIRMED_ADDRESS] = self._confirmed_address
         return self.async_create_entry(title=account_title(data), data=data, options=options)
+
+    async def _async_without_key(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Put the key in its own file and return the rest; raises FormError."""
+        try:
+            return await async_keep_key(self.hass, data[CONF_CLIENT_SUFFIX], data)
+        except SecretsNotKept as err:
+            raise FormError(base="secrets_not_kept") from err
 
     @callback
     def _close_other_cards(self) -> None:
@@ -228,7 +225,7 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
         if room_for_cards(self.hass) <= 0:
             return self.async_abort(reason="too_many_cards")
         self._question = discovery_info
-        name = shown_name(discovery_info[ATTR_NAME])
+        name = plain_text(discovery_info[ATTR_NAME])
         self.context["title_placeholders"] = {"name": f"{name} ({application_id})"}
         return await self.async_step_application()
 
@@ -259,8 +256,8 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
             data_schema=accounts_schema(accounts),
             description_placeholders={
                 "application_id": str(application_id),
-                "device_type": shown_name(self._question[ATTR_DEVICE_TYPE]) or "?",
-                "name": shown_name(self._question[ATTR_NAME]),
+                "device_type": plain_text(self._question[ATTR_DEVICE_TYPE]),
+                "name": plain_text(self._question[ATTR_NAME]),
                 "address": self._question[ATTR_ADDRESS],
             },
         )
@@ -278,12 +275,10 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
         if user_input is not None:
             try:
                 renewed = await async_check_renewal(self.hass, self._uploads, user_input, entry)
+                data = await self._async_without_key({**entry.data, **renewed})
+                return self.async_update_reload_and_abort(entry, data=data)
             except FormError as err:
                 errors = err.errors
-            else:
-                suffix = entry.data[CONF_CLIENT_SUFFIX]
-                data = await async_keep_key(self.hass, suffix, {**entry.data, **renewed})
-                return self.async_update_reload_and_abort(entry, data=data)
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=self.add_suggested_values_to_schema(UPLOADS_SCHEMA, user_input),

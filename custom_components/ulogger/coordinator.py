@@ -24,6 +24,7 @@ from .capture.model import Capture, DeviceIdentity
 from .collection import Collection
 from .const import DOMAIN
 from .device_state import DeviceEvent, DeviceState, Phase, SessionRecord
+from .escaping import one_line
 from .gateway import Gateway
 from .listeners import Listeners
 from .log_level import LogSetting
@@ -407,7 +408,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
 
     def _show_failure(self, error: SessionError) -> None:
         if self.data.last_error != error.reason:
-            _LOGGER.info("Collecting from %s failed: %s", self.identity.serial, error)
+            _LOGGER.info("Collecting from %s failed: %s", self.identity.serial, one_line(error))
         self.show(phase=Phase.ERROR, last_error=error.reason)
         self.gateway.count(error.reason)
 

@@ -26,6 +26,7 @@ from .const import (
     DOMAIN,
 )
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .key_store import async_load_secrets
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState
 
@@ -51,7 +52,8 @@ async def async_get_config_entry_diagnostics(
     """Describe the account, its cloud, its outbox and all its devices."""
     gateway = entry.runtime_data
     integration = await async_get_integration(hass, DOMAIN)
-    return _without_secrets(
+    return await _without_secrets(
+        hass,
         entry,
         {
             "versions": {"home_assistant": __version__, "ulogger": str(integration.version)},
@@ -79,7 +81,8 @@ async def async_get_device_diagnostics(
     """Describe one device; the account's own device gets the whole account."""
     for coordinator in entry.runtime_data.devices.values():
         if coordinator.identifier in device.identifiers:
-            return _without_secrets(
+            return await _without_secrets(
+                hass,
                 entry,
                 {
                     "bluetooth": _bluetooth(hass),
@@ -154,9 +157,11 @@ async def _captures(
     return [asdict(row) for row in rows]
 
 
-def _without_secrets(entry: UloggerConfigEntry, data: dict[str, Any]) -> dict[str, Any]:
+async def _without_secrets(
+    hass: HomeAssistant, entry: UloggerConfigEntry, data: dict[str, Any]
+) -> dict[str, Any]:
     """Hide the values of all secrets, wherever they turned up."""
-    named = {**entry.data, **entry.options}
+    named = {**entry.data, **entry.options, **await async_load_secrets(hass, entry)}
     values = {str(named[name]) for name in SECRETS if named.get(name)}
     values |= {str(stored["token"]) for stored in entry.runtime_data.store.tokens.values()}
     long = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)

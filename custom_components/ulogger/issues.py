@@ -12,9 +12,9 @@ from homeassistant.helpers.event import async_track_time_interval
 from homeassistant.helpers.singleton import singleton
 from homeassistant.util import dt as dt_util
 
-from .config_flow import shown_name
 from .const import DOMAIN
 from .coordinator import UloggerConfigEntry
+from .escaping import LONGEST_LINE, plain_text
 from .newcomers import MOST_AT_ADDRESS
 from .registration import registered_device
 
@@ -27,7 +27,10 @@ QUOTA_DAYS = 3
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing that is not as it should be; `about` tells apart those of one kind."""
+    """One thing that is not as it should be; `about` tells apart those of one kind.
+
+    Placeholders are shown as plain text, whatever a device or the cloud chose them to be.
+    """
 
     key: str
     about: str = ""
@@ -81,7 +84,13 @@ class Issues:
                 is_fixable=issue.fixable,
                 severity=issue.severity,
                 translation_key=issue.key,
-                translation_placeholders={"account": self._entry.title, **issue.placeholders},
+                translation_placeholders={
+                    "account": self._entry.title,
+                    **{
+                        name: plain_text(value, LONGEST_LINE)
+                        for name, value in issue.placeholders.items()
+                    },
+                },
             )
             if issue_id in self._ignored:
                 ir.async_ignore_issue(self.hass, DOMAIN, issue_id, ignore=True)
@@ -205,8 +214,8 @@ class Issues:
         for record in records:
             entry = registered_device(self.hass, self._entry.entry_id, record.identity)
             if entry is not None:
-                return shown_name(entry.name_by_user or entry.name or record.name)
-        return next((shown_name(record.name) for record in records), address)
+                return plain_text(entry.name_by_user or entry.name or record.name)
+        return next((plain_text(record.name) for record in records), address)
 
 
 @singleton(f"{DOMAIN}.ignored_issues")

@@ -18,6 +18,7 @@ from .const import (
     DOMAIN,
     LEVEL_OFF,
 )
+from .key_store import SecretsNotKept, async_keep_token, async_load_secrets
 from .options_schema import (
     FLAT_SECTIONS,
     SECTION_APPROVAL,
@@ -88,13 +89,41 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
         if user_input is not None:
             changed, errors = self._parse(user_input)
             if not errors:
-                self._close_cards(changed[CONF_APPLICATIONS])
-                return self.async_create_entry(data={**self.config_entry.options, **changed})
+                try:
+                    other_token = await async_keep_token(
+                        self.hass, self.config_entry, changed[CONF_API_TOKEN]
+                    )
+                except SecretsNotKept:
+                    errors = {SECTION_CLOUD: "secrets_not_kept"}
+                else:
+                    return self._finish(changed, reload=other_token)
         options = self.config_entry.options
         self._offered = frozenset(options.get(CONF_APPLICATIONS, {}))
-        shown = user_input or as_typed(options)
+        secrets = await async_load_secrets(self.hass, self.config_entry)
+        token = {CONF_API_TOKEN: secrets[CONF_API_TOKEN]} if CONF_API_TOKEN in secrets else {}
+        shown = user_input or as_typed({**options, **token})
         schema = self.add_suggested_values_to_schema(options_schema(self.hass, options), shown)
         return self.async_show_form(step_id="init", data_schema=schema, errors=errors)
+
+    @callback
+    def _finish(self, changed: Mapping[str, Any], *, reload: bool) -> ConfigFlowResult:
+        """Save what was changed besides the token; *reload* also if that is nothing."""
+        present = self.config_entry.options
+        options = {
+            **present,
+            **changed,
+            CONF_APPLICATIONS: {**self._added(), **changed[CONF_APPLICATIONS]},
+        }
+        del options[CONF_API_TOKEN]
+        self._close_cards(options[CONF_APPLICATIONS])
+        if reload and options == present:
+            self.hass.config_entries.async_schedule_reload(self.config_entry.entry_id)
+        return self.async_create_entry(data=options)
+
+    def _added(self) -> dict[str, Any]:
+        """Return the applications that discovery cards added after the form was opened."""
+        known = self.config_entry.options.get(CONF_APPLICATIONS, {})
+        return {key: known[key] for key in known if key not in self._offered}
 
     def _parse(self, typed: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the options as they are kept, and what is wrong with which section."""
@@ -135,7 +164,7 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
         One that a discovery card added after the form was opened stays.
         """
         known = self.config_entry.options.get(CONF_APPLICATIONS, {})
-        approved = {key: known[key] for key in known if key not in self._offered}
+        approved = self._added()
         for application_id in sorted({parse_application_id(value) for value in typed}):
             owner = approving_entry(self.hass, application_id)
             if owner not in (None, self.config_entry):

@@ -11,6 +11,7 @@ import probatio
 from homeassistant.core import HomeAssistant, ServiceCall, callback
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.service import async_register_admin_service
 from homeassistant.util import dt as dt_util
 
 from .capture.model import DeviceIdentity
@@ -59,10 +60,13 @@ type Senders = dict[Gateway[DeviceCoordinator], list[DeviceIdentity]]
 
 @callback
 def async_register_publishing(hass: HomeAssistant) -> None:
-    """Register the actions."""
-    hass.services.async_register(DOMAIN, "publish_metrics", _publish_metrics, METRICS_SCHEMA)
-    hass.services.async_register(DOMAIN, "publish_event", _publish_event, EVENT_SCHEMA)
-    hass.services.async_register(DOMAIN, "publish_log", _publish_log, LOG_SCHEMA)
+    """Register the actions; who speaks in a device's name to the cloud is an administrator."""
+    for name, publish, schema in (
+        ("publish_metrics", _publish_metrics, METRICS_SCHEMA),
+        ("publish_event", _publish_event, EVENT_SCHEMA),
+        ("publish_log", _publish_log, LOG_SCHEMA),
+    ):
+        async_register_admin_service(hass, DOMAIN, name, publish, schema)
 
 
 async def _publish_metrics(call: ServiceCall) -> None:

@@ -12,10 +12,10 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 
 from . import removal
-from .config_flow import shown_name
 from .const import CONF_DEVICE_LIMIT, DOMAIN
 from .coordinator import UloggerConfigEntry
 from .downloads import LINK_VALID, quarantine_path
+from .escaping import LONGEST_LINE, plain_text
 from .options_schema import device_limit_field
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState, Row
@@ -74,7 +74,8 @@ class _EntryFlow(_Flow):
     def failed(self, err: OutboxError) -> RepairsFlowResult:
         """End the flow, because the disk or the outbox did not do what was asked."""
         return self.async_abort(
-            reason="outbox_failed", description_placeholders={"detail": str(err)}
+            reason="outbox_failed",
+            description_placeholders={"detail": plain_text(err, LONGEST_LINE)},
         )
 
 
@@ -141,7 +142,8 @@ class QuarantineFlow(_EntryFlow):
         except OutboxError as err:
             return self.failed(err)
         lines = [
-            f"- {row.key[1]}: {row.kind.value}, {row.size} B ({row.reason})"
+            f"- {plain_text(row.key[1], LONGEST_LINE)}: {row.kind.value}, {row.size} B "
+            f"({plain_text(row.reason or '')})"
             for row in rows[:ROWS_SHOWN]
         ]
         if len(rows) > ROWS_SHOWN:
@@ -237,7 +239,7 @@ class DeviceLimitFlow(_NewcomersFlow):
             return self.not_loaded()
         waiting = entry.runtime_data.fleet.waiting()
         lines = [
-            f"- {shown_name(record.name)}, {shown_name(record.identity.serial)} ({record.address})"
+            f"- {plain_text(record.name)}, {plain_text(record.identity.serial)} ({record.address})"
             for record in waiting[:ROWS_SHOWN]
         ]
         if len(waiting) > ROWS_SHOWN:

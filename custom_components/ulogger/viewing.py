@@ -11,6 +11,7 @@ from homeassistant.core import (
     SupportsResponse,
     callback,
 )
+from homeassistant.exceptions import Unauthorized, UnknownUser
 from homeassistant.helpers import config_validation as cv
 from homeassistant.util.json import JsonValueType
 
@@ -54,7 +55,12 @@ def async_register_viewing(hass: HomeAssistant) -> None:
 
 
 async def _get_captures(call: ServiceCall) -> ServiceResponse:
-    """List the newest captures of devices that are still here, with their text if wanted."""
+    """List the newest captures of devices that are still here, with their text if wanted.
+
+    The text is an administrator's to read, as the download is.
+    """
+    if call.data[ATTR_TEXT]:
+        await _check_administrator(call)
     answer: dict[str, JsonValueType] = {}
     for device in async_targets(call.hass, call).devices:
         with translated(device.identity.serial):
@@ -65,6 +71,16 @@ async def _get_captures(call: ServiceCall) -> ServiceResponse:
                 await _describe(call.hass, device, row, text=call.data[ATTR_TEXT]) for row in rows
             ]
     return {"devices": answer}
+
+
+async def _check_administrator(call: ServiceCall) -> None:
+    """Raise Unauthorized for any other user; what automations call has no user."""
+    if call.context.user_id is None:
+        return
+    if (user := await call.hass.auth.async_get_user(call.context.user_id)) is None:
+        raise UnknownUser(context=call.context)
+    if not user.is_admin:
+        raise Unauthorized(context=call.context)
 
 
 async def _describe(

@@ -26,6 +26,7 @@ from .agent.errors import AgentError, StaleTransfer
 from .agent.memory import TransferMemory
 from .agent.session import RECONNECTIONS, AgentSession, Pending, Progress
 from .capture.model import Capture, CaptureKind, DeviceIdentity
+from .escaping import plain_text
 
 CONNECT_TIMEOUT = 60.0
 DISCONNECT_TIMEOUT = 5.0
@@ -248,7 +249,7 @@ async def _connected(
             client = await bleak_retry_connector.establish_connection(
                 bleak_retry_connector.BleakClientWithServiceCache,
                 device,
-                name,
+                plain_text(name),
                 drop,
                 max_attempts=2,
                 ble_device_callback=lambda: (

@@ -27,6 +27,7 @@ from .agent.errors import AgentError
 from .agent.gatt import SERVICE
 from .const import ATTR_ADDRESS, ATTR_APPLICATION_ID, ATTR_DEVICE_TYPE, ATTR_NAME, DOMAIN
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .escaping import one_line, plain_text
 from .fleet import Fleet
 from .newcomers import Limit
 from .storage import DeviceRecord
@@ -176,7 +177,9 @@ class Watch:
         except (VisitError, AgentError) as err:
             failures = self._strangers[address] = self._strangers.get(address, 0) + 1
             if failures == 1:
-                _LOGGER.info("%s (%s) could not be identified: %s", name, address, err)
+                _LOGGER.info(
+                    "%s (%s) could not be identified: %s", plain_text(name), address, one_line(err)
+                )
             delay = min(RETRY_FAILED * 2.0 ** min(failures - 1, 16), RETRY_LONGEST)
             self._retry(address, name, delay if err.retryable else RETRY_NOT_OURS)
             self._gateway.count(err.reason)

@@ -18,16 +18,29 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from .certificate_files import (
+    IsPkcs12,
+    NothingReadable,
+    PasswordNeeded,
+    as_pem,
+    is_certificate_or_key,
+    read_certificates,
+    read_private_key,
+)
 
 CERTIFICATE_NAME = "certificate.pem.crt"
 PRIVATE_KEY_NAME = "private.pem.key"
 LARGEST_FILE = 64 * 1024
+LARGEST_CA = 256 * 1024
+"""Bytes; a bundle of all public authorities is about as long."""
 MOST_FILES = 64
 _DESCRIPTORS = Path("/proc/self/fd")
-_PEM_BEGIN = b"-----BEGIN "
-_ENCRYPTED = (b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED")
+_ZIP = b"PK"
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 0x1
+"""The flag of a file in a zip that needs a password."""
 
 
 class CredentialsError(Exception):
@@ -60,10 +73,37 @@ class ArchiveIncomplete(CredentialsError):
     field = "archive"
 
 
+class ArchiveMistaken(CredentialsError):
+    """The file is no zip but a certificate or key."""
+
+    reason = "archive_mistaken"
+    field = "archive"
+
+
+class ArchiveEncrypted(CredentialsError):
+    """The zip needs a password."""
+
+    reason = "archive_encrypted"
+    field = "archive"
+
+
+class ArchiveUnsupported(CredentialsError):
+    """The zip is packed by a method other than the usual one."""
+
+    reason = "archive_unsupported"
+    field = "archive"
+
+
 class NotPem(CredentialsError):
-    """The file is not a PEM file of the expected kind."""
+    """The file holds no certificate or key, neither as PEM nor as DER."""
 
     reason = "not_pem"
+
+
+class Pkcs12(CredentialsError):
+    """The file is a PKCS#12 store, which has to be turned into PEM first."""
+
+    reason = "pkcs12"
 
 
 class KeyEncrypted(CredentialsError):
@@ -99,11 +139,18 @@ class CaInvalid(CredentialsError):
     field = "ca"
 
 
+class CaTooLarge(CaInvalid):
+    """There are far too many authorities."""
+
+    reason = "ca_too_large"
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """PEM texts: the client's certificate and key, and the authority of an own broker.
 
-    ``expires_at`` is when the certificate ends. The key is in no representation.
+    No text but the key's holds a key. ``expires_at`` is when the certificate ends. The key is
+    in no representation.
     """
 
     certificate: str
@@ -113,7 +160,7 @@ class Credentials:
     @property
     def expires_at(self) -> dt.datetime:
         """When the certificate ends (UTC)."""
-        return _certificate(self.certificate.encode(), NotPem).not_valid_after_utc
+        return _certificates(self.certificate.encode(), NotPem)[0].not_valid_after_utc
 
     @classmethod
     def checked(
@@ -124,25 +171,20 @@ class Credentials:
         *,
         now: dt.datetime | None = None,
     ) -> Self:
-        """Return credentials that belong together and are valid now; raises CredentialsError."""
-        leaf = _certificate(_bytes(certificate), NotPem)
-        key = _private_key(_bytes(private_key))
-        try:
-            belongs = leaf.public_key() == key.public_key()
-        except (ValueError, UnsupportedAlgorithm) as err:
-            raise NotPem("the certificate's public key can't be read") from err
-        if not belongs:
-            raise KeyMismatch("the private key does not belong to the certificate")
+        """Return credentials that belong together and are valid now; raises CredentialsError.
+
+        Both may come from one file. The certificate that belongs to the key is put first.
+        """
+        certificates = _certificates(_bytes(certificate), NotPem)
+        key, key_text = _private_key(_bytes(private_key))
+        leaf = _belonging(certificates, key)
         now = now or dt.datetime.now(dt.UTC)
         if now >= leaf.not_valid_after_utc:
             raise CertificateExpired(f"the certificate expired {leaf.not_valid_after_utc}")
         if now < leaf.not_valid_before_utc:
             raise CertificateNotYetValid(f"it is valid from {leaf.not_valid_before_utc}")
-        return cls(
-            _bytes(certificate).decode("ascii"),
-            _bytes(private_key).decode("ascii"),
-            None if ca is None else read_ca(ca),
-        )
+        chain = [leaf, *(each for each in certificates if each is not leaf)]
+        return cls(as_pem(chain), key_text, None if ca is None else read_ca(ca))
 
 
 def read_certificate_zip(
@@ -153,6 +195,8 @@ def read_certificate_zip(
     Other files beside the two are left alone; the two may lie in a folder. Faults of the
     files within are faults of the archive: it is what was uploaded.
     """
+    if not data.startswith(_ZIP):
+        _check_mistaken(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             certificate = _member(archive, CERTIFICATE_NAME)
@@ -160,8 +204,7 @@ def read_certificate_zip(
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as err:
         raise ArchiveDamaged("the zip file is damaged") from err
     except (NotImplementedError, RuntimeError) as err:
-        # A method of compression that is not built in, or a zip with a password.
-        raise ArchiveDamaged("the zip file can't be unpacked") from err
+        raise ArchiveUnsupported("the zip file can't be unpacked") from err
     try:
         return Credentials.checked(certificate, private_key, ca, now=now)
     except CaInvalid:
@@ -172,10 +215,15 @@ def read_certificate_zip(
 
 
 def read_ca(data: str | bytes) -> str:
-    """Return the PEM text of one or more authorities; raises CaInvalid."""
+    """Return the PEM text of one or more authorities, each once; raises CaInvalid."""
     raw = _bytes(data)
-    _certificate(raw, CaInvalid)
-    return raw.decode("ascii")
+    if len(raw) > LARGEST_CA:
+        raise CaTooLarge(f"more than {LARGEST_CA} bytes of certificate authorities")
+    try:
+        certificates = read_certificates(raw)
+    except (NothingReadable, IsPkcs12) as err:
+        raise CaInvalid(str(err)) from err
+    return as_pem(dict.fromkeys(certificates))
 
 
 def build_tls_context(
@@ -193,6 +241,8 @@ def build_tls_context(
         context = new_context()
     else:
         context = ssl.create_default_context(cadata=credentials.ca)
+        # Authorities made by hand have no key usage, which a strict check asks for.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.check_hostname = True
     context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
@@ -225,14 +275,29 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted")
 
 
+def _check_mistaken(data: bytes) -> None:
+    """Raise what a file is that was uploaded in place of the zip, if it is one of ours."""
+    try:
+        if is_certificate_or_key(data):
+            raise ArchiveMistaken("this is a certificate or key, not a zip file")
+    except IsPkcs12 as err:
+        raise Pkcs12(str(err), field="archive") from err
+
+
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     """Return one file of the archive, never more of it than a certificate can have."""
     entries = archive.infolist()
     if len(entries) > MOST_FILES:
         raise ArchiveIncomplete("there are far too many files in the zip file")
-    found = [entry for entry in entries if entry.filename.rsplit("/", 1)[-1] == name]
+    found = [
+        entry for entry in entries if entry.filename.replace("\\", "/").rsplit("/", 1)[-1] == name
+    ]
     if len(found) != 1:
         raise ArchiveIncomplete(f"the zip file has {len(found)} files {name}")
+    if found[0].flag_bits & _ENCRYPTED:
+        raise ArchiveEncrypted("the zip file needs a password")
+    if found[0].compress_type not in _METHODS:
+        raise ArchiveUnsupported(f"the zip file is packed by method {found[0].compress_type}")
     with archive.open(found[0]) as file:
         content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
@@ -240,26 +305,40 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     return content
 
 
-def _certificate(raw: bytes, error: type[CredentialsError]) -> x509.Certificate:
-    if len(raw) > LARGEST_FILE or _PEM_BEGIN not in raw or not raw.isascii():
-        raise error("this is not a certificate in PEM")
+def _certificates(raw: bytes, error: type[CredentialsError]) -> list[x509.Certificate]:
+    if len(raw) > LARGEST_FILE:
+        raise error("the file is too large for a certificate")
     try:
-        return x509.load_pem_x509_certificates(raw)[0]
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as err:
-        raise error("the certificate can't be read") from err
+        return read_certificates(raw)
+    except NothingReadable as err:
+        raise error(str(err)) from err
+    except IsPkcs12 as err:
+        raise Pkcs12(str(err)) from err
 
 
-def _private_key(raw: bytes) -> PrivateKeyTypes:
-    if any(mark in raw for mark in _ENCRYPTED):
-        raise KeyEncrypted("the private key is encrypted")
-    if len(raw) > LARGEST_FILE or _PEM_BEGIN not in raw or not raw.isascii():
-        raise NotPem("this is not a private key in PEM", field="private_key")
+def _private_key(raw: bytes) -> tuple[PrivateKeyTypes, str]:
+    if len(raw) > LARGEST_FILE:
+        raise NotPem("the file is too large for a private key", field="private_key")
     try:
-        return serialization.load_pem_private_key(raw, password=None)
-    except TypeError as err:
-        raise KeyEncrypted("the private key is encrypted") from err
+        return read_private_key(raw)
+    except PasswordNeeded as err:
+        raise KeyEncrypted(str(err)) from err
+    except NothingReadable as err:
+        raise NotPem(str(err), field="private_key") from err
+    except IsPkcs12 as err:
+        raise Pkcs12(str(err), field="private_key") from err
+
+
+def _belonging(certificates: list[x509.Certificate], key: PrivateKeyTypes) -> x509.Certificate:
+    """Return the certificate that is the key's."""
+    public = key.public_key()
+    try:
+        own = next((each for each in certificates if each.public_key() == public), None)
     except (ValueError, UnsupportedAlgorithm) as err:
-        raise NotPem("the private key can't be read", field="private_key") from err
+        raise NotPem("the certificate's public key can't be read") from err
+    if own is None:
+        raise KeyMismatch("the private key does not belong to the certificate")
+    return own
 
 
 def _bytes(text: str | bytes) -> bytes:
