@@ -164,16 +164,26 @@ class TracedDevice(VirtualDevice):
         if self.firmware.core_dump is not None:
             return False
         self.reset()
-        if self.dumps and self._random.random() < 0.5:
-            dump = self._random.choice(list(self.dumps))
-        else:
-            size = self._random.randrange(SMALLEST_DUMP, LARGEST_DUMP)
-            seed = self.number << 32 | len(self.dumps)
-            dump = sample_core_dump(self.identity, size, seed)
-            self.dumps[dump] = len(self.dumps)
+        alike = self.dumps and self._random.random() < 0.5
+        self._leave(self._random.choice(list(self.dumps)) if alike else self._new_dump())
+        return True
+
+    def repeat(self) -> None:
+        """Restart and say no more for a while; now and then leave the first dump once more."""
+        self.reset()
+        self._quiet_until = asyncio.get_running_loop().time() + QUIET_SECONDS
+        if self.firmware.core_dump is None and self._random.random() < 0.7:
+            self._leave(next(iter(self.dumps), None) or self._new_dump())
+
+    def _new_dump(self) -> bytes:
+        size = self._random.randrange(SMALLEST_DUMP, LARGEST_DUMP)
+        seed = self.number << 32 | len(self.dumps)
+        return sample_core_dump(self.identity, size, seed)
+
+    def _leave(self, dump: bytes) -> None:
+        self.dumps.setdefault(dump, len(self.dumps))
         self.dumps_left[dump] += 1
         self.firmware.crash(dump)
-        return True
 
     @override
     def reset(self) -> None:

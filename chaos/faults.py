@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from demo.device.virtual import DEMO_AIR
 
@@ -13,6 +14,8 @@ from .world import World
 
 RECOVERY_SECONDS = 120.0
 AIM_SECONDS = 5.0
+REPETITIONS = 3
+REPEAT_SECONDS = 12.0
 SLOW_AT_LEAST = 31.0
 """A freeze longer than the gateway waits for an acknowledgement."""
 SHIFTS = (-86_400.0, -3600.0, -90.0, 0.0, 90.0, 3600.0, 86_400.0)
@@ -52,17 +55,29 @@ class Storm:
     async def run(self, seconds: float) -> None:
         """Go on for so long; every fault that was begun is ended."""
         end = time.monotonic() + seconds
-        light = asyncio.create_task(self._lightly())
+        beside = [asyncio.create_task(work()) for work in (self._lightly, self._repeat)]
         try:
             while (left := end - time.monotonic()) > 0:
                 await asyncio.sleep(min(left, self._random.uniform(1, 6)))
                 if time.monotonic() < end:
                     await self._one_of(self._heavy)
         finally:
-            light.cancel()
-            await asyncio.wait([light])
-        if (error := None if light.cancelled() else light.exception()) is not None:
-            raise error
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
+        for task in beside:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    async def _repeat(self) -> None:
+        """Have one device after another restart and be emptied, and again, with nothing new."""
+        world = self._world
+        while True:
+            device = self._random.choice(world.devices)
+            for _ in range(REPETITIONS):
+                self.faults["device_repeats"] += 1
+                device.repeat()
+                await world.wait_for(partial(getattr, device, "empty"), REPEAT_SECONDS)
 
     async def _lightly(self) -> None:
         while True:

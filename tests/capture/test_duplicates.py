@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.ulogger.capture.duplicates import content_key, continuation
+from custom_components.ulogger.capture.duplicates import (
+    begins_with,
+    content_key,
+    continuation,
+    holds,
+    may_offer_again,
+    same_boot,
+    same_moment,
+)
 from custom_components.ulogger.capture.frames import iter_frames
 from custom_components.ulogger.capture.log_buffer import (
     LogHeader,
@@ -205,3 +213,75 @@ def test_a_reset_between_old_and_new_frames_shows_in_the_anchors(
 @given(st.binary(max_size=64), st.binary(max_size=64))
 def test_any_bytes_go_on_or_do_not(before: bytes, after: bytes) -> None:
     assert continuation(before, after) is None or check_log(after)
+
+
+def header(anchor: int, *, rate: int = 32_768, epoch_us: int = 0) -> LogHeader:
+    return LogHeader.parse(made.log(*OLD, anchor=anchor % 2**32, rate=rate, epoch_us=epoch_us))
+
+
+@given(
+    st.integers(1, 2**32 - 1),
+    st.floats(0, 60_000),
+    st.floats(-0.0005, 0.0005),
+    st.sampled_from([1000, 32_768]),
+)
+def test_a_device_that_runs_on_is_in_the_same_boot_also_when_its_ticks_wrap(
+    up: int, elapsed: float, drift: float, rate: int
+) -> None:
+    # As long as it ran for longer before than its clock may be off.
+    up = max(up, round(2 * rate * (1 + elapsed * 0.001)))
+    later = header(up + round(elapsed * rate * (1 + drift)), rate=rate)
+    assert same_boot(header(up, rate=rate), later, elapsed)
+
+
+@given(
+    st.floats(0.01, 60_000),
+    st.floats(0.01, 60_000),
+    st.floats(0, 1),
+    st.sampled_from([1000, 32_768]),
+)
+def test_no_reset_passes_for_the_same_boot(
+    up: float, elapsed: float, part: float, rate: int
+) -> None:
+    """However soon after the first buffer, and however early in its boot that was."""
+    later = header(round(elapsed * part * rate), rate=rate)
+    assert not same_boot(header(round(up * rate), rate=rate), later, elapsed)
+
+
+@pytest.mark.parametrize("elapsed", [-1.0, 65_536.0, 1e9])
+def test_a_clock_set_back_and_half_a_round_of_ticks_prove_nothing(elapsed: float) -> None:
+    later = header(round((1000 + elapsed) * 32_768))
+    assert not same_boot(header(1000 * 32_768), later, elapsed)
+
+
+def test_only_a_clock_proves_the_same_instant() -> None:
+    assert not same_moment(header(5000), header(5000))
+    assert same_moment(header(5000, epoch_us=7), header(5000, epoch_us=7))
+    assert not same_moment(header(5000, epoch_us=7), header(5000, epoch_us=8))
+    assert not same_moment(header(5000, epoch_us=7), header(5001, epoch_us=7))
+
+
+def test_agents_that_write_a_trailer_may_offer_again() -> None:
+    assert may_offer_again(made.log(*OLD, trailer=b"t"))
+    assert not may_offer_again(made.log(*OLD))
+    assert not may_offer_again(made.log(*OLD, version=3, trailer=b"t"))
+    assert not may_offer_again(b"")
+
+
+@given(made.frames, made.frames, st.integers(0, 5), made.frames)
+def test_a_buffer_holds_what_was_taken_and_the_end_of_what_it_begins_with(
+    old: list[made.RawFrame], middle: list[made.RawFrame], gone: int, new: list[made.RawFrame]
+) -> None:
+    current = made.log(*old[gone:], *middle, *new, anchor=1)
+    if middle:
+        assert holds(made.log(*middle, anchor=1), current)
+    if old[gone:]:
+        assert holds(made.log(*old, anchor=1), current)
+    if old:
+        assert begins_with(made.log(*old), made.log(*old, *new))
+
+
+@given(st.binary(max_size=64), st.binary(max_size=64))
+def test_any_bytes_hold_each_other_or_do_not(before: bytes, after: bytes) -> None:
+    assert holds(before, after) in {True, False}
+    assert begins_with(before, after) in {True, False}

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from custom_components.ulogger.outbox.model import CaptureState, Outcome, Recove
 from custom_components.ulogger.outbox.outbox import Outbox
 
 from .conftest import Opener
-from .world import CLOCK, LAMP, NOW, captured, core_dump
+from .world import CLOCK, LAMP, NOW, as_of_version, captured, core_dump
 
 _PAGE = 4096
 
@@ -235,3 +236,37 @@ async def test_what_is_only_in_the_log_is_brought_over_too(
     again = await opened()
     assert again.recovered is not None
     assert [item.capture for item in await again.batch()] == [captured(1)]
+
+
+async def test_what_was_noted_of_erasures_is_brought_over(path: Path, opened: Opener) -> None:
+    outbox = await opened()
+    await outbox.add(captured(1))
+    await outbox.erased(CLOCK.key)
+    held = await outbox.add(core_dump(2, LAMP))
+    await outbox.held([held.capture_id or 0])
+    for _ in range(2):
+        await outbox.add(core_dump(3))
+    await outbox.close()
+    _overwrite(path, 0, b"\0" * _PAGE)
+    outbox = await opened()
+    assert outbox.recovered is not None
+    assert [row.may_repeat for row in await outbox.listing()] == [True, False, False, False]
+    assert (await outbox.counters())[CLOCK.key].may_repeat == 1
+    assert (await outbox.add(captured(1))).outcome is Outcome.STORED
+    assert (await outbox.add(core_dump(2, LAMP))).outcome is Outcome.DUPLICATE
+    assert (await outbox.add(core_dump(3))).outcome is Outcome.MAY_REPEAT
+
+
+async def test_a_damaged_file_of_an_earlier_version_keeps_its_states(
+    path: Path, opened: Opener
+) -> None:
+    ids = await _filled(opened)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        as_of_version(connection, 2)
+        connection.execute("DROP TABLE meta")
+    outbox = await opened()
+    assert outbox.recovered is not None
+    assert outbox.recovered.lost == 0
+    delivered = await outbox.listing(states=(CaptureState.DELIVERED,))
+    assert {row.capture_id for row in delivered} == set(ids[:6])
+    assert (await outbox.add(core_dump(99))).outcome is Outcome.MAY_REPEAT
