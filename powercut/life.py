@@ -276,6 +276,7 @@ async def _first(account: Account) -> None:
     await account.open()
     await account.collect()
     await account.deliver()
+    await account.outbox.checkpoint()
     await account.collect()
 
 
@@ -326,7 +327,9 @@ async def _fifth(account: Account) -> None:
     """Write enough for the log to be brought into the file by itself, and end in order."""
     await account.open()
     await account.collect()
-    await account.outbox.checkpoint()
+    await account.collect()
+    await account.deliver()
+    await account.collect()
     await account.collect()
     await account.deliver()
     await account.collect()
