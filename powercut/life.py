@@ -28,10 +28,10 @@ from homeassistant.core import HomeAssistant
 from chaos.ledger import pieces
 from custom_components.ulogger.agent.errors import AgentError, LinkLost
 from custom_components.ulogger.agent.memory import TransferMemory
-from custom_components.ulogger.agent.session import AgentSession
+from custom_components.ulogger.agent.session import AgentSession, Pending
 from custom_components.ulogger.capture.log_buffer import xor_checksum
 from custom_components.ulogger.capture.model import CaptureFault, CaptureKind, DeviceIdentity
-from custom_components.ulogger.cloud.interface import TransportState
+from custom_components.ulogger.cloud.interface import Transport, TransportState
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.const import CONF_PRIVATE_KEY
@@ -42,6 +42,7 @@ from custom_components.ulogger.outbox.database import SUSPECT
 from custom_components.ulogger.outbox.model import CaptureState, Item
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.storage import AccountStore, DeviceRecord, outbox_path
+from custom_components.ulogger.visit import has_erased
 from demo.device.firmware import Firmware
 from demo.device.link import SimulatedClient
 from demo.device.log_memory import DEFAULT_HEADER
@@ -98,18 +99,31 @@ class Writer:
         return _FRAME.pack(_NO_ARGUMENTS + more, 1, _INFO, address, 0) + bytes(more)
 
 
-class MarkingCloud:
+class MarkingCloud(Transport):
     """A transport to a cloud that takes everything, and marks what it has acknowledged."""
 
     def __init__(self) -> None:
-        self.connected = False
-        self.state = TransportState.CONNECTED
+        self.reachable = False
         self.on_state: Callable[[TransportState], None] | None = None
         self._callbacks: list[Any] = []
 
+    @property
+    @override
+    def connected(self) -> bool:
+        """Whether the life says so."""
+        return self.reachable
+
+    @property
+    @override
+    def state(self) -> TransportState:
+        """Connected, or not."""
+        return TransportState.CONNECTED if self.reachable else TransportState.DISCONNECTED
+
+    @override
     async def run(self) -> None:
         """Do nothing: this connection needs no keeping."""
 
+    @override
     async def publish(self, topic: str, payload: bytes) -> None:
         """Take a message."""
         if topic.startswith("boot/"):
@@ -121,6 +135,7 @@ class MarkingCloud:
         await asyncio.sleep(0)
         mark(Mark.IN_CLOUD, pieces=_named(kind, payload))
 
+    @override
     async def subscribe(self, topic_filter: str, callback: Any, on_refused: Any = None) -> Any:
         """Hear everything; the filters differ, their listeners tell apart what is theirs."""
         if topic_filter.startswith("boot/"):
@@ -206,7 +221,7 @@ class Account:
 
     async def deliver(self) -> None:
         """Have the cloud take all that waits."""
-        self.cloud.connected = True
+        self.cloud.reachable = True
         self.delivery.retry_now()
         while await self.outbox.listing(states=(CaptureState.WAITING,)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -242,9 +257,12 @@ class Account:
         """
         client = SimulatedClient(firmware, AIR)
         await client.connect()
+        taken: list[Pending] = []
+        ended = False
         try:
             session = AgentSession(client, memory=memory)
             async for pending in session.captures(firmware.identity):
+                taken.append(pending)
                 async with pending as capture:
                     faulty = random.random() < 0.05
                     kept = replace(capture, fault=CaptureFault.CHECKSUM) if faulty else capture
@@ -253,12 +271,16 @@ class Account:
                     self.delivery.wake()
                     if not heard:
                         raise LinkLost("the erase command was not heard")
+            ended = True
         except AgentError:
             return not heard
         else:
             return True
         finally:
             await client.disconnect()
+            waits = CaptureKind.CORE_DUMP in memory.partials
+            if has_erased(taken, ended=ended, dump_waits=waits):
+                await self.outbox.erased(firmware.identity.key)
 
 
 def _identity(number: int) -> DeviceIdentity:
@@ -283,7 +305,7 @@ async def _first(account: Account) -> None:
 async def _second(account: Account) -> None:
     """Go on after a kill; deliver while captures come, copy, sweep, and end in order."""
     await account.open()
-    account.cloud.connected = True
+    account.cloud.reachable = True
     await account.collect()
     outbox = account.outbox
     for row in await outbox.listing(states=(CaptureState.QUARANTINED,)):
@@ -295,7 +317,7 @@ async def _second(account: Account) -> None:
     await account.collect()
     await account.keep_key()
     await outbox.sweep(days=0, megabytes=0)
-    account.cloud.connected = False
+    account.cloud.reachable = False
     await account.collect()
     await account.close()
 
