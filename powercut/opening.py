@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class _Entry:
     """As much of a config entry as the key store asks for."""
 
     data: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 async def _inline(work: Callable[..., Any], *arguments: Any) -> Any:

@@ -133,6 +133,17 @@ def test_a_zip_that_is_not_compressed_is_not_taken_for_a_certificate() -> None:
         (bytes(c.LARGEST_FILE + 1), GOOD.private_key, c.NotPem, "certificate"),
         (GOOD.certificate, bytes(c.LARGEST_FILE + 1), c.NotPem, "private_key"),
     ],
+    ids=[
+        "pkcs12 for both",
+        "encrypted pkcs12",
+        "pkcs12 as key",
+        "encrypted key",
+        "certificate as key",
+        "key as certificate",
+        "authority as certificate",
+        "large certificate",
+        "large key",
+    ],
 )
 def test_a_file_of_another_kind_is_told_at_its_field(certificate, key, error, field) -> None:
     with pytest.raises(error) as caught:
@@ -140,7 +151,9 @@ def test_a_file_of_another_kind_is_told_at_its_field(certificate, key, error, fi
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("ca", [pkcs12_file(), key_as(DER), "", "\ufeff"])
+@pytest.mark.parametrize(
+    "ca", [pkcs12_file(), key_as(DER), "", "\ufeff"], ids=["pkcs12", "key", "empty", "bom"]
+)
 def test_an_authority_of_another_kind_is_told(ca) -> None:
     with pytest.raises(c.CaInvalid):
         c.read_ca(ca)
