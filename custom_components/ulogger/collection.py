@@ -17,6 +17,7 @@ from .capture.model import Capture, CaptureKind, DeviceIdentity
 from .crash import crash_attributes
 from .device_state import DeviceEvent, Phase
 from .gateway import Gateway
+from .listeners import Telling
 from .outbox.errors import OutboxError
 from .outbox.model import Added, Outcome
 from .storage import DeviceRecord
@@ -119,14 +120,11 @@ class Collection:
     def tell(self) -> None:
         """Tell what is on disk; whatever goes wrong with that, the captures are safe."""
         while self._untold:
-            capture, added = self._untold.popleft()
-            try:
-                self._gateway.kept()
-                self._fire(capture, added)
-            except Exception:
-                _LOGGER.exception("Telling of a capture of %s failed", self._name)
+            with Telling(f"of a capture of {self._name}"):
+                self._tell(*self._untold.popleft())
 
-    def _fire(self, capture: Capture, added: Added) -> None:
+    def _tell(self, capture: Capture, added: Added) -> None:
+        self._gateway.kept()
         fire = self._device.fire
         attributes: dict[str, Any] = {"kind": capture.kind.value, "bytes": len(capture.data)}
         if added.outcome is Outcome.DUPLICATE:

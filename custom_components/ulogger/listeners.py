@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from types import TracebackType
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -20,7 +21,32 @@ class Listeners[*Ts]:
     def tell(self, *values: *Ts) -> None:
         """Tell everyone, also when one of them leaves meanwhile or fails."""
         for listener in list(self._listeners):
-            try:
+            with Telling("a listener"):
                 listener(*values)
-            except Exception:
-                _LOGGER.exception("A listener failed")
+
+
+class Telling:
+    """A context in which others are told: whatever they raise is logged, and ends there.
+
+    Nobody knows what a listener may raise, and none may end a session or keep others from
+    being told. Cancellation passes.
+    """
+
+    def __init__(self, whom: str) -> None:
+        """Name who is told, for the log."""
+        self._whom = whom
+
+    def __enter__(self) -> None:
+        """Begin to tell."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        """Log an error."""
+        if isinstance(error, Exception):
+            _LOGGER.error("Telling %s failed", self._whom, exc_info=error)
+            return True
+        return False
