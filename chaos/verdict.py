@@ -14,8 +14,6 @@ from .outbox import Snapshot
 GRACE = 5.0
 """Seconds around an outage within which a first arrival belongs to it: a broker that comes
 back passes on what it had taken before, and a message on its way is as old as its way is long."""
-
-
 LIFTED = 180.0
 """Seconds within which the gateway has noticed that nothing is denied any longer."""
 
@@ -129,12 +127,12 @@ def _overtaken(
         if row.key[1] != serial or row.state is CaptureState.QUARANTINED:
             continue
         place = order.get(content, len(order))
-        if place < latest[row.kind]:
-            yield f"{serial}: capture {row.capture_id} came before an older one"
         # Where one kind is denied, the other one may pass it.
-        passed = content in order and evidence.lets_pass(ledger.arrivals[content][0])
-        for kind in (row.kind,) if passed else CaptureKind:
-            latest[kind] = max(latest[kind], place)
+        passes = content in order and evidence.lets_pass(ledger.arrivals[content][0])
+        kinds = (row.kind,) if passes else CaptureKind
+        if place < max(latest[kind] for kind in kinds):
+            yield f"{serial}: capture {row.capture_id} came before an older one"
+        latest[row.kind] = max(latest[row.kind], place)
 
 
 def _shuffled(serial: str, kind: CaptureKind, ledger: Ledger) -> Iterator[str]:
