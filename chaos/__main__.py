@@ -104,7 +104,7 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
     ledger = world.ledger
     duplicated, unexplained = duplicates(ledger, world.evidence, world.outbox.captures)
     unexplained += unmarked_repeats(world.devices, snapshot)
-    disordered = list(out_of_order(world.devices, snapshot, ledger))
+    disordered = list(out_of_order(world.devices, snapshot, ledger, world.evidence))
     longest, after = max(storm.recoveries, default=(0.0, ""))
     problems = world.demo.hass.problems()
     return {

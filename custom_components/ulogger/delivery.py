@@ -33,7 +33,6 @@ from .cloud.interface import (
     CloudUnavailable,
     HeldBack,
     NotAcknowledged,
-    NotConnected,
     TopicDenied,
 )
 from .outbox.errors import OutboxError
@@ -340,7 +339,7 @@ class Delivery:
             failures = self._holds[which].failures if which in self._holds else 0
             self._holds[which] = _Hold(failures, self._clock() + err.retry_after)
             return
-        if not isinstance(err, NotConnected):
+        if not isinstance(err, CloudUnavailable) or err.sent:
             self._attempted[item.key] = self._clock()
         # What the broker takes and does not acknowledge may be the cause of the lost connection.
         lost = isinstance(err, CloudUnavailable) and not isinstance(err, NotAcknowledged)

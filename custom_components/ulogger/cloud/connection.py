@@ -15,7 +15,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from .failures import why_not_connected, why_refused
-from .interface import CannotConnect, CloudError, CloudUnavailable, NotConnected
+from .interface import CannotConnect, CloudError, CloudUnavailable
 
 _LOGGER = logging.getLogger(__name__)
 _PAHO_LOGGER = logging.getLogger(f"{__name__}.paho")
@@ -165,7 +165,7 @@ class MqttConnection(aiomqtt.Client):
 
     def _answer(self, result: MQTTErrorCode, mid: int | None) -> asyncio.Future[Any]:
         if mid is None or result != MQTTErrorCode.MQTT_ERR_SUCCESS or self._disconnected.done():
-            raise NotConnected("there is no connection to the broker")
+            raise CloudUnavailable("there is no connection to the broker", sent=False)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting[mid] = future
         return future

@@ -28,13 +28,17 @@ class CloudError(Exception):
 
 
 class CloudUnavailable(CloudError):
-    """There is no connection, or it was lost before the acknowledgement came."""
+    """There is no connection, or it was lost before the acknowledgement came.
+
+    ``sent`` says whether the message may have left.
+    """
 
     reason = "cloud_unreachable"
 
-
-class NotConnected(CloudUnavailable):
-    """There is no connection, so that nothing was sent."""
+    def __init__(self, detail: str = "", *, sent: bool = True) -> None:
+        """Say what is missing."""
+        super().__init__(detail)
+        self.sent = sent
 
 
 class UnknownHost(CloudUnavailable):

@@ -21,7 +21,6 @@ from .interface import (
     MessageRefused,
     MessageTooLarge,
     NotAcknowledged,
-    NotConnected,
     TransportState,
     Unsubscribe,
 )
@@ -208,11 +207,11 @@ class MqttTransport:
 
     async def _publish(self, topic: str, payload: bytes) -> None:
         if self._connection is None:
-            raise NotConnected("there is no connection to the broker")
+            raise CloudUnavailable("there is no connection to the broker", sent=False)
         if self._pace is not None:
             await self._pace.take(len(topic) + len(payload))
         if (connection := self._connection) is None:
-            raise NotConnected("there is no connection to the broker")
+            raise CloudUnavailable("there is no connection to the broker", sent=False)
         sent_at = self._clock()
         try:
             async with asyncio.timeout(self._acknowledge_timeout):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ...capture.model import DeviceIdentity, DeviceKey
 from ..interface import (
+    CloudUnavailable,
     InvalidMessage,
     MessageRefused,
-    NotConnected,
     RegistrationDenied,
     RegistrationFailed,
     TopicDenied,
@@ -102,7 +102,7 @@ class Registrar:
 
     async def _register(self, device: DeviceIdentity) -> int:
         if not self._transport.connected:
-            raise NotConnected("there is no connection to register over")
+            raise CloudUnavailable("there is no connection to register over", sent=False)
         with self._service.attempt(device.key):
             if not self.wildcard_refused:
                 return await self._exchange(device)

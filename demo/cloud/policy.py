@@ -1,0 +1,167 @@
+"""A gate before the broker with habits of AWS IoT's that mosquitto does not have."""
+
+import asyncio
+import ssl
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Self
+
+from paho.mqtt.client import topic_matches_sub
+
+from ..hass import free_port
+from .broker import HOST, LocalBroker
+from .certificates import CERTIFICATE, PRIVATE_KEY
+
+PUBACK = 4
+LARGEST_MESSAGE = 131_072
+MOST_LATE = 1_000
+
+type Packet = tuple[int, bytes, bytes]
+"""The first byte, the body, and all of it as it came."""
+
+
+class PolicyGate:
+    """Takes the customer's connections and passes them on to the broker, packet by packet.
+
+    What a policy denies is not answered: the connection is closed. ``denied`` are filters of
+    topics that nothing may be published on, ``unheard`` those that may not be subscribed to;
+    a message that is too large ends the connection, too. ``acknowledges_after`` delays the
+    broker's acknowledgements by so many seconds. All may change at any time.
+    """
+
+    host = HOST
+
+    def __init__(self, broker: LocalBroker) -> None:
+        self.port = free_port()
+        self.denied: set[str] = set()
+        self.unheard: set[str] = set()
+        self.acknowledges_after = 0.0
+        self.counters: Counter[str] = Counter()
+        self._broker = broker
+        self._server: asyncio.Server | None = None
+        self._sessions: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen; the broker may be away."""
+        authority = self._broker.authority
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.ca_file))
+        server = authority.directory / "server"
+        context.load_cert_chain(server / CERTIFICATE, server / PRIVATE_KEY)
+        context.verify_mode = ssl.CERT_REQUIRED
+        self._server = await asyncio.start_server(self._take, HOST, self.port, ssl=context)
+
+    async def stop(self) -> None:
+        """End every connection."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for session in self._sessions:
+            session.cancel()
+        if self._sessions:
+            await asyncio.wait(self._sessions)
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (task := asyncio.current_task()) is not None:
+            self._sessions.add(task)
+            task.add_done_callback(self._sessions.discard)
+        try:
+            async with self._beyond() as (broker_reader, broker_writer), asyncio.TaskGroup() as way:
+                way.create_task(self._pass(reader, broker_writer))
+                way.create_task(self._acknowledge(broker_reader, writer))
+        except* OSError, EOFError, asyncio.CancelledError:
+            pass
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    @asynccontextmanager
+    async def _beyond(
+        self,
+    ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Connect to the broker as the customer."""
+        broker = self._broker
+        context = await asyncio.to_thread(broker.client_context, broker.customer)
+        reader, writer = await asyncio.open_connection(broker.host, broker.port, ssl=context)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass the customer's packets on; raises EOFError at the end and on a denial."""
+        while True:
+            first, body, packet = await _read(reader)
+            if not self._allows(first, body):
+                raise EOFError
+            writer.write(packet)
+            await writer.drain()
+
+    async def _acknowledge(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Pass the broker's answers on, acknowledgements as late as they shall be."""
+        loop = asyncio.get_running_loop()
+        late: deque[asyncio.TimerHandle] = deque(maxlen=MOST_LATE)
+        try:
+            while True:
+                first, _, packet = await _read(reader)
+                if first >> 4 == PUBACK and self.acknowledges_after:
+                    late.append(loop.call_later(self.acknowledges_after, writer.write, packet))
+                else:
+                    writer.write(packet)
+                    await writer.drain()
+        finally:
+            for timer in late:
+                timer.cancel()
+
+    def _allows(self, first: int, body: bytes) -> bool:
+        match first >> 4:
+            case 3:
+                topic, rest = _text(body)
+                denied = len(rest) - 2 > LARGEST_MESSAGE or any(
+                    topic_matches_sub(each, topic) for each in self.denied
+                )
+            case 8:
+                denied = not self.unheard.isdisjoint(_filters(body[2:]))
+            case _:
+                return True
+        self.counters["denied"] += denied
+        return not denied
+
+
+def _text(data: bytes) -> tuple[str, bytes]:
+    """Return a text with its length before it, and what follows."""
+    end = 2 + int.from_bytes(data[:2])
+    return data[2:end].decode(), data[end:]
+
+
+def _filters(body: bytes) -> Iterator[str]:
+    """Yield the filters of a subscription, each with its quality of service behind it."""
+    while body:
+        topic_filter, rest = _text(body)
+        yield topic_filter
+        body = rest[1:]
+
+
+async def _read(reader: asyncio.StreamReader) -> Packet:
+    """Read a packet; raises EOFError when the connection ends."""
+    head = await reader.readexactly(1)
+    length = shift = 0
+    while True:
+        head += (byte := await reader.readexactly(1))
+        length |= (byte[0] & 0x7F) << shift
+        shift += 7
+        if byte[0] < 0x80:
+            body = await reader.readexactly(length)
+            return head[0], body, head + body
