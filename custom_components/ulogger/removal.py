@@ -88,6 +88,8 @@ async def _merged(hass: HomeAssistant, source: Path, target: Path) -> bool:
                 if row.reason == DAMAGED:
                     capture = replace(capture, fault=CaptureFault.CHECKSUM)
                 await ours.add(capture)
+                # What its device holds by now is not this: the same content is new.
+                await ours.erased(row.key)
                 await theirs.discard(row.capture_id)
     except OutboxError as error:
         _LOGGER.warning("Captures of a removed account stay in %s: %s", source.name, error)

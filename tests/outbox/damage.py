@@ -56,10 +56,13 @@ class Small:
     def number_of(self, capture: Capture) -> int | None:
         """Recognise a capture, also one of which a part is not what it was."""
         for number, original in self.undelivered.items():
-            same_time = capture.captured_at == original.captured_at
-            if capture.data == original.data or (same_time and capture.kind == original.kind):
+            if capture.data == original.data:
                 return number
+        for number, original in self.undelivered.items():
             if len(capture.data) > 64 and _differences(capture.data, original.data) < 16:
+                return number
+        for number, original in self.undelivered.items():
+            if (capture.captured_at, capture.kind) == (original.captured_at, original.kind):
                 return number
         return None
 

@@ -1,6 +1,7 @@
 """Bits flipped, sectors and pages garbled: nothing readable is lost, and losses are told."""
 
 import asyncio
+import random
 import sqlite3
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from custom_components.ulogger.capture.model import Capture, CaptureKind
 from custom_components.ulogger.outbox.database import Run
 from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
@@ -15,7 +17,7 @@ from custom_components.ulogger.outbox.outbox import Outbox
 from . import damage
 from .conftest import Opener
 from .damage import Damage, Small
-from .world import LAMP, captured
+from .world import LAMP, NOW, captured
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,12 @@ def _empty_page(path: Path, within: bytes) -> None:
     path.write_bytes(content[:page] + bytes(damage.PAGE) + content[page + damage.PAGE :])
 
 
+def _alter_pointer(path: Path, within: bytes) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(within) // damage.PAGE * damage.PAGE + 3] ^= 0x40
+    path.write_bytes(content)
+
+
 async def _faults(small: Small, damages: list[Damage]) -> dict[str, str]:
     told = await damage.account(small, damages)
     assert told["damages"] == len(damages)
@@ -54,6 +62,20 @@ async def _faults(small: Small, damages: list[Damage]) -> dict[str, str]:
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_flipped_bit_loses_nothing_that_is_readable(small: Small, seed: int) -> None:
     assert await _faults(small, damage.samples(small, seed, 600)) == {}
+
+
+async def test_the_beginning_of_a_page_may_be_wrong(small: Small) -> None:
+    """There stand what kind of page it is, how many rows it has, and where a long one goes on."""
+    starts = range(0, len(small.content), damage.PAGE)
+    damages: list[Damage] = [
+        ("bit", start + at, bit) for start in starts for at in range(6) for bit in (1, 3, 6)
+    ]
+    assert await _faults(small, damages) == {}
+
+
+async def test_the_header_of_the_file_may_be_wrong(small: Small) -> None:
+    """Its versions, too: one makes SQLite take the file for read-only, one for a later outbox."""
+    assert await _faults(small, damage.bits([*range(16, 24), *range(60, 64)])) == {}
 
 
 async def test_a_garbled_sector_or_page_loses_nothing_that_is_readable(small: Small) -> None:
@@ -69,7 +91,7 @@ async def test_text_that_is_none_in_the_schema_is_damage(path: Path, opened: Ope
     outbox = await opened()
     await outbox.add(captured(1))
     await outbox.close()
-    _replace(path, b"CREATE TABLE captures", b"\xc3REATE TABLE captures")
+    _replace(path, b"CREATE TABLE captures", b"CREATE T\xc1BLE captures")
     outbox = await opened()
     assert outbox.recovered is not None
     assert [item.capture for item in await outbox.batch()] == [captured(1)]
@@ -199,6 +221,18 @@ async def test_a_damaged_frame_of_the_log_does_not_hide_those_behind_it(
     assert [capture for capture in delivered if capture != captured(2, size=3000)] == [
         captured(number, size=3000) for number in (0, 1, 3, 4, 5)
     ]
+
+
+async def test_a_broken_chain_of_pages_is_found_again(path: Path, opened: Opener) -> None:
+    """A long capture goes on from page to page; another table of the file tells the way, too."""
+    outbox = await opened()
+    long = Capture(CaptureKind.CORE_DUMP, LAMP, random.Random(1).randbytes(20_000), NOW)
+    await outbox.add(long)
+    await outbox.close()
+    _alter_pointer(path, within=long.data[9000:9020])
+    outbox = await opened()
+    assert outbox.recovered is not None
+    assert [item.capture for item in await outbox.batch()] == [long]
 
 
 async def test_a_rebuilt_file_that_is_damaged_itself_is_no_dead_end(

@@ -210,10 +210,13 @@ def _searched(page: bytes, number: int, free: list[range]) -> Iterator[Cell]:
 
 def _before(page: bytes, head: int) -> int:
     """Read backwards the number that ends here: all of its bytes but the last have the top bit."""
-    start = head - 1
-    while start > 0 and page[start - 1] & 0x80 and head - start < 9:
-        start -= 1
-    return _varint(page, start)[0]
+    number = page[head - 1] & 0x7F
+    for index in range(1, 9):
+        byte = page[head - 1 - index]
+        if byte < 0x80:
+            break
+        number |= (byte & 0x7F) << 7 * index
+    return number
 
 
 def _varint(page: bytes, position: int) -> tuple[int, int]:

@@ -212,7 +212,7 @@ class Database:
             return work(self._connection)
         except OutboxError as error:
             return error
-        except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
+        except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
             failure = translated(error)
             failure.__cause__ = error
             if isinstance(failure, OutboxDamaged):

@@ -1,82 +1,83 @@
 """Which body belongs to which capture of a damaged file, and how many captures are gone."""
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any, Final
 
+from ..capture.model import Capture
 from .carving import Cell
 from .envelope import Sealed
 from .model import CaptureState
-from .salvage import STATES, Remains
+from .salvage import HIGHEST, STATES, Remains
 
-_HIGHEST: Final = 1 << 48
 _UNDELIVERED: Final = frozenset({CaptureState.WAITING.value, CaptureState.QUARANTINED.value})
 
 type Row = dict[str, Any]
 
+type Traits = tuple[Any, ...]
+"""Moment, kind and size: what a capture's row and its body tell both."""
 
-def matched(remains: Remains) -> tuple[dict[int, Cell], list[tuple[int, Cell]]]:
-    """Give each capture its body, and the bodies that are left over an ID of their own.
+
+def matched(remains: Remains) -> dict[int, Cell]:
+    """Tell which body belongs under which ID.
 
     An ID alone may have changed: a body without a capture goes to the capture without a body
     that is of the same moment, kind and size. What is then left over of a file whose captures
     are all known was deleted before.
     """
     homes: dict[int, Cell] = {}
-    homeless: list[tuple[Cell, Sealed]] = []
+    homeless: list[tuple[Cell, Traits]] = []
     for body_id, cells in remains.bodies.items():
         row = remains.captures.get(body_id)
         if len(cells) == 1 and cells[0].believed and row is not None:
             homes[body_id] = cells[0]
             continue
-        for cell, sealed in _different(remains, cells):
-            if (
-                row is not None
-                and body_id not in homes
-                and _fits(row, sealed, exactly=sealed.intact)
-            ):
+        for cell, traits, intact in _different(remains, cells):
+            own = None if row is None else _traits_of(row)
+            alike = own == traits or not (intact or own is None or set(own).isdisjoint(traits))
+            if alike and body_id not in homes:
                 homes[body_id] = cell
             else:
-                homeless.append((cell, sealed))
-    bodiless = [number for number in remains.captures if number not in homes]
-    orphans: list[tuple[int, Cell]] = []
-    free = max([0, *remains.captures, *(n for n in remains.bodies if n < _HIGHEST)]) + 1
-    for cell, sealed in homeless:
-        home = next((n for n in bodiless if _fits(remains.captures[n], sealed)), None)
-        if home is not None:
-            homes[home] = cell
-            bodiless.remove(home)
-        elif remains.whole:
-            continue
-        elif 0 < cell.row_id < free and cell.row_id not in remains.captures:
-            if cell.row_id in homes:
-                orphans.append((free, cell))
-                free += 1
-            else:
-                homes[cell.row_id] = cell
+                homeless.append((cell, traits))
+    bodiless: dict[Traits, list[int]] = {}
+    for number, row in remains.captures.items():
+        if number not in homes:
+            bodiless.setdefault(_traits_of(row), []).append(number)
+    left_over: list[Cell] = []
+    for cell, traits in homeless:
+        if numbers := bodiless.get(traits):
+            homes[numbers.pop(0)] = cell
         else:
-            orphans.append((free, cell))
-            free += 1
-    return homes, orphans
+            left_over.append(cell)
+    if not remains.whole:
+        _house(remains, homes, left_over)
+    return homes
 
 
-def _different(remains: Remains, cells: list[Cell]) -> list[tuple[Cell, Sealed]]:
+def _house(remains: Remains, homes: dict[int, Cell], left_over: list[Cell]) -> None:
+    """Give bodies whose captures are gone the IDs that they have, or new ones behind all others."""
+    known = [*remains.captures, *(number for number in remains.bodies if number < HIGHEST)]
+    free = count(max(known, default=0) + 1)
+    for cell in left_over:
+        taken = cell.row_id in remains.captures or cell.row_id in homes
+        homes[next(free) if taken or not 0 < cell.row_id < HIGHEST else cell.row_id] = cell
+
+
+def _different(remains: Remains, cells: list[Cell]) -> Iterator[tuple[Cell, Traits, bool]]:
     """Read all bodies of one ID, without copies; where any is intact, only those that are."""
     read = [(cell, sealed) for cell in cells if (sealed := remains.sealed(cell)) is not None]
     intact = [(cell, sealed) for cell, sealed in read if sealed.intact]
-    found: list[tuple[Cell, Sealed]] = []
+    seen: list[Capture] = []
     for cell, sealed in intact or read[:1]:
-        if all(sealed.capture != other.capture for _, other in found):
-            found.append((cell, sealed))
-    return found
+        capture = sealed.capture
+        if capture not in seen:
+            seen.append(capture)
+            traits = (capture.captured_at, capture.kind.value, len(capture.data))
+            yield cell, traits, sealed.intact
 
 
-def _fits(row: Row, sealed: Sealed, *, exactly: bool = True) -> bool:
-    capture = sealed.capture
-    same = (
-        row["captured_at"] == capture.captured_at,
-        row["kind"] == capture.kind.value,
-        row["size"] == len(capture.data),
-    )
-    return all(same) if exactly else any(same)
+def _traits_of(row: Row) -> Traits:
+    return row["captured_at"], row["kind"], row["size"]
 
 
 class Losses:

@@ -110,7 +110,7 @@ def _bring_over(
     }
     roots = dict(target.execute("SELECT name, rootpage FROM sqlite_schema WHERE type = 'table'"))
     remains = salvage.read(pages, columns, roots)
-    homes, orphans = matched(remains)
+    homes = matched(remains)
     building = Rebuilding(target, columns, remains.rows["contents"], now)
     losses = Losses(remains)
     for capture_id in sorted(remains.captures.keys() | homes.keys()):
@@ -119,10 +119,6 @@ def _bring_over(
         losses.count(row, sealed)
         if sealed is not None:
             building.place(capture_id, sealed, row)
-    for capture_id, cell in orphans:
-        if (sealed := remains.sealed(cell)) is not None:
-            losses.count(None, sealed)
-            building.place(capture_id, sealed, None)
     building.counters(remains.rows["devices"])
     building.memory()
     return building.brought, building.distrusted, losses.total()

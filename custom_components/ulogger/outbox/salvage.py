@@ -20,6 +20,9 @@ from .pages import Pages
 type Rows = dict[int, dict[str, Any]]
 """Rows by ID, each with its values by the names of their columns."""
 
+type Gauge = tuple[str, int]
+"""A state, and how many captures of a device were in it."""
+
 TABLES: Final = ("devices", "captures", "contents")
 _KINDS: Final = frozenset(kind.value for kind in CaptureKind)
 STATES: Final = frozenset(state.value for state in CaptureState)
@@ -27,7 +30,8 @@ _SEALED: Final = 11
 _MOMENT: Final = 6
 _LEAST: Final = {"devices": 13, "captures": 13, "contents": 7}
 """How many columns each table had at first."""
-_HIGHEST: Final = 1 << 48
+HIGHEST: Final = 1 << 48
+"""IDs are below this: one that is not can only be damage."""
 
 
 @dataclass(slots=True)
@@ -72,16 +76,10 @@ def read(pages: Pages, columns: dict[str, dict[str, str]], roots: dict[str, int]
     """
     found = Remains(pages)
     begins = dict(roots)
-    gauges: Counter[str] = Counter()
-    gauges_whole = True
-    captures: dict[int, bool] = {}
+    counted: list[Gauge | None] = []
+    whole_leaves: dict[int, bool] = {}
     for number in range(1, pages.count + 1):
-        if (keys := carving.leaf(pages, number, carving.INDEX_LEAF)) is not None:
-            counted = [_gauge(values) for _, values in _begun(pages, keys, carving.INDEX_LEAF)]
-            if any(counted):
-                gauges_whole &= keys.whole and all(counted)
-            for state, captures_then in filter(None, counted):
-                gauges[state] += captures_then
+        counted += _gauges(pages, number)
         if (leaf := carving.leaf(pages, number)) is None:
             continue
         cells = list(_begun(pages, leaf, carving.TABLE_LEAF))
@@ -94,27 +92,33 @@ def read(pages: Pages, columns: dict[str, dict[str, str]], roots: dict[str, int]
             for cell, _ in cells:
                 found.bodies.setdefault(cell.row_id, []).append(cell)
         elif table is not None:
-            names = list(columns[table].items())
-            taken = {
-                cell.row_id: {
-                    name: _real(value) if kind == "REAL" else value
-                    for (name, kind), value in zip(names[1:], values[1:], strict=False)
-                }
-                for cell, values in cells
-                if 0 < cell.row_id < _HIGHEST
-                and len(values) >= _LEAST[table]
-                and (cell.believed or _shape(values) == table)
-            }
+            taken = _rows(table, columns[table], cells)
             rows = found.rows[table]
             rows |= taken if leaf.whole else {key: taken[key] for key in taken.keys() - rows.keys()}
             if table == "captures":
-                captures[number] = leaf.whole and all(
-                    row["state"] in STATES for row in taken.values()
-                )
-    if gauges and gauges_whole:
-        found.gauges = gauges
-    found.whole = _is_whole(pages, begins.get("captures"), captures)
+                known = all(row["state"] in STATES for row in taken.values())
+                whole_leaves[number] = leaf.whole and known and len(taken) == len(leaf.cells)
+    if counted and None not in counted:
+        found.gauges = Counter()
+        for state, captures in filter(None, counted):
+            found.gauges[state] += captures
+    found.whole = _is_whole(pages, begins.get("captures"), whole_leaves)
     return found
+
+
+def _rows(table: str, columns: dict[str, str], cells: list[tuple[Cell, Values]]) -> Rows:
+    """Name the values of a page's rows, of those that can be rows of the table."""
+    names = list(columns.items())[1:]
+    return {
+        cell.row_id: {
+            name: _real(value) if kind == "REAL" else value
+            for (name, kind), value in zip(names, values[1:], strict=False)
+        }
+        for cell, values in cells
+        if 0 < cell.row_id < HIGHEST
+        and len(values) >= _LEAST[table]
+        and (cell.believed or _shape(values) == table)
+    }
 
 
 def _real(value: Any) -> Any:
@@ -129,13 +133,21 @@ def _begun(pages: Pages, leaf: Leaf, kind: int) -> Iterator[tuple[Cell, Values]]
             yield cell, values
 
 
-def _gauge(values: Values) -> tuple[str, int] | None:
-    """Take a gauge for what it counts."""
-    if (
-        len(values) != 4
-        or values[1] not in STATES
-        or not all(isinstance(values[at], int) and values[at] >= 0 for at in (0, 2, 3))
-    ):
+def _gauges(pages: Pages, number: int) -> list[Gauge | None]:
+    """Read the page with the gauges; what of it can't be read is None."""
+    keys = carving.leaf(pages, number, carving.INDEX_LEAF)
+    if keys is None:
+        return []
+    gauges = [_gauge(values) for _, values in _begun(pages, keys, carving.INDEX_LEAF)]
+    if not any(gauges):
+        return []
+    return gauges if keys.whole else [*gauges, None]
+
+
+def _gauge(values: Values) -> Gauge | None:
+    if len(values) != 4 or values[1] not in STATES:
+        return None
+    if not all(isinstance(values[at], int) and values[at] >= 0 for at in (0, 2, 3)):
         return None
     return values[1], values[2]
 
