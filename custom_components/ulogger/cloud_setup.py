@@ -21,6 +21,7 @@ from .cloud.ulogger.credentials import Credentials, CredentialsError, build_tls_
 from .cloud.ulogger.http import HttpTelemetry
 from .cloud.ulogger.route import TelemetryRoute
 from .cloud.ulogger.tokens import TokenCache
+from .cloud.ulogger.topics import AWS_DOMAIN, LONGEST, LONGEST_AT_AWS
 from .home_assistant_mqtt import HomeAssistantTransport
 from .key_store import async_load_key, async_take_key_out
 from .storage import AccountStore
@@ -50,6 +51,8 @@ async def async_set_up_cloud(
     ConfigEntryNotReady when Home Assistant's MQTT integration, if chosen, is not there.
     """
     expiry: datetime | None = None
+    # At the other end of a bridge is uLogger's own broker.
+    longest_topic = LONGEST_AT_AWS
     transport: Transport
     if entry.data[c.CONF_CONNECTION] == c.CONNECTION_HOME_ASSISTANT:
         if not await mqtt.async_wait_for_mqtt_client(hass):
@@ -69,6 +72,8 @@ async def async_set_up_cloud(
                 translation_placeholders={"detail": str(err)},
             ) from err
         host = entry.data[c.CONF_BROKER]
+        if host != c.DEFAULT_BROKER and not host.lower().endswith(AWS_DOMAIN):
+            longest_topic = LONGEST
         transport = MqttTransport(
             host,
             entry.data[c.CONF_PORT],
@@ -82,6 +87,7 @@ async def async_set_up_cloud(
         customer_id=entry.data[c.CONF_CUSTOMER_ID],
         group_id=entry.data[c.CONF_GROUP_ID],
         topic_prefix=entry.data.get(c.CONF_TOPIC_PREFIX, ""),
+        longest_topic=longest_topic,
         tokens=TokenCache(store.tokens, store.async_save_tokens),
     )
     return CloudSetup(cloud, transport, TelemetryRoute(cloud, _http(hass, entry)), expiry)

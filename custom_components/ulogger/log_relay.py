@@ -36,6 +36,7 @@ class LogRelay:
         on_unload = self._entry.async_on_unload
         on_unload(self._gateway.async_add_device_listener(self._watch))
         on_unload(self._gateway.async_add_forget_listener(self._unwatch))
+        on_unload(self._gateway.async_add_session_listener(self._met))
         on_unload(self._stop)
 
     @callback
@@ -60,6 +61,10 @@ class LogRelay:
         self._follows.pop(key)()
         if planned := self._ends.pop(key, None):
             planned[1]()
+
+    @callback
+    def _met(self, device: DeviceCoordinator) -> None:
+        self._gateway.cloud.device_met(device.identity.key, device.record.last_collected)
 
     @callback
     def _plan_end(self, device: DeviceCoordinator) -> None:
@@ -89,18 +94,21 @@ class LogRelay:
 
     def _in_background(self, device: DeviceCoordinator, *, watch: bool) -> None:
         self._entry.async_create_background_task(
-            self.hass, self._listen(device.identity.key, watch=watch), f"{DOMAIN} log relay"
+            self.hass, self._listen(device, watch=watch), f"{DOMAIN} log relay"
         )
 
-    async def _listen(self, key: DeviceKey, *, watch: bool) -> None:
-        cloud = self._gateway.cloud
+    async def _listen(self, device: DeviceCoordinator, *, watch: bool) -> None:
+        cloud, key = self._gateway.cloud, device.identity.key
         try:
-            await (cloud.watch_log_config(key) if watch else cloud.unwatch_log_config(key))
+            if watch:
+                await cloud.watch_log_config(key, device.record.last_collected)
+            else:
+                await cloud.unwatch_log_config(key)
         except CloudError as err:
             _LOGGER.warning("No log configuration will come for %s: %s", key[1], err)
 
     @callback
-    def _received(self, key: DeviceKey, config: LogConfig) -> None:
+    def _received(self, key: DeviceKey, config: LogConfig, retained: bool) -> None:  # noqa: FBT001
         """Take a configuration: a newer one replaces an older."""
         if (device := self._gateway.devices.get(key)) is None:
             return

@@ -244,7 +244,7 @@ async def test_where_the_wildcard_is_refused_each_device_listens_for_itself(
     transport.answer_registrations(lambda _serial: b'{"token": 8}')
     assert await cloud.register(DEVICE) == 8
     assert cloud.diagnostics()["boot_wildcard_refused"]
-    assert transport.filters == []  # the topic of the device is left after its reply
+    assert transport.topics == []  # the topic of the device is left after its reply
     assert await cloud.register(UPDATED) == 8
 
 

@@ -87,7 +87,7 @@ class Registrar:
         self._counters["registrations"] += 1
         try:
             async with asyncio.timeout(self._reply_timeout):
-                await self._replies.listen(device.key)
+                await self._replies.listen_for_answer(device.key)
                 await self._transport.publish(
                     self._topics.boot(device.application_id), boot_message(device)
                 )
@@ -102,7 +102,7 @@ class Registrar:
         await self._tokens.put(device, token)
         return token
 
-    def _replied(self, key: DeviceKey | None, payload: bytes) -> None:
+    def _replied(self, key: DeviceKey | None, payload: bytes, _retained: bool) -> None:  # noqa: FBT001
         waiting = self._waiting.get(key) if key is not None else None
         if waiting is None or waiting.done():
             self._counters["boot_replies_unexpected"] += 1
