@@ -20,6 +20,7 @@ class RecordingTransport:
     def __init__(self) -> None:
         self.on_state: Callable[[TransportState], None] | None = None
         self.connected = True
+        self.frozen = False
         self.state = TransportState.CONNECTED
         self.published: list[tuple[str, bytes]] = []
         self.answer: Callable[[str, bytes], None] = lambda _topic, _payload: None
@@ -32,6 +33,8 @@ class RecordingTransport:
     async def publish(self, topic: str, payload: bytes) -> None:
         if not self.connected:
             raise CloudUnavailable("not connected")
+        if self.frozen:
+            await asyncio.Event().wait()
         self.published.append((topic, payload))
         self.answer(topic, payload)
 
