@@ -100,7 +100,19 @@ async def test_an_unknown_level_is_counted_and_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", [b"[", b"{}", b"[1]", b"\xff", b"[" * 5000, b'["' + b"x" * 100 + b'"]', b"null"]
+    "tail",
+    [
+        b"[",
+        b"{}",
+        b"[true]",
+        b"[null]",
+        b"[[1]]",
+        b"\xff",
+        b"[" + b"1," * 32 + b"1]",
+        b"[" * 5000,
+        b'["' + b"x" * 100 + b'"]',
+        b"null",
+    ],
 )
 async def test_with_a_broken_tail_the_configuration_still_counts(tail: bytes) -> None:
     transport = RecordingTransport()
@@ -109,6 +121,15 @@ async def test_with_a_broken_tail_the_configuration_still_counts(tail: bytes) ->
     transport.hear(TOPIC, GOOD[:9] + tail)
     assert heard == [(KEY, LogConfig(3, 0x80000001, 600))]
     assert cloud.counters["log_config_names_invalid"] == 1
+
+
+async def test_module_names_may_be_numbers() -> None:
+    transport = RecordingTransport()
+    cloud, heard = make_cloud(transport)
+    await cloud.watch_log_config(KEY)
+    transport.hear(TOPIC, GOOD[:9] + b'[3, "net", 4.5]')
+    assert heard == [(KEY, LogConfig(3, 0x80000001, 600, ("3", "net", "4.5")))]
+    assert cloud.counters["log_config_names_invalid"] == 0
 
 
 async def test_one_configuration_can_be_waited_for() -> None:

@@ -175,13 +175,29 @@ BAD_REPLIES = [
     b'{"token": -1}',
     b'{"token": 4294967296}',
     b'{"token": true}',
-    b'{"token": 5.0}',
-    b'{"token": "5"}',
+    b'{"token": 5.5}',
+    b'{"token": 4294967296.0}',
+    b'{"token": 1e999}',
+    b'{"token": NaN}',
+    b'{"token": "0"}',
+    b'{"token": "-5"}',
+    b'{"token": "5.0"}',
+    b'{"token": "five"}',
+    '{"token": "\N{ARABIC-INDIC DIGIT FIVE}"}'.encode(),
+    b'{"token": "' + b"9" * 4000 + b'"}',
     b'{"token": [5]}',
     b'{"token": ' + b"9" * 4000 + b"}",
     b"[" * 3000,
     b" " * 100_000 + b'{"token": 5}',
 ]
+
+
+@pytest.mark.parametrize("token", ["7", "7.0", '"7"', "7e0", '"007"'])
+async def test_a_token_is_taken_in_any_way_that_a_number_can_be_written(
+    transport: RecordingTransport, cloud: UloggerCloud, token: str
+) -> None:
+    transport.answer_registrations(lambda _serial: f'{{"token": {token}}}'.encode())
+    assert await cloud.register(DEVICE) == 7
 
 
 @pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda reply: repr(reply[:24]))
