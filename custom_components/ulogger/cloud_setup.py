@@ -88,7 +88,7 @@ async def async_set_up_cloud(
         group_id=entry.data[c.CONF_GROUP_ID],
         topic_prefix=entry.data.get(c.CONF_TOPIC_PREFIX, ""),
         longest_topic=longest_topic,
-        tokens=TokenCache(store.tokens, store.async_save_tokens),
+        tokens=TokenCache(store.tokens, store.async_save_tokens, save_soon=store.save_tokens_soon),
     )
     return CloudSetup(cloud, transport, TelemetryRoute(cloud, _http(hass, entry)), expiry)
 

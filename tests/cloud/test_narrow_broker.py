@@ -21,7 +21,7 @@ from demo.cloud.limits import WILDCARDS, Limits
 from demo.device.virtual_time import run_virtually
 
 from .conftest import until
-from .virtual_broker import HANDSHAKE, ROUND_TRIP, VirtualBroker
+from .narrow_broker import HANDSHAKE, ROUND_TRIP, VirtualBroker
 
 BODY = b"frames"
 LOG = LogHeader(4, 0, 0, 1, 1, 1, len(BODY), xor_checksum(BODY)).pack() + BODY

@@ -80,6 +80,10 @@ class UloggerCloud(Telemetry):
         """Return the device's session token, registering it if need be."""
         return await self._registrar.token(device)
 
+    async def listen_for_tokens(self) -> None:
+        """Hear also session tokens that nobody asked for, over all reconnections."""
+        await self._registrar.listen()
+
     async def forget(self, key: DeviceKey) -> None:
         """Forget a device's session token; it registers again next time."""
         await self.tokens.forget(key)
