@@ -223,12 +223,50 @@ def test_what_waits_goes_up_before_a_subscription_ends_the_connection() -> None:
         async with Gateway(broker, {each.serial: 5 for each in fleet}) as gateway:
             gateway.watch(*fleet)
             await gateway.deliver(*fleet)
-            # The wildcard may go first; after that messages do, on each connection.
-            assert max(gateway.delivered.values()) < 3 * (HANDSHAKE + 2)
+            assert max(gateway.delivered.values()) < HANDSHAKE + subscriber.GRACE
+            await asyncio.sleep(60)
+            assert broker.connections[0].asked == ["config/v0/42/0/+/+"]
+            assert len(broker.connections) > 2
             assert gateway.transport.counters["lost_in_flight"] == 0
-            assert gateway.transport.diagnostics()["counters"]["published"] == 20
 
     on(Limits(refused=("*",)), scenario)
+
+
+def test_a_registration_waits_while_a_refused_wildcard_ends_the_connection() -> None:
+    async def scenario(broker: VirtualBroker) -> None:
+        async with Gateway(broker) as gateway:
+            gateway.watch(*devices(2))
+            await gateway.transport.wait_connected(5)
+            assert await gateway.cloud.register(devices(1)[0]) == 1000
+            assert len(broker.connections) == 2
+
+    on(Limits(refused=("boot/*+*",)), scenario)
+
+
+def test_amid_other_messages_a_refused_filter_is_found_out_with_two_closings() -> None:
+    fleet = devices(3)
+
+    async def scenario(broker: VirtualBroker) -> None:
+        async with Gateway(broker, {each.serial: 5 for each in fleet}) as gateway:
+            gateway.watch(fleet[0])
+            await asyncio.sleep(10)
+
+            async def send_on() -> None:
+                while True:
+                    with suppress(CloudError):
+                        await gateway.transport.publish("metrics/v0/42/0/7", b"{}")
+                    await asyncio.sleep(0.001)
+
+            for _ in range(5):
+                gateway.start(send_on())
+            gateway.watch(*fleet)
+            await asyncio.sleep(40)
+            assert broker.closed_on["config/v0/42/0/7/S001"] == 2
+            assert gateway.filters("config/") == {
+                f"config/v0/42/0/7/{serial}" for serial in ("S000", "S002")
+            }
+
+    on(Limits(refused=(*WILDCARDS, "*/S001")), scenario)
 
 
 def test_devices_whose_topics_are_refused_do_not_hold_up_the_others() -> None:

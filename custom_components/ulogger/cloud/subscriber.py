@@ -117,9 +117,10 @@ class Subscriber:
         """Wait until it is known whether a wanted filter is active, and tell.
 
         A filter that is refused, or waits for its turn, is not; it may be later. Raises
-        CloudUnavailable without a connection, and when it is lost.
+        CloudUnavailable without a connection, and when it is lost for another reason than a
+        filter.
         """
-        if self._connection is None:
+        if self._connection is None and not self.blamed:
             raise CloudUnavailable("there is no connection to the broker")
         if topic_filter in self._active:
             return True
@@ -165,6 +166,7 @@ class Subscriber:
 
     def give_up(self) -> None:
         """Tell those who wait that there will be no connection soon."""
+        self.blamed = False
         waiting, self._waiting = self._waiting, {}
         for answers in waiting.values():
             for answer in answers:
@@ -175,7 +177,7 @@ class Subscriber:
         """Return what shall be active, the most wanted first."""
         wanted = [each for each in self._table.filters if self._refused_until(each) <= now]
         ranks = {each: self._table.rank(each) for each in wanted}
-        wanted.sort(key=lambda each: -ranks[each])
+        wanted.sort(key=lambda each: (not is_wildcard(each), -ranks[each]))
         if len(wanted) <= MOST_FILTERS:
             self._turn, self._turn_ends = [], math.inf
             return wanted
@@ -229,7 +231,8 @@ class Subscriber:
         held_until = -math.inf if kind.allowed else kind.held_until
         if topic_filter in self._refusals:
             return max(held_until, self._since + GRACE_AFTER_REFUSAL)
-        if kind.closings or self._table.rank(topic_filter) < math.inf:
+        urgent = self._table.rank(topic_filter) == math.inf and not is_wildcard(topic_filter)
+        if kind.closings or not urgent:
             return max(held_until, self._since + GRACE)
         return max(held_until, self._since)
 

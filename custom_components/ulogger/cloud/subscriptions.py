@@ -58,11 +58,9 @@ class Subscriptions:
     def rank(self, topic_filter: str) -> float:
         """Return how much a filter is wanted: the highest of its listeners' ranks.
 
-        A wildcard, and a listener without a rank, come before all others.
+        A listener without a rank comes before all others.
         """
-        if is_wildcard(topic_filter):
-            return math.inf
-        listeners = self._exact.get(topic_filter, ())
+        listeners = self._table(topic_filter).get(topic_filter, ())
         return max((each.rank() if each.rank else math.inf for each in listeners), default=0)
 
     def dispatch(self, topic: str, payload: bytes, *, retained: bool = False) -> bool:
