@@ -129,14 +129,27 @@ class MarkingCloud(Transport):
         if topic.startswith("boot/"):
             serial = json.loads(payload)["serial"]
             for callback in self._callbacks:
-                callback(f"{topic}/{serial}", b'{"token": %d}' % (7000 + int(serial[-2:])))
+                callback(f"{topic}/{serial}", b'{"token": %d}' % (7000 + int(serial[-2:])), False)
             return
         kind = CaptureKind.CORE_DUMP if topic.startswith("core-dump") else CaptureKind.LOG
         await asyncio.sleep(0)
         mark(Mark.IN_CLOUD, pieces=_named(kind, payload))
 
     @override
-    async def subscribe(self, topic_filter: str, callback: Any, on_refused: Any = None) -> Any:
+    async def subscribed(self, topic_filter: str) -> bool:
+        """Hear everything."""
+        return True
+
+    @override
+    async def subscribe(
+        self,
+        topic_filter: str,
+        callback: Any,
+        on_refused: Any = None,
+        *,
+        on_allowed: Any = None,
+        rank: Any = None,
+    ) -> Any:
         """Hear everything; the filters differ, their listeners tell apart what is theirs."""
         if topic_filter.startswith("boot/"):
             self._callbacks.append(callback)

@@ -96,11 +96,15 @@ class ToldTransport(Transport):
             reply = json.dumps({"token": TOKEN}).encode()
             self.receive(f"{topic}/{json.loads(payload)['serial']}", reply)
 
-    def receive(self, topic: str, payload: bytes) -> None:
+    def receive(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """Let a message come in."""
         for topic_filter, callback in list(self._subscriptions):
             if topic_filter.split("/")[0] == topic.split("/", maxsplit=1)[0]:
-                callback(topic, payload)
+                callback(topic, payload, retained)
+
+    @override
+    async def subscribed(self, topic_filter: str) -> bool:
+        return True
 
     @override
     async def subscribe(
@@ -108,6 +112,9 @@ class ToldTransport(Transport):
         topic_filter: str,
         callback: MessageCallback,
         on_refused: Callable[[], None] | None = None,
+        *,
+        on_allowed: Callable[[], None] | None = None,
+        rank: Callable[[], float] | None = None,
     ) -> Unsubscribe:
         subscription = (topic_filter, callback)
         self._subscriptions.append(subscription)

@@ -259,7 +259,7 @@ async def test_what_is_subscribed_without_a_connection_is_heard_with_it(
     hass: HomeAssistant, connected: MockConfigEntry, home: HomeBroker
 ) -> None:
     transport = HomeAssistantTransport(hass)
-    heard = asyncio.Queue[tuple[str, bytes]]()
+    heard = asyncio.Queue[tuple[str, bytes, bool]]()
     await home.astop()
     await connection(hass, up=False)
     assert transport.state is TransportState.DISCONNECTED
@@ -273,7 +273,7 @@ async def test_what_is_subscribed_without_a_connection_is_heard_with_it(
     await transport.publish("ulogger/a/b", b"\x00\xff")
 
     async with asyncio.timeout(10):
-        assert await heard.get() == ("ulogger/a/b", b"\x00\xff")
+        assert await heard.get() == ("ulogger/a/b", b"\x00\xff", False)
 
 
 async def test_nothing_that_comes_right_after_a_subscription_is_missed(
@@ -283,7 +283,7 @@ async def test_nothing_that_comes_right_after_a_subscription_is_missed(
     heard = asyncio.Queue[bytes]()
     for number in range(5):
         end = await transport.subscribe(
-            f"ulogger/{number}", lambda _, payload: heard.put_nowait(payload)
+            f"ulogger/{number}", lambda _, payload, __: heard.put_nowait(payload)
         )
         await transport.publish(f"ulogger/{number}", bytes([number]))
         async with asyncio.timeout(10):

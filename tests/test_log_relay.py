@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from struct import Struct
 from typing import Any
@@ -22,7 +23,12 @@ from custom_components.ulogger.cloud.interface import CloudUnavailable
 from custom_components.ulogger.cloud.ulogger.messages import LogConfig
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
-from custom_components.ulogger.log_level import ALL_MODULES, LogSetting, setting_for
+from custom_components.ulogger.log_level import (
+    ALL_MODULES,
+    LogSetting,
+    one_name_a_bit,
+    setting_for,
+)
 from custom_components.ulogger.log_relay import named_bits
 from custom_components.ulogger.storage import AccountStore
 from demo.cloud.broker import LocalBroker
@@ -270,6 +276,148 @@ async def test_a_broker_that_refuses_to_be_listened_to_is_told_and_survived(
     assert shown(hass, account, "log_level").state == "info"
 
 
+# Floods and repetitions
+
+
+@pytest.fixture
+def writes(account: MockConfigEntry) -> Iterator[list[int]]:
+    """How often the account's file is written."""
+    times: list[int] = []
+    store = account.runtime_data.store._store
+    write = store._async_write_data
+
+    async def counted(data: Any) -> None:
+        times.append(len(times))
+        await write(data)
+
+    with patch.object(store, "_async_write_data", side_effect=counted):
+        yield times
+
+
+async def pass_time(
+    hass: HomeAssistant, freezer: FrozenDateTimeFactory, seconds: float, step: float = 1.0
+) -> None:
+    """Let timers of so many seconds come."""
+    for _ in range(round(seconds / step)):
+        freezer.tick(step)
+        async_fire_time_changed(hass)
+        await hass.async_block_till_done()
+
+
+async def test_a_flood_writes_the_file_a_few_times_and_the_last_configuration_counts(
+    hass: HomeAssistant,
+    freezer: FrozenDateTimeFactory,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+    writes: list[int],
+) -> None:
+    for number in range(1500):
+        bits = 1 << number % 32 | 1 << (number + 7) % 32
+        names = (f"module {number}", f"other {number}")
+        transport.receive(TOPIC, LogConfig(number % 5, bits, 3600, names).encode())
+        if number % 100 == 99:
+            await pass_time(hass, freezer, 1)
+    await pass_time(hass, freezer, 120, 5)
+
+    assert 0 < len(writes) < 5
+    assert len(device.record.modules) <= 32
+    assert len(set(device.record.modules.values())) == len(device.record.modules)
+    setting = device.log_setting
+    assert setting is not None
+    assert (setting.level, setting.modules) == (4, ["module 1499", "other 1499"])
+    assert setting.remaining() <= 3600 - 115
+    assert account.runtime_data.rejections["log_config_superseded"] > 1400
+    store = AccountStore(hass, account.entry_id)
+    await store.async_load()
+    assert store.devices[SENSOR.key].log_setting == setting
+    assert store.devices[SENSOR.key].modules == device.record.modules
+
+
+async def test_what_a_person_sets_now_and_then_is_taken_at_once(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    for level in (0, 1, 2, 3, 4):
+        transport.receive(TOPIC, LogConfig(level, 1, 60).encode())
+        await hass.async_block_till_done()
+        assert device.log_setting is not None
+        assert device.log_setting.level == level
+
+
+async def test_a_configuration_that_waits_is_not_lost_when_the_account_is_unloaded(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    for level in (0, 1, 2, 3, 0, 1, 2, 3):
+        transport.receive(TOPIC, LogConfig(level, 1, 600).encode())
+    await hass.async_block_till_done()
+    await hass.config_entries.async_unload(account.entry_id)
+    store = AccountStore(hass, account.entry_id)
+    await store.async_load()
+    kept = store.devices[SENSOR.key].log_setting
+    assert kept is not None
+    assert kept.level == 3
+
+
+async def test_saves_that_are_asked_for_without_end_are_not_put_off_without_end(
+    hass: HomeAssistant,
+    freezer: FrozenDateTimeFactory,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    writes: list[int],
+) -> None:
+    for _ in range(30):
+        account.runtime_data.store.save_soon()
+        await pass_time(hass, freezer, 1)
+    assert 2 <= len(writes) <= 3
+
+
+async def test_a_retained_configuration_ends_when_it_would_have_without_reconnections(
+    hass: HomeAssistant,
+    freezer: FrozenDateTimeFactory,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    config = LogConfig(4, 1, 600, ("BLE",)).encode()
+    transport.receive(TOPIC, config, retained=True)
+    await hass.async_block_till_done()
+    assert device.log_setting is not None
+    ends = device.log_setting.expires_at
+    for _ in range(3):
+        await pass_time(hass, freezer, 100, 100)
+        transport.receive(TOPIC, config, retained=True)
+        await hass.async_block_till_done()
+        assert device.log_setting.expires_at == ends
+    # The same again is another thing when somebody sends it.
+    transport.receive(TOPIC, config)
+    await hass.async_block_till_done()
+    assert device.log_setting.expires_at > ends + 250
+    ends = device.log_setting.expires_at
+
+    assert await hass.config_entries.async_reload(account.entry_id)
+    await hass.async_block_till_done()
+    freezer.tick(50)
+    transport.receive(TOPIC, config, retained=True)
+    await hass.async_block_till_done()
+    again = account.runtime_data.devices[SENSOR.key]
+    assert again.log_setting is not None
+    assert again.log_setting.expires_at == ends
+    await again.async_set_log_setting(None)
+    transport.receive(TOPIC, config, retained=True)
+    await hass.async_block_till_done()
+    assert again.log_setting is None
+    assert account.runtime_data.rejections["log_config_repeated"] == 2
+    transport.receive(TOPIC, LogConfig(3, 1, 600).encode(), retained=True)
+    await hass.async_block_till_done()
+    assert again.log_setting is not None
+
+
 # The action
 
 
@@ -335,6 +483,14 @@ def test_the_remaining_time_counts_down_and_an_ended_setting_has_no_packet() -> 
         setting.packet(now=1_000.0)
     far = LogSetting(2, 5, 1e9)
     assert PACKET.unpack(far.packet(now=0))[2] == 49 * 86_400
+
+
+def test_each_bit_has_one_name_and_each_name_one_bit() -> None:
+    assert one_name_a_bit({"A": 3, "B": 5}, {"C": 3}) == {"C": 3, "B": 5}
+    assert one_name_a_bit({"A": 3, "B": 5}, {"A": 7}) == {"B": 5, "A": 7}
+    bloated = {f"name {number}": number % 32 for number in range(1500)}
+    assert len(one_name_a_bit(bloated)) == 32
+    assert one_name_a_bit({"far": 32, "below": -1}) == {}
 
 
 def test_names_stand_for_the_bits_in_rising_order_or_for_none() -> None:

@@ -22,6 +22,7 @@ from .cloud.ulogger.credentials import Credentials, CredentialsError, build_tls_
 from .cloud.ulogger.http import HttpTelemetry
 from .cloud.ulogger.route import TelemetryRoute
 from .cloud.ulogger.tokens import TokenCache
+from .cloud.ulogger.topics import AWS_DOMAIN, LONGEST, LONGEST_AT_AWS
 from .home_assistant_mqtt import HomeAssistantTransport
 from .key_store import async_load_secrets
 from .storage import AccountStore
@@ -62,6 +63,8 @@ async def async_set_up_cloud(
     """
     secrets = await async_load_secrets(hass, entry)
     expiry: datetime | None = None
+    # At the other end of a bridge is uLogger's own broker.
+    longest_topic = LONGEST_AT_AWS
     transport: Transport
     if entry.data[c.CONF_CONNECTION] == c.CONNECTION_HOME_ASSISTANT:
         if not await mqtt.async_wait_for_mqtt_client(hass):
@@ -80,6 +83,8 @@ async def async_set_up_cloud(
                 translation_placeholders={"detail": str(err)},
             ) from err
         host = entry.data[c.CONF_BROKER]
+        if host != c.DEFAULT_BROKER and not host.lower().endswith(AWS_DOMAIN):
+            longest_topic = LONGEST
         transport = MqttTransport(
             host,
             entry.data[c.CONF_PORT],
@@ -92,7 +97,8 @@ async def async_set_up_cloud(
         customer_id=entry.data[c.CONF_CUSTOMER_ID],
         group_id=entry.data[c.CONF_GROUP_ID],
         topic_prefix=entry.data.get(c.CONF_TOPIC_PREFIX, ""),
-        tokens=TokenCache(store.tokens, store.async_save_tokens),
+        longest_topic=longest_topic,
+        tokens=TokenCache(store.tokens, store.async_save_tokens, save_soon=store.save_tokens_soon),
     )
     http = _http(hass, entry, secrets.get(c.CONF_API_TOKEN))
     return CloudSetup(cloud, transport, TelemetryRoute(cloud, http), expiry)

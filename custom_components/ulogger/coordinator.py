@@ -270,17 +270,23 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
             raise DeviceOutOfRange("the account was unloaded meanwhile")
         return task.result()
 
-    async def async_set_log_setting(self, setting: LogSetting | None) -> None:
+    async def async_set_log_setting(
+        self, setting: LogSetting | None, *, by_cloud: bool = False
+    ) -> None:
         """Keep *setting* until the device has it; a newer one replaces an older.
 
-        None is the device's own default: what it has been told is taken back.
+        None is the device's own default: what it has been told is taken back. What a person
+        sets is on disk when this returns, what the cloud sends some seconds later.
         """
         before = self.record.log_setting
         if setting is not None:
             self.record.log_setting = setting.after(before)
         else:
             self.record.log_setting = before.taken_back() if before is not None else None
-        await self.gateway.store.async_save()
+        if by_cloud:
+            self.gateway.store.save_soon()
+        else:
+            await self.gateway.store.async_save()
         self.async_update_listeners()
         if self._collection is not None:
             await self._collection.write_log_setting()

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -96,6 +97,9 @@ class Gateway[DeviceT: Device]:
         self.transport.on_denied = self._denied_changed
         self._keep_running("cloud", self.transport.run)
         self._keep_running("delivery", self.delivery.run)
+        self.entry.async_create_background_task(
+            self.hass, self._listen_for_tokens(), f"{DOMAIN} tokens"
+        )
         on_unload(
             async_track_time_interval(self.hass, self._sweep, SWEEP_EVERY, cancel_on_shutdown=True)
         )
@@ -113,6 +117,11 @@ class Gateway[DeviceT: Device]:
                 cancel()
         await self.store.async_close()
         await self.outbox.close()
+
+    async def _listen_for_tokens(self) -> None:
+        """Hear tokens that the cloud pushes; registrations listen for theirs in any case."""
+        with suppress(CloudError):
+            await self.cloud.listen_for_tokens()
 
     @callback
     def _keep_running(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -84,6 +84,9 @@ class HomeAssistantTransport(Transport):
         topic_filter: str,
         callback: MessageCallback,
         on_refused: Callable[[], None] | None = None,
+        *,
+        on_allowed: Callable[[], None] | None = None,
+        rank: Callable[[], float] | None = None,
     ) -> Unsubscribe:
         subscription = _Subscription(callback)
         answered = asyncio.Event()
@@ -113,6 +116,11 @@ class HomeAssistantTransport(Transport):
             stop()
         return end
 
+    @override
+    async def subscribed(self, topic_filter: str) -> bool:
+        """Home Assistant subscribes again by itself, and tells nobody what was refused."""
+        return True
+
     def diagnostics(self) -> Mapping[str, Any]:
         """Count what became of messages; topics and brokers are Home Assistant's to tell."""
         return {"counters": dict(self.counters)}
@@ -129,4 +137,4 @@ class _Subscription:
     def received(self, message: ReceiveMessage) -> None:
         """Take a message."""
         if not self.ended and isinstance(payload := message.payload, bytes):
-            self._heard(message.topic, payload)
+            self._heard(message.topic, payload, message.retain)

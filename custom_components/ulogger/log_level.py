@@ -2,9 +2,11 @@
 
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
+MODULES = 32
 ALL_MODULES = 0xFFFFFFFF
 SHORTEST = 1
 LONGEST = 49 * 24 * 3600
@@ -72,6 +74,14 @@ class LogSetting:
         if self.revoked:
             seconds = SHORTEST
         return _PACKET.pack(self.level, self.module_flags, seconds)
+
+
+def one_name_a_bit(*modules: Mapping[str, int]) -> dict[str, int]:
+    """Join modules' names and bits: of two names of a bit, or two bits of a name, the later."""
+    pairs = [pair for each in modules for pair in each.items()]
+    names = {bit: name for name, bit in pairs if 0 <= bit < MODULES}
+    bits = dict(pairs)
+    return {name: bit for bit, name in names.items() if bits[name] == bit}
 
 
 def setting_for(level: int, module_flags: int, modules: list[str], seconds: int) -> LogSetting:

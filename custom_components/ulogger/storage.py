@@ -14,7 +14,7 @@ from homeassistant.helpers.storage import STORAGE_DIR, Store
 
 from .capture.model import DeviceIdentity, DeviceKey
 from .const import DOMAIN
-from .log_level import LogSetting
+from .log_level import LogSetting, one_name_a_bit
 
 STORAGE_VERSION = 1
 SAVE_DELAY = 10.0
@@ -26,7 +26,8 @@ class DeviceRecord:
 
     ``address`` is empty when somebody else has been met there since. Moments are Unix seconds.
     ``modules`` maps the module names that the cloud told for this device to their bit in
-    ``module_flags``. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
+    ``module_flags``, one name a bit; ``last_config`` marks the log configuration that came from
+    the cloud last. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
     since 1970), on which the daily quota was reached.
     """
 
@@ -42,6 +43,7 @@ class DeviceRecord:
     quota_days: int = 0
     log_setting: LogSetting | None = None
     modules: dict[str, int] = field(default_factory=dict)
+    last_config: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Give the record as JSON can hold it."""
@@ -56,6 +58,7 @@ class DeviceRecord:
                 **{name: value for name, value in data.items() if name in _FIELDS},
                 "identity": _known(DeviceIdentity, data["identity"]),
                 "log_setting": _known(LogSetting, setting) if setting else None,
+                "modules": one_name_a_bit(data.get("modules", {})),
             }
         )
 
@@ -86,6 +89,7 @@ class AccountStore:
         self.tokens: dict[str, Any] = {}
         self.devices: dict[DeviceKey, DeviceRecord] = {}
         self._closed = False
+        self._save_planned = False
 
     async def async_load(self) -> None:
         """Read the file, if there is one."""
@@ -100,13 +104,22 @@ class AccountStore:
         self.tokens = tokens
         await self.async_save()
 
+    def save_tokens_soon(self, tokens: dict[str, Any]) -> None:
+        """Put *tokens* on disk within some seconds."""
+        self.tokens = tokens
+        self.save_soon()
+
     async def async_save(self) -> None:
         """Write everything now."""
         await self._store.async_save(self._content())
 
     def save_soon(self) -> None:
-        """Write everything within some seconds, or when Home Assistant stops."""
-        if not self._closed:
+        """Write everything within some seconds, or when Home Assistant stops.
+
+        The first call sets the time: Home Assistant would put it off with each further one.
+        """
+        if not self._closed and not self._save_planned:
+            self._save_planned = True
             self._store.async_delay_save(self._content, SAVE_DELAY)
 
     async def async_close(self) -> None:
@@ -123,6 +136,7 @@ class AccountStore:
         return next((r for r in self.devices.values() if r.address == address), None)
 
     def _content(self) -> StoredAccount:
+        self._save_planned = False
         return {
             "tokens": self.tokens,
             "devices": [record.as_dict() for record in self.devices.values()],

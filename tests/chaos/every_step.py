@@ -127,9 +127,14 @@ class FileCloud:
         await asyncio.sleep(0.05)
         if topic.startswith("boot/"):
             for callback in self._callbacks:
-                callback(f"{topic}/{DEVICE.serial}", b'{"token": %d}' % TOKEN)
+                callback(f"{topic}/{DEVICE.serial}", b'{"token": %d}' % TOKEN, False)
 
-    async def subscribe(self, topic_filter: str, callback: Any, on_refused: Any = None) -> Any:
+    async def subscribed(self, topic_filter: str) -> bool:
+        return True
+
+    async def subscribe(
+        self, topic_filter: str, callback: Any, on_refused: Any = None, **_more: Any
+    ) -> Any:
         self._callbacks.append(callback)
 
         async def end() -> None:

@@ -20,6 +20,7 @@ class RecordingTransport:
     def __init__(self) -> None:
         self.on_state: Callable[[TransportState], None] | None = None
         self.connected = True
+        self.frozen = False
         self.state = TransportState.CONNECTED
         self.published: list[tuple[str, bytes]] = []
         self.answer: Callable[[str, bytes], None] = lambda _topic, _payload: None
@@ -32,6 +33,8 @@ class RecordingTransport:
     async def publish(self, topic: str, payload: bytes) -> None:
         if not self.connected:
             raise CloudUnavailable("not connected")
+        if self.frozen:
+            await asyncio.Event().wait()
         self.published.append((topic, payload))
         self.answer(topic, payload)
 
@@ -40,6 +43,9 @@ class RecordingTransport:
         topic_filter: str,
         callback: MessageCallback,
         on_refused: Callable[[], None] | None = None,
+        *,
+        on_allowed: Callable[[], None] | None = None,
+        rank: Callable[[], float] | None = None,
     ) -> Unsubscribe:
         entry = (topic_filter, callback)
         self.subscriptions.append(entry)
@@ -52,15 +58,23 @@ class RecordingTransport:
 
         return unsubscribe
 
-    def hear(self, topic: str, payload: bytes) -> None:
+    async def subscribed(self, topic_filter: str) -> bool:
+        return topic_filter in self.filters and not self.refuses(topic_filter)
+
+    def hear(self, topic: str, payload: bytes, retained: bool = False) -> None:
         """Have a message come in."""
         for topic_filter, callback in list(self.subscriptions):
             if topic_matches_sub(topic_filter, topic) and not self.refuses(topic_filter):
-                callback(topic, payload)
+                callback(topic, payload, retained)
 
     @property
     def filters(self) -> list[str]:
         return [topic_filter for topic_filter, _ in self.subscriptions]
+
+    @property
+    def topics(self) -> list[str]:
+        """The filters that are one topic each; a refused wildcard is wanted all the same."""
+        return [topic_filter for topic_filter in self.filters if "+" not in topic_filter]
 
     def answer_registrations(self, reply: Callable[[str], bytes]) -> None:
         """Answer each registration with what ``reply`` makes of its serial."""

@@ -30,7 +30,7 @@ async def keep_nothing(_tokens: dict[str, Any]) -> None:
 def make_cloud(transport: Any) -> tuple[UloggerCloud, list[tuple[Any, LogConfig]]]:
     cloud = UloggerCloud(transport, customer_id=42, tokens=TokenCache({}, keep_nothing))
     heard: list[tuple[Any, LogConfig]] = []
-    cloud.on_log_config = lambda key, config: heard.append((key, config))
+    cloud.on_log_config = lambda key, config, _retained: heard.append((key, config))
     return cloud, heard
 
 
@@ -60,12 +60,12 @@ async def test_where_the_wildcard_is_refused_each_device_is_watched_by_itself() 
     cloud, heard = make_cloud(transport)
     for number in range(3):
         await cloud.watch_log_config((7, f"S{number}"))
-    await until(lambda: len(transport.filters) == 3)
-    assert sorted(transport.filters) == [f"config/v0/42/0/7/S{number}" for number in range(3)]
+    await until(lambda: len(transport.topics) == 3)
+    assert sorted(transport.topics) == [f"config/v0/42/0/7/S{number}" for number in range(3)]
     transport.hear(TOPIC, GOOD)
     assert len(heard) == 1
     await cloud.unwatch_log_config((7, "S1"))
-    assert TOPIC not in transport.filters
+    assert TOPIC not in transport.topics
 
 
 async def test_a_device_that_nobody_watches_is_counted() -> None:
@@ -100,7 +100,19 @@ async def test_an_unknown_level_is_counted_and_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", [b"[", b"{}", b"[1]", b"\xff", b"[" * 5000, b'["' + b"x" * 100 + b'"]', b"null"]
+    "tail",
+    [
+        b"[",
+        b"{}",
+        b"[true]",
+        b"[null]",
+        b"[[1]]",
+        b"\xff",
+        b"[" + b"1," * 32 + b"1]",
+        b"[" * 5000,
+        b'["' + b"x" * 100 + b'"]',
+        b"null",
+    ],
 )
 async def test_with_a_broken_tail_the_configuration_still_counts(tail: bytes) -> None:
     transport = RecordingTransport()
@@ -109,6 +121,15 @@ async def test_with_a_broken_tail_the_configuration_still_counts(tail: bytes) ->
     transport.hear(TOPIC, GOOD[:9] + tail)
     assert heard == [(KEY, LogConfig(3, 0x80000001, 600))]
     assert cloud.counters["log_config_names_invalid"] == 1
+
+
+async def test_module_names_may_be_numbers() -> None:
+    transport = RecordingTransport()
+    cloud, heard = make_cloud(transport)
+    await cloud.watch_log_config(KEY)
+    transport.hear(TOPIC, GOOD[:9] + b'[3, "net", 4.5]')
+    assert heard == [(KEY, LogConfig(3, 0x80000001, 600, ("3", "net", "4.5")))]
+    assert cloud.counters["log_config_names_invalid"] == 0
 
 
 async def test_one_configuration_can_be_waited_for() -> None:
@@ -154,6 +175,7 @@ async def test_over_a_scripted_broker_a_refused_wildcard_falls_back(
     odd_broker.drop_all()
     await until(lambda: len(odd_broker.connects) > connects)
     await transport.wait_connected(5)
+    await until(lambda: odd_broker.subscribed)
     assert odd_broker.subscribed == [TOPIC]
 
 

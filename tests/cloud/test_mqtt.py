@@ -67,7 +67,7 @@ async def test_after_a_restart_of_the_broker_it_is_back_with_its_subscriptions(
     transport = await transports.connected(broker)
     states = States(transport)
     heard: asyncio.Queue[bytes] = asyncio.Queue()
-    await transport.subscribe("config/v0/42/0/7/S1", lambda _topic, data: heard.put_nowait(data))
+    await transport.subscribe("config/v0/42/0/7/S1", lambda _topic, data, _: heard.put_nowait(data))
     await broker.arestart()
     await states.reached(TransportState.DISCONNECTED)
     await transport.wait_connected(10)
@@ -81,10 +81,8 @@ async def test_what_was_unsubscribed_is_not_heard_any_longer(
 ) -> None:
     transport = await transports.connected(broker)
     heard: asyncio.Queue[str] = asyncio.Queue()
-    unsubscribe = await transport.subscribe(
-        "config/a", lambda topic, _data: heard.put_nowait(topic)
-    )
-    await transport.subscribe("config/b", lambda topic, _data: heard.put_nowait(topic))
+    unsubscribe = await transport.subscribe("config/a", lambda topic, *_: heard.put_nowait(topic))
+    await transport.subscribe("config/b", lambda topic, *_: heard.put_nowait(topic))
     await unsubscribe()
     await cloud_service.publish("config/a", b"")
     await cloud_service.publish("config/b", b"")
@@ -281,7 +279,7 @@ async def test_a_mistake_in_a_listener_does_not_end_the_connection(
     )
     heard: list[bytes] = []
 
-    def listener(_topic: str, payload: bytes) -> None:
+    def listener(_topic: str, payload: bytes, _retained: bool) -> None:
         heard.append(payload)
         if payload == b"1":
             raise ValueError

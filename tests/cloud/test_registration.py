@@ -76,7 +76,8 @@ async def test_a_log_goes_up_with_the_token_that_the_cloud_gave(
     topic, payload = transport.published[1]
     assert topic == "binlog/v0/42/0/7"
     assert payload[1:5] == bytes.fromhex("78563412")
-    assert saved.content == {"7/S1": {"git_hash": "abc", "token": 305419896}}
+    entry = saved.content["7/S1"]
+    assert (entry["git_hash"], entry["token"]) == ("abc", 305419896)
 
 
 async def test_the_second_log_needs_no_registration(
@@ -175,13 +176,29 @@ BAD_REPLIES = [
     b'{"token": -1}',
     b'{"token": 4294967296}',
     b'{"token": true}',
-    b'{"token": 5.0}',
-    b'{"token": "5"}',
+    b'{"token": 5.5}',
+    b'{"token": 4294967296.0}',
+    b'{"token": 1e999}',
+    b'{"token": NaN}',
+    b'{"token": "0"}',
+    b'{"token": "-5"}',
+    b'{"token": "5.0"}',
+    b'{"token": "five"}',
+    '{"token": "\N{ARABIC-INDIC DIGIT FIVE}"}'.encode(),
+    b'{"token": "' + b"9" * 4000 + b'"}',
     b'{"token": [5]}',
     b'{"token": ' + b"9" * 4000 + b"}",
     b"[" * 3000,
     b" " * 100_000 + b'{"token": 5}',
 ]
+
+
+@pytest.mark.parametrize("token", ["7", "7.0", '"7"', "7e0", '"007"'])
+async def test_a_token_is_taken_in_any_way_that_a_number_can_be_written(
+    transport: RecordingTransport, cloud: UloggerCloud, token: str
+) -> None:
+    transport.answer_registrations(lambda _serial: f'{{"token": {token}}}'.encode())
+    assert await cloud.register(DEVICE) == 7
 
 
 @pytest.mark.parametrize("reply", BAD_REPLIES, ids=lambda reply: repr(reply[:24]))
@@ -244,7 +261,7 @@ async def test_where_the_wildcard_is_refused_each_device_listens_for_itself(
     transport.answer_registrations(lambda _serial: b'{"token": 8}')
     assert await cloud.register(DEVICE) == 8
     assert cloud.diagnostics()["boot_wildcard_refused"]
-    assert transport.filters == []  # the topic of the device is left after its reply
+    assert transport.topics == []  # the topic of the device is left after its reply
     assert await cloud.register(UPDATED) == 8
 
 
@@ -302,6 +319,73 @@ async def test_a_forgotten_device_registers_again(
     assert saved.content == {}
     await cloud.register(DEVICE)
     assert len(transport.published) == 2
+
+
+def make_old(saved: Saved, days: float, **more: Any) -> TokenCache:
+    given_out = 1_000_000.0
+    entry = {"git_hash": "abc", "token": 5, "at": given_out}
+    now = given_out + days * 86_400
+    return TokenCache({"7/S1": entry}, saved, now=lambda: now, **more)
+
+
+async def test_a_token_of_a_month_is_renewed_while_it_still_serves(
+    transport: RecordingTransport, saved: Saved
+) -> None:
+    young = make_cloud(transport, saved, tokens=make_old(saved, 29.9))
+    assert await young.register(DEVICE) == 5
+    await asyncio.sleep(0)
+    assert transport.published == []
+
+    transport.answer_registrations(lambda _serial: b'{"token": 6}')
+    old = make_cloud(transport, saved, tokens=make_old(saved, 30.1))
+    assert await old.register(DEVICE) == 5
+    await until(lambda: saved.times)
+    assert await old.register(DEVICE) == 6
+    assert len(transport.published) == 1
+    assert old.counters["tokens_refreshed"] == 1
+
+
+async def test_without_an_answer_the_old_token_serves_and_is_not_asked_about_each_time(
+    transport: RecordingTransport, saved: Saved
+) -> None:
+    cloud = make_cloud(transport, saved, tokens=make_old(saved, 40), reply_timeout=0.01)
+    for _ in range(3):
+        await cloud.deliver(capture())
+        await asyncio.sleep(0.02)
+    kinds = [topic.split("/")[0] for topic, _ in transport.published]
+    assert (kinds.count("boot"), kinds.count("binlog")) == (1, 3)
+    assert cloud.tokens.get(DEVICE) == 5
+
+
+async def test_tokens_of_an_older_version_and_of_a_wrong_clock_count_as_new(saved: Saved) -> None:
+    before = {"git_hash": "abc", "token": 5}
+    for entry in (before, before | {"at": 9e9}, before | {"at": "long ago"}, before | {"at": True}):
+        tokens = TokenCache({"7/S1": entry}, saved, now=lambda: 1e9)
+        assert tokens.get(DEVICE) == 5
+        assert not tokens.refresh_due(DEVICE)
+
+
+async def test_a_token_that_the_cloud_pushes_replaces_the_cached_one(
+    transport: RecordingTransport, saved: Saved
+) -> None:
+    soon: list[dict[str, Any]] = []
+    tokens = TokenCache({}, saved, save_soon=soon.append)
+    cloud = make_cloud(transport, saved, tokens=tokens)
+    await cloud.listen_for_tokens()
+    transport.hear(REPLY, b'{"token": 4}')
+    assert tokens.get(DEVICE) is None
+    assert cloud.counters["boot_replies_unexpected"] == 1
+
+    await tokens.put(DEVICE, 5)
+    for number in range(1500):
+        transport.hear(REPLY, json.dumps({"token": 6 + number % 2}).encode())
+    transport.hear(REPLY, b"nonsense")
+    transport.hear(REPLY, b'{"token": "9"}')
+    assert (tokens.get(DEVICE), tokens.get(UPDATED)) == (9, None)
+    assert soon[-1]["7/S1"]["token"] == 9
+    assert saved.times == 1
+    await cloud.deliver(capture())
+    assert [topic for topic, _ in transport.published] == ["binlog/v0/42/0/7"]
 
 
 async def test_the_least_recently_used_token_goes_first(saved: Saved) -> None:

@@ -1,5 +1,6 @@
 """The choice between MQTT and HTTP, in one place."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 
 from custom_components.ulogger.cloud import interface as i
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
-from custom_components.ulogger.cloud.ulogger.route import TelemetryRoute
+from custom_components.ulogger.cloud.ulogger.route import FROZEN_AFTER, TelemetryRoute
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
+from demo.device.virtual_time import run_virtually
 
 from .recorder import RecordingTransport
 
@@ -36,6 +38,10 @@ def transport() -> RecordingTransport:
 
 @pytest.fixture
 def cloud(transport: RecordingTransport) -> UloggerCloud:
+    return make_cloud(transport)
+
+
+def make_cloud(transport: RecordingTransport) -> UloggerCloud:
     async def keep_nothing(_tokens: Any) -> None:
         pass
 
@@ -76,6 +82,36 @@ async def test_mqtt_is_the_way_while_it_is_connected_and_http_while_it_is_not(
     assert len(transport.published) == 1
     assert [call[0] for call in api.calls] == ["publish_metrics_batch", "publish_events"]
     assert api.calls[1][1:] == ((8, "a"), EVENT)
+
+
+@pytest.mark.parametrize("devices", [["a"], ["a", "b"]])
+def test_what_a_frozen_connection_does_not_acknowledge_goes_over_http(devices) -> None:
+    async def scenario() -> None:
+        transport, api = RecordingTransport(), Api()
+        transport.frozen = True
+        route = TelemetryRoute(make_cloud(transport), api)  # type: ignore[arg-type]
+        await route.publish_metrics({(7, serial): BEAT for serial in devices})
+        await route.publish_events({(7, serial): EVENT for serial in devices})
+        assert len(api.calls) == 2
+        assert asyncio.get_running_loop().time() == 2 * FROZEN_AFTER
+
+    run_virtually(scenario())
+
+
+async def test_what_a_lost_connection_did_not_take_goes_over_http(cloud, transport) -> None:
+    def lose(_topic: str, _payload: bytes) -> None:
+        raise i.NotAcknowledged("lost")
+
+    transport.answer = lose
+    api = Api()
+    route = TelemetryRoute(cloud, api)  # type: ignore[arg-type]
+    await route.publish_metrics({(7, "a"): BEAT})
+    assert [call[0] for call in api.calls] == ["publish_metrics"]
+    with pytest.raises(i.InvalidMessage):
+        await route.publish_metrics({(7, "a"): [{"name": "no number"}]})
+    assert len(api.calls) == 1
+    with pytest.raises(i.NotAcknowledged):
+        await TelemetryRoute(cloud).publish_metrics({(7, "a"): BEAT})
 
 
 async def test_without_a_token_there_is_no_way_but_mqtt(cloud, transport) -> None:

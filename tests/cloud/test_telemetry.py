@@ -269,7 +269,9 @@ async def test_http_sends_what_the_library_sends(api: Api, http: HttpTelemetry) 
         (200, b"no json", i.CloudUnavailable),
         (200, b"[]", i.MessageRefused),
         (200, b'{"success": false}', i.MessageRefused),
-        (200, b'{"success": 1}', i.MessageRefused),
+        (200, b'{"success": 0}', i.MessageRefused),
+        (200, b'{"success": "1"}', i.MessageRefused),
+        (200, b'{"success": [1]}', i.MessageRefused),
     ],
 )
 async def test_http_failures_are_told_apart_and_never_show_the_token(
@@ -280,6 +282,11 @@ async def test_http_failures_are_told_apart_and_never_show_the_token(
         await http.publish_metrics(KEY, [{"name": "m", "value": 1}])
     assert "ulg_secret" not in repr(caught.value)
     assert "ulg_secret" not in repr(http)
+
+
+async def test_http_success_may_be_a_number(api: Api, http: HttpTelemetry) -> None:
+    api.answer = b'{"success": 1}'
+    await http.publish_metrics(KEY, [{"name": "m", "value": 1}])
 
 
 async def test_http_never_takes_the_token_to_where_it_is_redirected(

@@ -82,7 +82,7 @@ class MqttConnection(aiomqtt.Client):
         client_id: str,
         keepalive: int,
         connect_timeout: float,
-        on_message: Callable[[str, bytes], None],
+        on_message: Callable[[str, bytes, bool], None],
         on_end: Callable[[], None],
     ) -> None:
         context.sslsocket_class = WatchedSocket
@@ -280,7 +280,8 @@ class MqttConnection(aiomqtt.Client):
         except UnicodeDecodeError:
             return
         # A mistake in a callback must not end the connection.
-        self._loop.call_soon(self._on_payload, topic, bytes(message.payload))
+        payload = bytes(message.payload)
+        self._loop.call_soon(self._on_payload, topic, payload, message.retain)
 
 
 _RETURN_CODES = {134: 4, 135: 5}

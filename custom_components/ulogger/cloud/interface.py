@@ -6,8 +6,9 @@ from typing import Protocol
 
 from ..capture.model import Capture, DeviceKey
 
-type MessageCallback = Callable[[str, bytes], None]
-"""Topic and payload of a message; called on the event loop, must not block."""
+type MessageCallback = Callable[[str, bytes, bool], None]
+"""Topic and payload of a message, and whether the broker had retained it, and so may send it
+again with each subscription; called on the event loop, must not block."""
 type Unsubscribe = Callable[[], Awaitable[None]]
 
 
@@ -161,6 +162,12 @@ class RegistrationDenied(TopicDenied):
     reason = "registration_denied"
 
 
+class SubscriptionRefused(CloudError):
+    """The broker does not let us hear what the cloud answers."""
+
+    reason = "subscription_refused"
+
+
 class TransportState(StrEnum):
     """How a transport stands."""
 
@@ -209,11 +216,23 @@ class Transport(Protocol):
         topic_filter: str,
         callback: MessageCallback,
         on_refused: Callable[[], None] | None = None,
+        *,
+        on_allowed: Callable[[], None] | None = None,
+        rank: Callable[[], float] | None = None,
     ) -> Unsubscribe:
         """Have ``callback`` called for each message, over all reconnections.
 
-        Returns once the broker has answered, at once without a connection. ``on_refused`` is
-        called when the broker does not allow the filter, now or after a reconnection.
+        Returns once it is known what comes of it, at once without a connection. ``on_refused``
+        is called when the broker does not allow the filter, now or later, and ``on_allowed``
+        when it does. Where not all can be listened to at once, those of the highest ``rank``
+        come first; without one it must be listened to.
+        """
+
+    async def subscribed(self, topic_filter: str) -> bool:
+        """Wait until the broker has answered for a filter that is subscribed to, and tell.
+
+        False when it refuses, or when the filter waits for its turn. Raises CloudUnavailable
+        without a connection.
         """
 
 

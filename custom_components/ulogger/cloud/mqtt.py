@@ -25,7 +25,8 @@ from .interface import (
     Unsubscribe,
 )
 from .pacing import Backoff, Clock, Pace, Sleep
-from .subscriptions import Subscriptions
+from .subscriber import Subscriber
+from .subscriptions import Subscription
 
 LARGEST_MESSAGE = 131_072
 """AWS IoT Core takes 128 KiB in one message, and closes the connection on a larger one."""
@@ -44,6 +45,8 @@ SOON = 0.1
 """Seconds until a message that became a suspect while it waited is sent."""
 UNWELCOME_DELAY = 600.0
 HISTORY = 50
+BLAME_WITHIN = 1.0
+"""Seconds that a lost connection's last SUBSCRIBE has to say whether it was the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,9 @@ class MqttTransport:
         self._now = now
         self._state = TransportState.DISCONNECTED
         self._connection: MqttConnection | None = None
-        self._subscriptions = Subscriptions()
+        self._subscriber = Subscriber(
+            self.counters, self._all_slots, answer_timeout=acknowledge_timeout, clock=clock
+        )
         self._slots = asyncio.Semaphore(in_flight)
         self._in_flight = in_flight
         self._alone = asyncio.Lock()
@@ -187,23 +192,33 @@ class MqttTransport:
         topic_filter: str,
         callback: MessageCallback,
         on_refused: Callable[[], None] | None = None,
+        *,
+        on_allowed: Callable[[], None] | None = None,
+        rank: Callable[[], float] | None = None,
     ) -> Unsubscribe:
         """Have ``callback`` called for each message, over all reconnections.
 
-        Returns once the broker has answered, at once without a connection.
+        Returns once it is known what comes of it, at once without a connection.
         """
-        subscription, first = self._subscriptions.add(topic_filter, callback, on_refused)
+        subscription = Subscription(topic_filter, callback, on_refused, on_allowed, rank)
+        self._subscriber.add(subscription)
 
         async def unsubscribe() -> None:
-            if self._subscriptions.remove(subscription) and self._connection is not None:
-                self._connection.drop(topic_filter)
+            self._subscriber.remove(subscription)
 
-        if first and self._connection is not None:
-            try:
-                await self._subscribe(self._connection, topic_filter)
-            except CloudUnavailable:
-                self.counters["subscription_interrupted"] += 1
+        try:
+            if self.connected:
+                await self._subscriber.answered(topic_filter)
+        except CloudUnavailable:
+            pass
+        except asyncio.CancelledError:
+            self._subscriber.remove(subscription)
+            raise
         return unsubscribe
+
+    async def subscribed(self, topic_filter: str) -> bool:
+        """Wait until it is known whether a filter is subscribed to, and tell."""
+        return await self._subscriber.answered(topic_filter)
 
     async def _publish(self, topic: str, payload: bytes) -> None:
         if self._connection is None:
@@ -257,27 +272,10 @@ class MqttTransport:
                 for _ in range(held):
                     self._slots.release()
 
-    def _received(self, topic: str, payload: bytes) -> None:
+    def _received(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001
         self.counters["received"] += 1
-        if not self._subscriptions.dispatch(topic, payload):
+        if not self._subscriber.dispatch(topic, payload, retained=retained):
             self.counters["unexpected_topic"] += 1
-
-    async def _subscribe_all(self, connection: MqttConnection) -> None:
-        done: set[str] = set()
-        while missing := [each for each in self._subscriptions.filters if each not in done]:
-            done.add(missing[0])
-            await self._subscribe(connection, missing[0])
-
-    async def _subscribe(self, connection: MqttConnection, topic_filter: str) -> None:
-        try:
-            async with asyncio.timeout(self._acknowledge_timeout):
-                allowed = await connection.allow(topic_filter)
-        except TimeoutError as err:
-            connection.abort()
-            raise NotAcknowledged("the broker did not answer a subscription") from err
-        if not allowed:
-            self.counters["subscription_refused"] += 1
-            self._subscriptions.refused(topic_filter)
 
     # The connection
 
@@ -302,19 +300,24 @@ class MqttTransport:
         opened_at = self._clock()
         self._accused = self._blamed = False
         self._breaker.opened()
+        subscribing: asyncio.Task[None] | None = None
         try:
             if self._quick_ends >= TAKE_OVERS:
                 await self._keep_still(connection)
-            await self._subscribe_all(connection)
             self._connection = connection
             self.last_failure = None
+            self._subscriber.begin(connection)
             self._became_connected.set()
             self._enter(TransportState.CONNECTED)
+            subscribing = asyncio.create_task(self._subscriber.serve(connection))
             by_broker = await connection.ended()
+            await asyncio.wait([subscribing], timeout=BLAME_WITHIN)
         except CloudUnavailable as err:
             by_broker = isinstance(err, ConnectionEnded) and err.closed_by_broker
         finally:
             self._lost()
+            if subscribing is not None:
+                subscribing.cancel()
             await connection.close()
         # Senders hear of the end one step later than this does, and may take the blame for it.
         await asyncio.sleep(0)
@@ -338,6 +341,7 @@ class MqttTransport:
     def _lost(self) -> None:
         self._connection = None
         self._became_connected.clear()
+        self._subscriber.lost()
 
     def _not_connected(self, err: CloudError) -> float:
         """Note a failed attempt."""
@@ -345,6 +349,7 @@ class MqttTransport:
         self.last_failure = err
         self._failures += 1
         self._quick_ends = 0
+        self._subscriber.give_up()
         if isinstance(err, CredentialsRefused):
             self._enter(TransportState.CREDENTIALS_REFUSED, err.reason)
             return self._backoff.spread(UNWELCOME_DELAY)
@@ -355,6 +360,9 @@ class MqttTransport:
         """Note the end of a connection that there was."""
         self.counters["connection_lost"] += 1
         self.last_failure = CloudUnavailable("the connection was lost")
+        if self._subscriber.blamed:
+            self._enter(TransportState.DISCONNECTED, "subscription_refused")
+            return self._backoff.delay(1)
         if lived >= SETTLED or self._blamed:
             self._failures = self._quick_ends = 0
         elif by_broker:

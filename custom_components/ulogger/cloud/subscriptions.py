@@ -1,5 +1,6 @@
 """Who wants to hear which topics."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,9 @@ class Subscription:
 
     topic_filter: str
     callback: MessageCallback
-    on_refused: Callable[[], None] | None
+    on_refused: Callable[[], None] | None = None
+    on_allowed: Callable[[], None] | None = None
+    rank: Callable[[], float] | None = None
 
 
 class Subscriptions:
@@ -31,17 +34,14 @@ class Subscriptions:
         """Every topic filter that somebody wants."""
         return [*self._wild, *self._exact]
 
-    def add(
-        self,
-        topic_filter: str,
-        callback: MessageCallback,
-        on_refused: Callable[[], None] | None = None,
-    ) -> tuple[Subscription, bool]:
-        """Add a listener; tell whether the filter is new."""
-        subscription = Subscription(topic_filter, callback, on_refused)
-        listeners = self._table(topic_filter).setdefault(topic_filter, [])
-        listeners.append(subscription)
-        return subscription, len(listeners) == 1
+    def __contains__(self, topic_filter: str) -> bool:
+        """Tell whether somebody wants a filter."""
+        return topic_filter in self._table(topic_filter)
+
+    def add(self, subscription: Subscription) -> None:
+        """Add a listener."""
+        table = self._table(subscription.topic_filter)
+        table.setdefault(subscription.topic_filter, []).append(subscription)
 
     def remove(self, subscription: Subscription) -> bool:
         """Remove a listener, once; tell whether nobody wants its filter any longer."""
@@ -55,21 +55,36 @@ class Subscriptions:
         del table[subscription.topic_filter]
         return True
 
-    def dispatch(self, topic: str, payload: bytes) -> bool:
-        """Hand a message to who wants it; tell whether anybody did."""
+    def rank(self, topic_filter: str) -> float:
+        """Return how much a filter is wanted: the highest of its listeners' ranks.
+
+        A listener without a rank comes before all others.
+        """
+        listeners = self._table(topic_filter).get(topic_filter, ())
+        return max((each.rank() if each.rank else math.inf for each in listeners), default=0)
+
+    def dispatch(self, topic: str, payload: bytes, *, retained: bool = False) -> bool:
+        """Hand a message to who wants it, once; tell whether anybody did."""
         listeners = list(self._exact.get(topic, ()))
         for topic_filter, wild in self._wild.items():
             if topic_matches_sub(topic_filter, topic):
                 listeners.extend(wild)
-        for listener in listeners:
-            listener.callback(topic, payload)
-        return bool(listeners)
+        callbacks = dict.fromkeys(listener.callback for listener in listeners)
+        for callback in callbacks:
+            callback(topic, payload, retained)
+        return bool(callbacks)
 
-    def refused(self, topic_filter: str) -> None:
-        """Tell those who want the filter that the broker does not allow it."""
+    def answered(self, topic_filter: str, *, allowed: bool) -> None:
+        """Tell those who want the filter whether the broker allows it."""
         for listener in list(self._table(topic_filter).get(topic_filter, ())):
-            if listener.on_refused is not None:
-                listener.on_refused()
+            tell = listener.on_allowed if allowed else listener.on_refused
+            if tell is not None:
+                tell()
 
     def _table(self, topic_filter: str) -> dict[str, list[Subscription]]:
-        return self._exact if _WILDCARDS.isdisjoint(topic_filter) else self._wild
+        return self._wild if is_wildcard(topic_filter) else self._exact
+
+
+def is_wildcard(topic_filter: str) -> bool:
+    """Tell whether a filter stands for more than one topic."""
+    return not _WILDCARDS.isdisjoint(topic_filter)

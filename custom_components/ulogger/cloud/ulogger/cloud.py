@@ -14,15 +14,17 @@ from .registration import REPLY_TIMEOUT, Registrar
 from .telemetry import LARGEST_MESSAGE, Telemetry
 from .text_logs import Sequences, TextLine, text_log_messages
 from .tokens import TokenCache
-from .topics import Topics
+from .topics import LONGEST_AT_AWS, Topics
 
 
 class UloggerCloud(Telemetry):
     """One customer's group at uLogger. Every method that sends raises CloudError.
 
     ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
-    uLogger. ``on_log_config`` is called with each log configuration for a device that is
-    watched (see `watch_log_config`).
+    uLogger; ``longest_topic`` is how many bytes of a topic the cloud's broker takes, without
+    that prefix. ``on_log_config`` is called with each log configuration for a device that is
+    watched (see `watch_log_config`), and whether the broker had retained it: then it may have
+    come before.
     """
 
     def __init__(
@@ -32,16 +34,17 @@ class UloggerCloud(Telemetry):
         customer_id: int,
         group_id: int = 0,
         topic_prefix: str = "",
+        longest_topic: int = LONGEST_AT_AWS,
         tokens: TokenCache,
         reply_timeout: float = REPLY_TIMEOUT,
     ) -> None:
-        topics = Topics(customer_id, group_id, topic_prefix)
+        topics = Topics(customer_id, group_id, topic_prefix, longest_topic)
         super().__init__(transport, topics)
         self.transport = transport
         self.topics = topics
         self.tokens = tokens
         self.counters: Counter[str] = Counter()
-        self.on_log_config: Callable[[DeviceKey, LogConfig], None] | None = None
+        self.on_log_config: Callable[[DeviceKey, LogConfig, bool], None] | None = None
         self._registrar = Registrar(
             transport, topics, tokens, self.counters, reply_timeout=reply_timeout
         )
@@ -85,6 +88,10 @@ class UloggerCloud(Telemetry):
         """Return the device's session token, registering it if need be."""
         return await self._registrar.token(device)
 
+    async def listen_for_tokens(self) -> None:
+        """Hear also session tokens that nobody asked for, over all reconnections."""
+        await self._registrar.listen()
+
     async def forget(self, key: DeviceKey) -> None:
         """Forget a device's session token; it registers again next time."""
         await self.tokens.forget(key)
@@ -110,10 +117,18 @@ class UloggerCloud(Telemetry):
 
     # Log configurations
 
-    async def watch_log_config(self, key: DeviceKey) -> None:
-        """Have ``on_log_config`` called for a device, over all reconnections."""
+    async def watch_log_config(self, key: DeviceKey, met_at: float = 0.0) -> None:
+        """Have ``on_log_config`` called for a device, over all reconnections.
+
+        Where the broker lets us hear a few devices only, those come first that were met last
+        (``met_at``, Unix seconds; `device_met` tells of a later time).
+        """
         self._watched.add(key)
-        await self._configs.listen(key)
+        await self._configs.listen(key, met_at)
+
+    def device_met(self, key: DeviceKey, at: float) -> None:
+        """Note when a device that is watched was met."""
+        self._configs.met(key, at)
 
     async def unwatch_log_config(self, key: DeviceKey) -> None:
         """Don't have ``on_log_config`` called for a device any longer."""
@@ -138,7 +153,7 @@ class UloggerCloud(Telemetry):
                 if key not in self._watched:
                     await self._configs.leave(key)
 
-    def _configured(self, key: DeviceKey | None, payload: bytes) -> None:
+    def _configured(self, key: DeviceKey | None, payload: bytes, retained: bool) -> None:  # noqa: FBT001
         if key is None or (key not in self._watched and key not in self._waiting):
             self.counters["log_configs_for_others"] += 1
             return
@@ -153,7 +168,7 @@ class UloggerCloud(Telemetry):
             if not future.done():
                 future.set_result(config)
         if key in self._watched and self.on_log_config is not None:
-            self.on_log_config(key, config)
+            self.on_log_config(key, config, retained)
 
     # Diagnostics
 

@@ -1,10 +1,12 @@
 """What the cloud sends to devices: heard on one wildcard, or device by device."""
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ...capture.model import DeviceKey
-from ..interface import Transport, Unsubscribe
+from ..interface import SubscriptionRefused, Transport, Unsubscribe
 from .topics import device_of
 
 
@@ -12,8 +14,9 @@ class DeviceTopics:
     """Messages for devices on topics that end in ``/application/serial``.
 
     One wildcard subscription hears all devices. A broker's policy may refuse it; then there
-    is one subscription a device. ``callback`` gets messages of devices listened for and of
-    others, which a wildcard brings as well; None is a device whose name can't be read.
+    is one subscription a device, until the wildcard is allowed some day. ``callback`` gets
+    messages of devices listened for and of others, which a wildcard brings as well; None is a
+    device whose name can't be read. No device waits for another one's subscription.
     """
 
     def __init__(
@@ -21,17 +24,16 @@ class DeviceTopics:
         transport: Transport,
         wildcard: str,
         topic_of: Callable[[DeviceKey], str],
-        callback: Callable[[DeviceKey | None, bytes], None],
+        callback: Callable[[DeviceKey | None, bytes, bool], None],
     ) -> None:
         self._transport = transport
         self._wildcard = wildcard
         self._topic_of = topic_of
         self._callback = callback
-        self._keys: set[DeviceKey] = set()
-        self._single: dict[DeviceKey, Unsubscribe] = {}
-        self._leave_wildcard: Unsubscribe | None = None
+        self._met_at: dict[DeviceKey, float] = {}
+        self._all: asyncio.Task[Unsubscribe] | None = None
+        self._single: dict[DeviceKey, asyncio.Task[Unsubscribe]] = {}
         self._refused = False
-        self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -39,39 +41,104 @@ class DeviceTopics:
         """Whether the broker made us listen device by device."""
         return self._refused
 
-    async def listen(self, key: DeviceKey) -> None:
-        """Hear messages for a device; the broker has answered when this returns."""
+    async def listen_to_all(self) -> None:
+        """Hear messages for all devices, where the broker allows that."""
+        if self._all is None or _failed(self._all):
+            self._all = asyncio.create_task(
+                self._transport.subscribe(
+                    self._wildcard,
+                    self._received,
+                    self._wildcard_refused,
+                    on_allowed=self._wildcard_allowed,
+                ),
+                eager_start=True,
+            )
+        await _settled(self._all)
+
+    async def listen(self, key: DeviceKey, met_at: float = math.inf) -> None:
+        """Hear messages for a device; what comes of it is known when this returns.
+
+        Where not all devices can be listened to at once, those come first that were met last
+        (``met_at``, Unix seconds), and before them those without such a time.
+        """
         self._topic_of(key)
-        self._keys.add(key)
-        await self._bring_up_to_date()
+        self._met_at[key] = met_at
+        await self.listen_to_all()
+        if self._refused and key in self._met_at:
+            await _settled(self._listen_to(key))
+
+    async def listen_for_answer(self, key: DeviceKey) -> None:
+        """Hear messages for a device now; raises SubscriptionRefused where that can't be."""
+        await self.listen(key)
+        if not self._refused and await self._transport.subscribed(self._wildcard):
+            return
+        await _settled(self._listen_to(key))
+        if not await self._transport.subscribed(self._topic_of(key)):
+            raise SubscriptionRefused("the broker does not let us hear the cloud's answer")
+
+    def met(self, key: DeviceKey, at: float) -> None:
+        """Note when a device that is listened to was met."""
+        if key in self._met_at:
+            self._met_at[key] = at
 
     async def leave(self, key: DeviceKey) -> None:
         """Don't hear messages for a device any longer, except through the wildcard."""
-        self._keys.discard(key)
-        if (unsubscribe := self._single.pop(key, None)) is not None:
-            await unsubscribe()
+        self._met_at.pop(key, None)
+        await self._leave(key)
 
-    async def _bring_up_to_date(self) -> None:
-        async with self._lock:
-            if self._leave_wildcard is None and not self._refused:
-                self._leave_wildcard = await self._transport.subscribe(
-                    self._wildcard, self._received, self._wildcard_was_refused
-                )
-            if not self._refused:
-                return
-            if self._leave_wildcard is not None:
-                leave, self._leave_wildcard = self._leave_wildcard, None
-                await leave()
-            for key in self._keys - self._single.keys():
-                self._single[key] = await self._transport.subscribe(
-                    self._topic_of(key), self._received
-                )
+    def _listen_to(self, key: DeviceKey) -> asyncio.Task[Unsubscribe]:
+        """Subscribe to one device's topic, once."""
+        if (subscribing := self._single.get(key)) is None or _failed(subscribing):
+            subscribing = asyncio.create_task(
+                self._transport.subscribe(
+                    self._topic_of(key),
+                    self._received,
+                    rank=lambda: self._met_at.get(key, -math.inf),
+                ),
+                eager_start=True,
+            )
+            self._single[key] = subscribing
+        return subscribing
 
-    def _wildcard_was_refused(self) -> None:
+    async def _leave(self, key: DeviceKey) -> None:
+        if (subscribing := self._single.pop(key, None)) is None:
+            return
+        if subscribing.cancel():
+            await asyncio.wait([subscribing])
+        if not _failed(subscribing):
+            await subscribing.result()()
+
+    def _wildcard_refused(self) -> None:
         self._refused = True
-        task = asyncio.get_running_loop().create_task(self._bring_up_to_date())
+        for key in self._met_at:
+            self._in_background(self._listen_to_known(key))
+
+    def _wildcard_allowed(self) -> None:
+        self._refused = False
+        for key in list(self._single):
+            self._in_background(self._leave(key))
+
+    async def _listen_to_known(self, key: DeviceKey) -> None:
+        if self._refused and key in self._met_at:
+            await asyncio.wait([self._listen_to(key)])
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _received(self, topic: str, payload: bytes) -> None:
-        self._callback(device_of(topic), payload)
+    def _received(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001
+        self._callback(device_of(topic), payload, retained)
+
+
+async def _settled(task: asyncio.Task[Unsubscribe]) -> None:
+    """Wait for a subscription that others wait for too; raises what made it fail."""
+    if not task.done():
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+def _failed(task: asyncio.Task[Unsubscribe]) -> bool:
+    """Tell whether a subscription has ended without one."""
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -125,7 +125,7 @@ class HttpTelemetry:
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:
-    """Raise CloudError unless the answer is a success: ``{"success": true}``."""
+    """Raise CloudError unless the answer is a success: ``{"success": true}``, or 1."""
     status = response.status
     if status >= 500:
         raise CloudUnavailable(f"the API answered with status {status}")
@@ -135,7 +135,7 @@ async def _check(response: aiohttp.ClientResponse) -> None:
         answer = json.loads(await _read(response))
     except (ValueError, RecursionError) as err:
         raise CloudUnavailable("the API's answer can't be read") from err
-    if not isinstance(answer, dict) or answer.get("success") is not True:
+    if not isinstance(answer, dict) or answer.get("success") != 1:
         raise MessageRefused("the API did not take the message")
 
 

@@ -12,7 +12,9 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 LARGEST_TOKEN = 0xFFFF_FFFF
 LARGEST_REPLY = 4_096
 LARGEST_LOG_CONFIG = 16_384
-MOST_MODULES = 256
+LONGEST_NUMBER = 10
+MOST_MODULES = 32
+"""A module is a bit of 32."""
 LONGEST_MODULE = 64
 _LOG_CONFIG = Struct("<BII")
 
@@ -32,11 +34,11 @@ def boot_message(device: DeviceIdentity) -> bytes:
 def parse_boot_reply(payload: bytes) -> int:
     """Return the session token of ``{"token": u32}``; raises InvalidMessage.
 
-    0 stands for *no token* in a log's header, so it is none.
+    ``"7"`` and ``7.0`` are 7. 0 stands for *no token* in a log's header, so it is none.
     """
     reply = _json(payload, LARGEST_REPLY)
-    token = reply.get("token") if isinstance(reply, dict) else None
-    if type(token) is not int or not 0 < token <= LARGEST_TOKEN:
+    token = _whole_number(reply.get("token")) if isinstance(reply, dict) else None
+    if token is None or not 0 < token <= LARGEST_TOKEN:
         raise InvalidMessage("the reply has no token from 1 to 4294967295")
     return token
 
@@ -91,9 +93,23 @@ def _module_names(tail: bytes) -> tuple[tuple[str, ...], bool]:
         return (), False
     if not isinstance(names, list) or len(names) > MOST_MODULES:
         return (), False
-    if not all(isinstance(name, str) and len(name) <= LONGEST_MODULE for name in names):
+    texts = [str(name) if type(name) in {int, float} else name for name in names]
+    if not all(isinstance(text, str) and len(text) <= LONGEST_MODULE for text in texts):
         return (), False
-    return tuple(names), True
+    return tuple(texts), True
+
+
+def _whole_number(value: object) -> int | None:
+    match value:
+        case bool():
+            return None
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case str() if value.isascii() and value.isdecimal() and len(value) <= LONGEST_NUMBER:
+            return int(value)
+    return None
 
 
 def _json(payload: bytes, largest: int) -> Any:

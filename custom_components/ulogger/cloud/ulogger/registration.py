@@ -3,10 +3,14 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from ...capture.model import DeviceIdentity, DeviceKey
 from ..interface import (
+    CloudError,
     CloudUnavailable,
     InvalidMessage,
     MessageRefused,
@@ -67,6 +71,7 @@ class Registrar:
         self._listening = asyncio.Semaphore(LISTENING)
         self._under_way: dict[DeviceKey, _UnderWay] = {}
         self._waiting: dict[DeviceKey, asyncio.Future[int]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._replies = DeviceTopics(
             transport, topics.boot_replies, topics.boot_reply, self._replied
         )
@@ -87,7 +92,28 @@ class Registrar:
                 await asyncio.wait([under_way.task])
                 continue
             return await self._share(under_way)
+        if device.key not in self._under_way and self._tokens.refresh_due(device):
+            self._in_background(self._refresh(device))
         return token
+
+    async def listen(self) -> None:
+        """Hear also tokens that nobody asked for, where the broker allows that."""
+        await self._replies.listen_to_all()
+
+    async def _refresh(self, device: DeviceIdentity) -> None:
+        """Ask for a new token; without one the old is good."""
+        if device.key in self._under_way:
+            return
+        self._counters["tokens_refreshed"] += 1
+        under_way = _UnderWay(device, asyncio.create_task(self._register(device)))
+        self._under_way[device.key] = under_way
+        with suppress(CloudError):
+            await self._share(under_way)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _share(self, under_way: _UnderWay) -> int:
         """Wait for a registration; the last one who does not want it any longer ends it."""
@@ -119,7 +145,7 @@ class Registrar:
             async with self._sending:
                 began = self._clock()
                 async with asyncio.timeout(self._reply_timeout):
-                    await self._replies.listen(device.key)
+                    await self._replies.listen_for_answer(device.key)
                     await self._send(device)
             async with asyncio.timeout(began + self._reply_timeout - self._clock()):
                 token = await reply
@@ -145,12 +171,19 @@ class Registrar:
         except MessageRefused as err:
             raise RegistrationFailed(f"the registration is refused: {err}") from err
 
-    def _replied(self, key: DeviceKey | None, payload: bytes) -> None:
-        waiting = self._waiting.get(key) if key is not None else None
-        if waiting is None or waiting.done():
+    def _replied(self, key: DeviceKey | None, payload: bytes, _retained: bool) -> None:  # noqa: FBT001
+        if key is None:
             self._counters["boot_replies_unexpected"] += 1
             return
         try:
-            waiting.set_result(parse_boot_reply(payload))
+            token = parse_boot_reply(payload)
         except InvalidMessage:
             self._counters["boot_replies_invalid"] += 1
+            return
+        waiting = self._waiting.get(key)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(token)
+        elif self._tokens.replace(key, token):
+            self._counters["tokens_pushed"] += 1
+        else:
+            self._counters["boot_replies_unexpected"] += 1

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from ...capture.model import DeviceKey
 from ..interface import InvalidSerial
 
+AWS_DOMAIN = ".amazonaws.com"
+LONGEST_AT_AWS = 256
+"""Bytes of a topic that AWS IoT Core takes; it closes the connection on a longer one."""
+LONGEST = 65_535
+"""Bytes of a topic that MQTT can tell."""
 _STRUCTURE = frozenset("/+#\0")
 _LONGEST_SERIAL = 256
 _LARGEST_ID = 0xFFFF_FFFF
@@ -32,11 +37,13 @@ class Topics:
     """Topics of customer ``c`` and group ``g`` (0 = no groups), each behind ``prefix``.
 
     The prefix is empty on uLogger's own broker; a bridge maps it from another one.
+    ``longest`` is how many bytes of a topic the cloud's broker takes, without the prefix.
     """
 
     customer_id: int
     group_id: int = 0
     prefix: str = ""
+    longest: int = LONGEST_AT_AWS
 
     def boot(self, application_id: int) -> str:
         """Registrations, from a device to the cloud."""
@@ -89,4 +96,10 @@ class Topics:
 
     def _of_device(self, kind: str, key: DeviceKey) -> str:
         application_id, serial = key
-        return f"{self._group(kind)}/{application_id}/{checked_serial(serial)}"
+        topic = f"{self._group(kind)}/{application_id}/{checked_serial(serial)}"
+        if (size := len(topic.removeprefix(self.prefix).encode())) > self.longest:
+            raise InvalidSerial(
+                f"a serial of {len(serial.encode())} bytes makes a topic of {size}; "
+                f"the broker takes {self.longest}"
+            )
+        return topic
