@@ -237,7 +237,7 @@ async def test_an_erase_that_nobody_answered(
 async def test_a_log_behind_which_the_dump_never_came_whole_is_still_there(
     hass: HomeAssistant, account: MockConfigEntry, road: Road
 ) -> None:
-    """The log's command was answered, yet only the dump's erases; this log has no anchor."""
+    """The log's command was answered, yet only the dump's erases: the log is not taken again."""
     gateway = account.runtime_data
     add = gateway.outbox.add
 
@@ -252,5 +252,5 @@ async def test_a_log_behind_which_the_dump_never_came_whole_is_still_there(
     road.listen(coordinator)
     device, _ = await visited(road, account, LOG, CORE_DUMP)
     assert await rows(account) == [("log", False), ("core_dump", False)]
-    assert kinds(road) == ["duplicate", "collected", "core_dump"]
+    assert kinds(road) == ["collected", "core_dump"]
     assert device.empty

@@ -33,7 +33,8 @@ PAGE: Final = 4096
 SECTOR: Final = 512
 SECONDS: Final = 5.0
 _CELL_HEAD: Final = 20
-_SLICE: Final = 24
+_SLICE: Final = 64
+"""Bytes by which a body is found: more than the header of a log, which stands elsewhere, too."""
 _SHARED: Final = Path("/dev/shm")
 
 type Damage = tuple[str, int, int]

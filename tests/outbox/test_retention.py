@@ -111,5 +111,5 @@ async def test_a_file_without_auto_vacuum_is_swept_to_an_end(
     before = _size(path)
     await _delivered(outbox, 10, size=3000)
     await outbox.checkpoint()
-    assert _size(path) <= max(before, 60 * 4096)
+    assert _size(path) <= max(before, 64 * 4096)
     await outbox.close()

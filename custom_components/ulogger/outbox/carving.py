@@ -97,20 +97,20 @@ def _hides_rows(pages: Pages, number: int) -> bool:
     if not pages.is_mapped_tree(number):
         return False
     kind = pages[number][0]
-    if kind == TABLE_INTERIOR:
-        return children(pages, number) is None
+    if kind in (TABLE_INTERIOR, INDEX_INTERIOR):
+        return children(pages, number, kind) is None
     if kind == INDEX_LEAF:
         keys = leaf(pages, number, INDEX_LEAF)
         return keys is not None and not keys.cells
-    return kind != INDEX_INTERIOR
+    return True
 
 
-def children(pages: Pages, number: int) -> list[int] | None:
-    """Name the pages below a page of a table; None when it is no such page."""
+def children(pages: Pages, number: int, kind: int = TABLE_INTERIOR) -> list[int] | None:
+    """Name the pages below a page of a table or an index; None when it is no such page."""
     page = pages[number]
     base = HEADER if number == 1 else 0
     count, _, last = struct.unpack_from(">HHxI", page, base + 3)
-    if page[base] != TABLE_INTERIOR or not 0 < count <= _MOST_CELLS:
+    if page[base] != kind or not 0 < count <= _MOST_CELLS:
         return None
     found = [last]
     for start in struct.unpack_from(f">{count}H", page, base + 12):
