@@ -1,5 +1,6 @@
 """When the cloud, its answers or the disk are away: devices are relieved or keep everything."""
 
+import asyncio
 from dataclasses import replace
 from unittest.mock import patch
 
@@ -15,6 +16,7 @@ from demo.cloud.service import LocalCloud
 from demo.device.samples import sample_log
 from tests.account import SENSOR, ToldTransport, core_dump, log
 from tests.bluetooth import ADDRESS, OTHER_ADDRESS
+from tests.cloud.conftest import until
 from tests.road import CORE_DUMP, IDENTITY, Road, add_account
 
 OTHER = DeviceIdentity(42, "A87DE76F0022", "DoorSenseV2", "4.24.2", "bc53443")
@@ -132,12 +134,12 @@ async def test_a_connection_that_is_back_does_not_try_again_what_was_blamed(
     gateway = account.runtime_data
     transport.refusal = HeldBack("told so", 1_000)
     await gateway.keep(log())
-    await hass.async_block_till_done()
-    assert gateway.rejections["held_back"] == 1
+    await until(lambda: gateway.rejections["held_back"])
     transport.refusal = None
     transport.tell(TransportState.DISCONNECTED)
     transport.tell(TransportState.CONNECTED)
-    await hass.async_block_till_done()
+    await asyncio.sleep(0.1)
+    assert gateway.rejections["held_back"] == 1
     assert transport.published == []
     gateway.async_forgive()
     assert await gateway.delivery.wait_delivered(SENSOR.key, [1], 10) == {1}
@@ -149,8 +151,7 @@ async def test_what_is_not_denied_any_more_goes_at_once(
     gateway = account.runtime_data
     transport.refusal = TopicDenied("core-dump/v0/42/0", 1_000)
     await gateway.keep(core_dump())
-    await hass.async_block_till_done()
-    assert gateway.rejections["topic_denied"] == 1
+    await until(lambda: gateway.rejections["topic_denied"])
     transport.refusal = None
     transport.deny()
     assert await gateway.delivery.wait_delivered(SENSOR.key, [1], 10) == {1}

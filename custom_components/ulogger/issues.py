@@ -124,9 +124,11 @@ class Issues:
         if gateway.taken_over:
             yield Issue("taken_over")
         for topic in gateway.transport.denied_topics:
-            denied = gateway.cloud.topics.registers(topic)
-            key = "registration_denied" if denied else "topic_denied"
-            yield Issue(key, topic, fixable=True, placeholders={"topic": topic})
+            placeholders = {"topic": topic}
+            if gateway.cloud.topics.registers(topic):
+                yield Issue("registration_denied", topic, fixable=True, placeholders=placeholders)
+            else:
+                yield Issue("topic_denied", topic, fixable=True, placeholders=placeholders)
         since = gateway.disconnected_since
         if since is not None and time.time() - since >= CLOUD_PATIENCE:
             yield Issue("cloud_unreachable")
