@@ -339,7 +339,7 @@ def test_what_nobody_prepares_is_tried_again_and_never_put_aside(scene: Scene) -
         assert set(pump.heard.told) == {"registration_failed"}
         pump.cloud.unready.clear()
         pump.delivery.retry_now()
-        await asyncio.sleep(1)
+        await asyncio.sleep(PREPARE_SECONDS + 1)
         assert pump.cloud.names() == [("CLOCK-1", 0)]
 
     scene(act)
