@@ -55,13 +55,13 @@ class Client:
     """One connection under limits."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self.filters: set[str] = set()
         self.most_filters = 0
 
     def subscribe(self, topic_filter: str) -> Answer:
         """Say what becomes of a SUBSCRIBE."""
-        limits = self._limits
+        limits = self.limits
         if len(topic_filter.encode()) > limits.longest_topic:
             return Answer.CLOSED
         if any(fnmatchcase(topic_filter, pattern) for pattern in limits.refused):
@@ -78,7 +78,7 @@ class Client:
 
     def publish(self, topic: str, size: int) -> Answer:
         """Say what becomes of a PUBLISH."""
-        limits = self._limits
+        limits = self.limits
         if len(topic.encode()) > limits.longest_topic or size > limits.largest_message:
             return Answer.CLOSED
         if any(fnmatchcase(topic, pattern) for pattern in limits.denied):
