@@ -18,7 +18,7 @@ UNUSABLE = [
     b"\xff",
     b"[]",
     b"{}",
-    b'{"token": "1"}',
+    b'{"token": "one"}',
     b'{"token": true}',
     b'{"token": 1.5}',
     b'{"token": -1}',

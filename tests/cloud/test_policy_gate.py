@@ -40,7 +40,9 @@ async def test_what_is_allowed_passes_both_ways(
     transports.run(transport)
     await transport.wait_connected(10)
     heard: asyncio.Queue[bytes] = asyncio.Queue()
-    await transport.subscribe("config/v0/42/0/7/S1", lambda _topic, data: heard.put_nowait(data))
+    await transport.subscribe(
+        "config/v0/42/0/7/S1", lambda _topic, data, _retained: heard.put_nowait(data)
+    )
     await transport.publish("core-dump/v0/42/0", bytes(LARGEST_MESSAGE))
     await cloud_service.wait_for("core-dump")
     await cloud_service.publish("config/v0/42/0/7/S1", b"hello")

@@ -73,7 +73,7 @@ class VirtualConnection:
         broker: VirtualBroker,
         *,
         client_id: str,
-        on_message: Callable[[str, bytes], None],
+        on_message: Callable[[str, bytes, bool], None],
         on_end: Callable[[], None],
         **_others: object,
     ) -> None:
@@ -141,7 +141,7 @@ class VirtualConnection:
 
     def hear(self, topic: str, payload: bytes) -> None:
         if any(topic_matches_sub(each, topic) for each in self._filters):
-            self._loop.call_later(TRIP_SECONDS, self._on_message, topic, payload)
+            self._loop.call_later(TRIP_SECONDS, self._on_message, topic, payload, False)
 
     def closed_by_broker(self) -> None:
         self._broker.closings += 1
