@@ -134,6 +134,7 @@ async def test_a_connection_that_is_back_does_not_try_again_what_was_blamed(
     gateway = account.runtime_data
     transport.refusal = HeldBack("told so", 1_000)
     await gateway.keep(log())
+    gateway.kept()
     await until(lambda: gateway.rejections["held_back"])
     transport.refusal = None
     transport.tell(TransportState.DISCONNECTED)
@@ -151,6 +152,7 @@ async def test_what_is_not_denied_any_more_goes_at_once(
     gateway = account.runtime_data
     transport.refusal = TopicDenied("core-dump/v0/42/0", 1_000)
     await gateway.keep(core_dump())
+    gateway.kept()
     await until(lambda: gateway.rejections["topic_denied"])
     transport.refusal = None
     transport.deny()
