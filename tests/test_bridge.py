@@ -25,7 +25,7 @@ from custom_components.ulogger.cloud.interface import (
 )
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.home_assistant_mqtt import HomeAssistantTransport
-from demo.cloud.broker import LocalBroker
+from demo.cloud.broker import LocalBroker, listens
 from demo.cloud.service import LocalCloud
 from tests.local_cloud import CUSTOMER_ID
 from tests.road import APPLICATION, CORE_DUMP, IDENTITY, LOG, Road, approving
@@ -55,11 +55,7 @@ class HomeBroker(LocalBroker):
 
     @override
     def _accepts(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.plain_port), 0.5):
-                return super()._accepts()
-        except OSError:
-            return False
+        return listens(self.plain_port) and super()._accepts()
 
 
 @pytest.fixture
