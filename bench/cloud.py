@@ -8,7 +8,8 @@ Both sides speak to the same mosquitto with mutual TLS on the loopback interface
 tokens cached. *upload*: one log of 4,390 bytes after the other; ours from handing it to the
 outbox until its acknowledgement is recorded on disk. *drain*: captures that wait in the outbox
 go up; a probe measures how long the event loop was held up. *waiting*: how much memory
-captures take that wait while there is no cloud.
+captures take that wait while there is no cloud. *starvation*: how long a healthy device that has
+no token yet waits for its first delivery behind devices whose registrations nobody answers.
 """
 
 import argparse
@@ -19,9 +20,11 @@ import ssl
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,7 +33,7 @@ import ulogger_cloud  # type: ignore[import-untyped]
 
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
 from custom_components.ulogger.capture.model import Capture, CaptureKind, DeviceIdentity
-from custom_components.ulogger.cloud.interface import CloudError
+from custom_components.ulogger.cloud.interface import CloudError, RegistrationFailed
 from custom_components.ulogger.cloud.mqtt import MqttTransport
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.credentials import Credentials, build_tls_context
@@ -40,16 +43,20 @@ from custom_components.ulogger.outbox.errors import OutboxError
 from custom_components.ulogger.outbox.model import Item
 from custom_components.ulogger.outbox.outbox import Outbox
 from demo.cloud.broker import LocalBroker
+from demo.cloud.service import LocalCloud
 
 CUSTOMER_ID = 42
 APPLICATION_ID = 7
 LOG_SIZE = 4_390
 DEVICES = 10
-CASES = ("upload", "drain", "waiting")
+CASES = ("upload", "drain", "waiting", "starvation")
+UNANSWERED = (0, 40, 200, 500)
 LARGEST_LAG_MS = 20.0
 PROBE_EVERY = 0.001
 
 type Row = dict[str, Any]
+type Reply = Callable[[dict[str, Any], int], bytes | None]
+type Measure = Callable[[LocalBroker, Path, argparse.Namespace], Awaitable[Row | list[Row]]]
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -63,6 +70,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--library-uploads", type=int, default=3, help="the library's; each takes a second")
     add("--captures", type=int, default=1_000, help="captures to drain")
     add("--waiting", type=int, default=10_000, help="captures that wait")
+    add("--unanswered", type=int, nargs="+", default=UNANSWERED, help="devices that starve one")
     add("--directory", type=Path, help="where the outbox stands (default: the temporary folder)")
     return parser.parse_args(argv)
 
@@ -100,8 +108,9 @@ class Listener:
             self._reached.set()
 
     def failed(self, _item: Item, error: CloudError) -> None:
-        """Give up: nothing may fail here."""
-        raise SystemExit(f"a delivery failed: {error}")
+        """Give up: nothing may fail here but registrations that shall."""
+        if not isinstance(error, RegistrationFailed):
+            raise SystemExit(f"a delivery failed: {error}")
 
     def quarantined(self, _item: Item) -> None:
         """Nothing comes here."""
@@ -290,6 +299,40 @@ async def waiting(broker: LocalBroker, folder: Path, options: argparse.Namespace
     }
 
 
+async def starvation(broker: LocalBroker, folder: Path, options: argparse.Namespace) -> list[Row]:
+    """Measure a healthy device's wait behind others whose registrations are not answered."""
+    chance = Random(5)  # noqa: S311
+    healthy = device(DEVICES)
+    rows = []
+    for number in options.unanswered:
+        place = folder / str(number)
+        await asyncio.to_thread(place.mkdir)
+        async with LocalCloud(broker) as service, road(broker, place) as bench:
+            service.reply = partial(answer_one, healthy.serial, service.reply)
+            for each in (*(device(DEVICES + 1 + n) for n in range(number)), healthy):
+                await bench.outbox.add(replace(make_capture(0, chance), device=each))
+            started = time.perf_counter()
+            done = asyncio.create_task(bench.listener.wait(1))
+            await bench.connect()
+            bench.delivery.wake()
+            await done
+            seconds = time.perf_counter() - started
+        rows.append(
+            {
+                "bench": "cloud",
+                "case": "starvation",
+                "unanswered": number,
+                "seconds": round(seconds, 3),
+            }
+        )
+    return rows
+
+
+def answer_one(serial: str, answer: Reply, asked: dict[str, Any], token: int) -> bytes | None:
+    """Answer the registration of one device only."""
+    return answer(asked, token) if asked["serial"] == serial else None
+
+
 def resident() -> int:
     """Return this process's memory in bytes."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
@@ -298,20 +341,26 @@ def resident() -> int:
 
 async def measure(options: argparse.Namespace) -> None:
     """Run what was asked for and print each result as it comes."""
-    measures = {"upload": upload, "drain": drain, "waiting": waiting}
+    measures: dict[str, Measure] = {
+        "upload": upload,
+        "drain": drain,
+        "waiting": waiting,
+        "starvation": starvation,
+    }
     with tempfile.TemporaryDirectory(dir=options.directory) as folder:
         async with LocalBroker(Path(folder, "broker"), customer_id=CUSTOMER_ID) as broker:
             for case in options.case:
                 place = Path(folder, case)
                 await asyncio.to_thread(place.mkdir)
-                row = await measures[case](broker, place, options)
-                print(json.dumps(row) if options.json else describe(row), flush=True)
+                found = await measures[case](broker, place, options)
+                for row in found if isinstance(found, list) else [found]:
+                    print(json.dumps(row) if options.json else describe(row), flush=True)
 
 
 def describe(row: Row) -> str:
     """Return a result as a line for people."""
     values = [f"{name} {value}" for name, value in row.items() if name not in ("bench", "case")]
-    return f"{row['case']:<8} " + "  ".join(values)
+    return f"{row['case']:<10} " + "  ".join(values)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

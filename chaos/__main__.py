@@ -103,7 +103,7 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
     snapshot = await world.look()
     ledger = world.ledger
     duplicated, unexplained = duplicates(ledger, world.evidence)
-    disordered = list(out_of_order(world.devices, snapshot, ledger))
+    disordered = list(out_of_order(world.devices, snapshot, ledger, world.evidence))
     longest, after = max(storm.recoveries, default=(0.0, ""))
     problems = world.demo.hass.problems()
     return {

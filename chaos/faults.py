@@ -17,6 +17,8 @@ SLOW_AT_LEAST = 31.0
 """A freeze longer than the gateway waits for an acknowledgement."""
 SHIFTS = (-86_400.0, -3600.0, -90.0, 0.0, 90.0, 3600.0, 86_400.0)
 
+DENIABLE = ("binlog", "boot", "core-dump", "metrics")
+
 type Fault = Callable[[], Awaitable[None]]
 type Say = Callable[[str], None]
 
@@ -36,6 +38,8 @@ class Storm:
             "home_assistant_restart": (1, self._restart),
             "broker_stop": (3, self._stop_broker),
             "broker_freeze": (3, self._freeze_broker),
+            "broker_denies": (3, self._deny),
+            "broker_slow": (1, self._slow_broker),
             "proxy_restart": (1, self._restart_proxy),
         }
         if world.disk.available:
@@ -155,6 +159,23 @@ class Storm:
             broker.freeze()
             await self._hold(SLOW_AT_LEAST if long else 1, 40 if long else 12)
             broker.thaw()
+
+    async def _deny(self) -> None:
+        """Have a policy forbid one or two kinds of messages: the broker closes on each."""
+        kinds = self._random.sample(DENIABLE, self._random.choice((1, 1, 2)))
+        denial = self._world.denial(*(f"{kind}/#" for kind in kinds))
+        async with self._recovery("broker_denies"), denial:
+            await self._hold(5, 40)
+
+    async def _slow_broker(self) -> None:
+        """Have acknowledgements come late, and connections end with many under way."""
+        gate = self._world.demo.gate
+        async with self._recovery("broker_slow"), self._world.outage():
+            gate.acknowledges_after = self._random.uniform(0.5, 4)
+            try:
+                await self._hold(5, 20)
+            finally:
+                gate.acknowledges_after = 0.0
 
     async def _fill_disk(self) -> None:
         disk = self._world.disk

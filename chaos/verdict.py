@@ -14,6 +14,8 @@ from .outbox import Snapshot
 GRACE = 5.0
 """Seconds around an outage within which a first arrival belongs to it: a broker that comes
 back passes on what it had taken before, and a message on its way is as old as its way is long."""
+LIFTED = 180.0
+"""Seconds within which the gateway has noticed that nothing is denied any longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class Evidence:
 
     kills: list[Kill] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
+    denials: list[Outage] = field(default_factory=list)
+
+    def lets_pass(self, arrival: float) -> bool:
+        """Whether a capture may have overtaken one of a kind that the broker denied then."""
+        return any(d.start <= arrival <= d.end + LIFTED for d in self.denials)
 
     def explains(self, content: Content, first: float, again: float) -> bool:
         """Whether a capture had to be sent again.
@@ -95,28 +102,37 @@ def duplicates(ledger: Ledger, evidence: Evidence) -> tuple[int, list[str]]:
 
 
 def out_of_order(
-    devices: Iterable[TracedDevice], snapshot: Snapshot, ledger: Ledger
+    devices: Iterable[TracedDevice],
+    snapshot: Snapshot,
+    ledger: Ledger,
+    evidence: Evidence | None = None,
 ) -> Iterator[str]:
-    """Describe every capture that overtook another one of its device."""
+    """Describe every capture that overtook another one of its device for no reason."""
+    evidence = evidence or Evidence()
     for device in devices:
         serial = device.identity.serial
-        yield from _overtaken(serial, snapshot, ledger)
+        yield from _overtaken(serial, snapshot, ledger, evidence)
         for kind in CaptureKind:
             yield from _shuffled(serial, kind, ledger)
 
 
-def _overtaken(serial: str, snapshot: Snapshot, ledger: Ledger) -> Iterator[str]:
+def _overtaken(
+    serial: str, snapshot: Snapshot, ledger: Ledger, evidence: Evidence
+) -> Iterator[str]:
     """Compare the order in which captures came to disk with that of their first arrivals."""
     order = {content: place for place, content in enumerate(ledger.arrivals)}
-    latest = -1
+    latest = dict.fromkeys(CaptureKind, -1)
     for row in snapshot.rows:
         content = snapshot.contents[row.capture_id]
         if row.key[1] != serial or row.state is CaptureState.QUARANTINED:
             continue
         place = order.get(content, len(order))
-        if place < latest:
+        # Where one kind is denied, the other one may pass it.
+        passes = content in order and evidence.lets_pass(ledger.arrivals[content][0])
+        kinds = (row.kind,) if passes else CaptureKind
+        if place < max(latest[kind] for kind in kinds):
             yield f"{serial}: capture {row.capture_id} came before an older one"
-        latest = max(latest, place)
+        latest[row.kind] = max(latest[row.kind], place)
 
 
 def _shuffled(serial: str, kind: CaptureKind, ledger: Ledger) -> Iterator[str]:

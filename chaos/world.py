@@ -59,7 +59,8 @@ class World:
         await self._until_saved()
 
     def _harness(self) -> Harness:
-        return Harness(self.demo.directory, self.devices, environment=self.clock.environment)
+        environment = self.clock.environment
+        return Harness(self.demo.directory, self.devices, environment=environment, gated=True)
 
     async def stop(self) -> None:
         """Stop everything."""
@@ -131,6 +132,19 @@ class World:
             yield
         finally:
             self.evidence.outages.append(Outage(start, time.time()))
+
+    @contextlib.asynccontextmanager
+    async def denial(self, *topics: str) -> Any:
+        """Have the broker close on messages on these topics, as a policy that forbids them."""
+        start = time.time()
+        self.demo.gate.denied.update(topics)
+        try:
+            # What was acknowledged when it closed may not have been heard.
+            async with self.outage():
+                yield
+        finally:
+            self.demo.gate.denied.clear()
+            self.evidence.denials.append(Outage(start, time.time()))
 
     # People
 

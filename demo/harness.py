@@ -22,6 +22,7 @@ from typing import Any, Self
 from .api import Api, ApiError, Json
 from .cloud.amqtt_broker import AmqttBroker
 from .cloud.broker import LocalBroker
+from .cloud.policy import PolicyGate
 from .cloud.service import LocalCloud
 from .device.server import RadioServer
 from .device.virtual import VirtualDevice
@@ -48,18 +49,22 @@ class Harness:
         *,
         port: int | None = None,
         environment: Mapping[str, str] | None = None,
+        gated: bool = False,
     ) -> None:
         """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default.
 
-        ``environment`` holds further variables of Home Assistant's process.
+        ``environment`` holds further variables of Home Assistant's process. The account of a
+        ``gated`` demo reaches its broker through `gate`, which can have a policy.
         """
         self.directory = directory
         self.devices = list(devices)
         self.broker = make_broker(directory / "broker")
+        self.gate = PolicyGate(self.broker)
         self.cloud = LocalCloud(self.broker, directory=directory / "cloud")
         self.radio = RadioServer(self.devices)
         self._port = port or free_port()
         self._environment = environment
+        self._gated = gated
         self._hass: Hass | None = None
         self._api: Api | None = None
 
@@ -69,6 +74,10 @@ class Harness:
         if self._hass is None:
             raise RuntimeError("not started")
         return self._hass
+
+    @property
+    def _broker_port(self) -> int:
+        return self.gate.port if self._gated else self.broker.port
 
     @property
     def api(self) -> Api:
@@ -93,6 +102,8 @@ class Harness:
     async def start(self) -> None:
         """Start broker, service, radio and Home Assistant, and make the first user."""
         await self.broker.astart()
+        if self._gated:
+            await self.gate.start()
         await self.cloud.start()
         await self.radio.start()
         self._hass = Hass(
@@ -114,6 +125,7 @@ class Harness:
             await self._hass.stop()
         await self.radio.stop()
         await self.cloud.stop()
+        await self.gate.stop()
         await self.broker.astop()
 
     async def restart_hass(self) -> None:
@@ -132,7 +144,7 @@ class Harness:
             "customer_id": CUSTOMER_ID,
             "group_id": 0,
             "archive": archive,
-            "advanced": {"broker": self.broker.host, "port": self.broker.port, "ca": ca},
+            "advanced": {"broker": self.broker.host, "port": self._broker_port, "ca": ca},
         }
         step = await self.api.flow(step["flow_id"], account)
         if step["type"] != "create_entry":

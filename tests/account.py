@@ -41,6 +41,8 @@ class ToldTransport(Transport):
 
     def __init__(self) -> None:
         self.on_state: Callable[[TransportState], None] | None = None
+        self.denied: list[str] = []
+        self.forgiven = 0
         self.published: list[tuple[str, bytes]] = []
         self.refusal: Exception | None = None
         self._state = TransportState.CONNECTED
@@ -55,6 +57,22 @@ class ToldTransport(Transport):
     @override
     def state(self) -> TransportState:
         return self._state
+
+    @property
+    @override
+    def denied_topics(self) -> list[str]:
+        return self.denied
+
+    @override
+    def forgive(self) -> None:
+        self.forgiven += 1
+        self.deny()
+
+    def deny(self, *topics: str) -> None:
+        """Deny these topics from now on."""
+        self.denied = list(topics)
+        if self.on_denied is not None:
+            self.on_denied()
 
     def tell(self, state: TransportState) -> None:
         """Be in another state from now on."""

@@ -7,6 +7,7 @@ import pytest
 from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.ulogger.cloud_setup import keeps_pace
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.key_store import async_keep_key, async_load_key
 from demo.cloud.broker import LocalBroker
@@ -234,6 +235,40 @@ async def test_another_broker_is_tried_first(
     )
     expect_abort(end, "reconfigure_successful", own=False)
     assert account.data == {**before, "broker": "localhost"}
+
+
+async def test_the_pace_can_be_chosen_and_left_to_the_address_again(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    before = dict(account.data)
+    for chosen in ("always", "never", "auto"):
+        form = await change(hass, account)
+        filled = suggestions(form)
+        filled["advanced"]["pace"] = chosen
+        await submit(hass, form, **filled)
+        kept = {} if chosen == "auto" else {"pace": chosen}
+        assert account.data == {**before, **kept}
+        assert suggestions(await change(hass, account))["advanced"].get("pace") == kept.get("pace")
+
+
+@pytest.mark.parametrize(
+    ("host", "chosen", "keeps"),
+    [
+        ("mqtt.ulogger.ai", None, True),
+        ("MQTT.uLogger.ai.", None, True),
+        ("a1b2-ats.iot.eu-central-1.amazonaws.com", None, True),
+        ("a1b2-ats.iot.cn-north-1.amazonaws.com.cn", None, True),
+        ("192.168.1.2", None, False),
+        ("amazonaws.com.example.org", None, False),
+        ("notamazonaws.com", None, False),
+        ("mqtt.ulogger.ai", "never", False),
+        ("192.168.1.2", "always", True),
+    ],
+)
+def test_by_default_the_pace_is_kept_where_aws_iot_answers(
+    host: str, chosen: str | None, keeps: bool
+) -> None:
+    assert keeps_pace({"broker": host, **({"pace": chosen} if chosen else {})}) is keeps
 
 
 async def test_the_present_certificate_is_blamed_where_a_new_one_would_be_uploaded(

@@ -20,8 +20,16 @@ from custom_components.ulogger.cloud.interface import (
     CloudError,
     CloudUnavailable,
     MessageRefused,
+    NotAcknowledged,
+    RegistrationFailed,
+    TopicDenied,
 )
-from custom_components.ulogger.delivery import UNEXPECTED_BACKOFF, Delivery, DeliveryListener
+from custom_components.ulogger.delivery import (
+    DEVICES_AT_ONCE,
+    UNEXPECTED_BACKOFF,
+    Delivery,
+    DeliveryListener,
+)
 from custom_components.ulogger.outbox.errors import DiskFull, OutboxError
 from custom_components.ulogger.outbox.model import CaptureState, Item
 from custom_components.ulogger.outbox.outbox import Outbox
@@ -33,6 +41,7 @@ from .outbox.world import CLOCK, LAMP, NOW, captured, core_dump
 DOOR = DeviceIdentity(7, "DOOR-1", "door", "2.0.0", "fedcba")
 DEVICES = (CLOCK, LAMP, DOOR)
 HOUR = 3600.0
+PREPARE_SECONDS = 15.0
 
 type Sent = tuple[str, int]
 """Serial and number of a capture."""
@@ -40,6 +49,10 @@ type Sent = tuple[str, int]
 
 def name(capture: Capture) -> Sent:
     return capture.device.serial, round(capture.captured_at - NOW)
+
+
+def many(name: str, number: int) -> list[DeviceIdentity]:
+    return [DeviceIdentity(7, f"{name}-{n}", "door", "2.0.0", "fedcba") for n in range(number)]
 
 
 class ScriptedCloud(Cloud):
@@ -51,11 +64,25 @@ class ScriptedCloud(Cloud):
         self.tries: list[tuple[float, Sent]] = []
         self.took: list[Capture] = []
         self.hold: dict[Sent, asyncio.Event] = {}
+        self.unready: set[str] = set()
+        self.unprepared: CloudError | None = None
+        self.prepared: list[str] = []
 
     @property
     @override
     def connected(self) -> bool:
         return self.there
+
+    @override
+    def ready(self, capture: Capture) -> bool:
+        return capture.device.serial not in self.unready
+
+    @override
+    async def prepare(self, capture: Capture) -> None:
+        self.prepared.append(capture.device.serial)
+        await asyncio.sleep(PREPARE_SECONDS)
+        if self.unprepared is not None:
+            raise self.unprepared
 
     @override
     async def deliver(self, capture: Capture) -> None:
@@ -228,6 +255,113 @@ def test_retry_now_does_not_wait(scene: Scene) -> None:
         pump.delivery.retry_now()
         await asyncio.sleep(1)
         assert pump.cloud.names() == [("CLOCK-1", 0)]
+
+    scene(act)
+
+
+def test_a_connection_that_is_back_helps_only_what_failed_for_want_of_it(scene: Scene) -> None:
+    async def act(pump: Pump) -> None:
+        pump.cloud.script["CLOCK-1", 0] = [CloudUnavailable()]
+        pump.cloud.script["LAMP-1", 0] = [RegistrationFailed("told so")]
+        pump.cloud.script["DOOR-1", 0] = [NotAcknowledged()]
+        await pump.add(captured(0), captured(0, LAMP), captured(0, DOOR))
+        pump.start()
+        await asyncio.sleep(1)
+        pump.delivery.resume()
+        await asyncio.sleep(1)
+        assert pump.cloud.names() == [("CLOCK-1", 0)]
+        await asyncio.sleep(10)
+        assert len(pump.cloud.names()) == 3
+
+    scene(act)
+
+
+def test_who_was_tried_longest_ago_goes_first_also_after_a_retry(scene: Scene) -> None:
+    async def act(pump: Pump) -> None:
+        bad, good = many("BAD", 8), many("GOOD", 8)
+        for each in bad:
+            pump.cloud.script[each.serial, 0] = [CloudUnavailable()] * 1000
+        await pump.add(*(captured(0, each) for each in bad))
+        pump.start()
+        await asyncio.sleep(1)
+        await pump.add(*(captured(0, each) for each in good))
+        pump.cloud.tries.clear()
+        pump.delivery.retry_now()
+        await asyncio.sleep(1)
+        assert {serial for _, (serial, _) in pump.cloud.tries[:8]} == {e.serial for e in good}
+        assert len(pump.cloud.names()) == 8
+
+    scene(act)
+
+
+def test_no_more_devices_send_at_once_than_may(scene: Scene) -> None:
+    async def act(pump: Pump) -> None:
+        devices = many("MANY", 40)
+        for each in devices:
+            pump.cloud.hold[each.serial, 0] = asyncio.Event()
+        await pump.add(*(captured(0, each) for each in devices))
+        pump.start()
+        await asyncio.sleep(1)
+        assert len(pump.cloud.tries) == DEVICES_AT_ONCE
+        pump.cloud.hold["MANY-3", 0].set()
+        await asyncio.sleep(1)
+        assert len(pump.cloud.tries) == DEVICES_AT_ONCE + 1
+
+    scene(act)
+
+
+def test_what_is_waited_for_before_a_capture_can_go_takes_nobodys_place(scene: Scene) -> None:
+    async def act(pump: Pump) -> None:
+        waiting = many("WAITING", 200)
+        pump.cloud.unready = {each.serial for each in waiting}
+        await pump.add(*(captured(0, each) for each in waiting), captured(0), captured(1))
+        pump.start()
+        await asyncio.sleep(1)
+        assert pump.cloud.names() == [("CLOCK-1", 0), ("CLOCK-1", 1)]
+        assert len(pump.cloud.prepared) == 200
+        pump.cloud.unready.clear()
+        await asyncio.sleep(PREPARE_SECONDS + 1)
+        assert len(pump.cloud.names()) == 202
+        assert set((await pump.states()).values()) == {CaptureState.DELIVERED}
+
+    scene(act)
+
+
+def test_what_nobody_prepares_is_tried_again_and_never_put_aside(scene: Scene) -> None:
+    async def act(pump: Pump) -> None:
+        pump.cloud.unready = {"CLOCK-1"}
+        pump.cloud.unprepared = RegistrationFailed("told so")
+        [waiting] = await pump.add(captured(0))
+        pump.start()
+        await asyncio.sleep(6 * HOUR)
+        assert 10 < len(pump.cloud.prepared) < 100
+        assert await pump.states() == {waiting: CaptureState.WAITING}
+        assert set(pump.heard.told) == {"registration_failed"}
+        pump.cloud.unready.clear()
+        pump.delivery.retry_now()
+        await asyncio.sleep(PREPARE_SECONDS + 1)
+        assert pump.cloud.names() == [("CLOCK-1", 0)]
+
+    scene(act)
+
+
+def test_a_denied_kind_waits_as_long_as_told_and_until_it_is_lifted(scene: Scene) -> None:
+    async def act(pump: Pump) -> None:
+        pump.cloud.script["CLOCK-1", 1] = [TopicDenied("core-dump", 100.0)] * 3
+        await pump.add(captured(0), core_dump(1), captured(2))
+        pump.start()
+        await asyncio.sleep(50)
+        assert pump.cloud.names() == [("CLOCK-1", 0), ("CLOCK-1", 2)]
+        assert len(pump.cloud.times(("CLOCK-1", 1))) == 1
+        await asyncio.sleep(100)
+        assert len(pump.cloud.times(("CLOCK-1", 1))) == 2
+        pump.delivery.lift()
+        await asyncio.sleep(1)
+        pump.delivery.lift()
+        await asyncio.sleep(1)
+        assert pump.cloud.names()[-1] == ("CLOCK-1", 1)
+        # What was not even sent is no failed attempt.
+        assert [row.attempts for row in await pump.outbox.listing()] == [0, 0, 0]
 
     scene(act)
 

@@ -155,6 +155,26 @@ async def test_two_gateways_under_one_client_id_are_told_until_one_is_gone(
     assert shown(hass) == {}
 
 
+async def test_each_topic_that_the_policy_lacks_is_told_until_it_is_allowed(
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
+) -> None:
+    transport.deny("core-dump/v0/42/0", "metrics/v0/42/0/7", "boot/v0/42/0/7")
+    found = [
+        (issue.translation_key, (issue.translation_placeholders or {})["topic"])
+        for issue in ir.async_get(hass).issues.values()
+        if issue.domain == DOMAIN
+    ]
+    assert sorted(found) == [
+        ("registration_denied", "boot/v0/42/0/7"),
+        ("topic_denied", "core-dump/v0/42/0"),
+        ("topic_denied", "metrics/v0/42/0/7"),
+    ]
+    transport.deny("metrics/v0/42/0/7")
+    assert list(shown(hass)) == ["topic_denied"]
+    transport.deny()
+    assert shown(hass) == {}
+
+
 # Bluetooth
 
 

@@ -1,17 +1,22 @@
 """When the cloud, its answers or the disk are away: devices are relieved or keep everything."""
 
+import asyncio
 from dataclasses import replace
 from unittest.mock import patch
 
 from homeassistant.core import HomeAssistant
+from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.capture.model import DeviceIdentity
+from custom_components.ulogger.cloud.interface import HeldBack, TopicDenied, TransportState
 from custom_components.ulogger.outbox.errors import DiskFull
 from custom_components.ulogger.outbox.outbox import Outbox
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 from demo.device.samples import sample_log
+from tests.account import SENSOR, ToldTransport, core_dump, log
 from tests.bluetooth import ADDRESS, OTHER_ADDRESS
+from tests.cloud.conftest import until
 from tests.road import CORE_DUMP, IDENTITY, Road, add_account
 
 OTHER = DeviceIdentity(42, "A87DE76F0022", "DoorSenseV2", "4.24.2", "bc53443")
@@ -121,3 +126,32 @@ async def test_new_firmware_registers_anew(
     assert before.token != after.token
     registered = [cloud_service.device_of(log) for log in (before, after)]
     assert [each and each.git_hash for each in registered] == ["bc53443", "0ff1ce5"]
+
+
+async def test_a_connection_that_is_back_does_not_try_again_what_was_blamed(
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
+) -> None:
+    gateway = account.runtime_data
+    transport.refusal = HeldBack("told so", 1_000)
+    await gateway.keep(log())
+    await until(lambda: gateway.rejections["held_back"])
+    transport.refusal = None
+    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(TransportState.CONNECTED)
+    await asyncio.sleep(0.1)
+    assert gateway.rejections["held_back"] == 1
+    assert transport.published == []
+    gateway.async_forgive()
+    assert await gateway.delivery.wait_delivered(SENSOR.key, [1], 10) == {1}
+
+
+async def test_what_is_not_denied_any_more_goes_at_once(
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
+) -> None:
+    gateway = account.runtime_data
+    transport.refusal = TopicDenied("core-dump/v0/42/0", 1_000)
+    await gateway.keep(core_dump())
+    await until(lambda: gateway.rejections["topic_denied"])
+    transport.refusal = None
+    transport.deny()
+    assert await gateway.delivery.wait_delivered(SENSOR.key, [1], 10) == {1}

@@ -124,6 +124,43 @@ async def test_an_account_that_went_meanwhile_can_not_be_reauthenticated(
     assert (await repair.answer(step))["reason"] == "account_not_loaded"
 
 
+# What the policy lacks
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind"),
+    [("core-dump/v0/42/0", "topic_denied"), ("boot/v0/42/0/7", "registration_denied")],
+)
+async def test_a_denied_topic_is_tried_at_once_when_somebody_says_so(
+    hass: HomeAssistant,
+    client: Any,
+    account: MockConfigEntry,
+    transport: ToldTransport,
+    topic: str,
+    kind: str,
+) -> None:
+    transport.deny(topic)
+    repair = card(hass, client, kind)
+    step = await repair.open()
+    assert topic in step["description_placeholders"]["topic"]
+    assert (await repair.answer(step))["type"] == "create_entry"
+    assert transport.forgiven == 1
+    assert kinds(hass) == []
+    # Denied still, it comes back.
+    transport.deny(topic)
+    assert kinds(hass) == [kind]
+
+
+async def test_a_denied_topic_of_an_account_that_went_can_not_be_tried(
+    hass: HomeAssistant, client: Any, account: MockConfigEntry, transport: ToldTransport
+) -> None:
+    transport.deny("core-dump/v0/42/0")
+    repair = card(hass, client, "topic_denied")
+    step = await repair.open()
+    await hass.config_entries.async_unload(account.entry_id)
+    assert (await repair.answer(step))["reason"] == "account_not_loaded"
+
+
 # Quarantine
 
 

@@ -30,12 +30,14 @@ from .const import (
     CONF_CONNECTION,
     CONF_CUSTOMER_ID,
     CONF_GROUP_ID,
+    CONF_PACE,
     CONF_PORT,
     CONF_PRIVATE_KEY,
     CONF_TOPIC_PREFIX,
     CONNECTION_HOME_ASSISTANT,
     CONNECTION_MQTT,
     DOMAIN,
+    PACE_AUTO,
 )
 from .key_store import async_load_key
 from .uploads import UploadError, Uploads
@@ -97,6 +99,8 @@ async def async_check_certificate(
         CONF_CA: ca,
         CONF_TOPIC_PREFIX: "",
     }
+    if (pace := advanced.get(CONF_PACE, PACE_AUTO)) != PACE_AUTO:
+        data[CONF_PACE] = pace
     await _async_try(hass, credentials, data, typed, broker_field=SECTION_ADVANCED)
     return data
 

@@ -25,11 +25,15 @@ from .const import (
     CONF_CERTIFICATE,
     CONF_CUSTOMER_ID,
     CONF_GROUP_ID,
+    CONF_PACE,
     CONF_PORT,
     CONF_PRIVATE_KEY,
     CONF_TOPIC_PREFIX,
     DEFAULT_BROKER,
     DEFAULT_PORT,
+    PACE_ALWAYS,
+    PACE_AUTO,
+    PACE_NEVER,
 )
 
 CONF_ARCHIVE = "archive"
@@ -41,6 +45,13 @@ ID_SELECTOR = NumberSelector(NumberSelectorConfig(mode=NumberSelectorMode.BOX))
 PORT_SELECTOR = probatio.All(
     NumberSelector(NumberSelectorConfig(min=1, max=65535, mode=NumberSelectorMode.BOX)),
     probatio.Coerce(int),
+)
+PACE_SELECTOR = SelectSelector(
+    SelectSelectorConfig(
+        options=[PACE_AUTO, PACE_ALWAYS, PACE_NEVER],
+        translation_key="pace",
+        mode=SelectSelectorMode.DROPDOWN,
+    )
 )
 ARCHIVE_SELECTOR = FileSelector(FileSelectorConfig(accept=".zip,application/zip"))
 CERTIFICATE_SELECTOR = FileSelector(
@@ -62,6 +73,7 @@ def certificate_schema(*, new: bool, has_ca: bool) -> probatio.Schema:
     advanced = {
         probatio.Required(CONF_BROKER, default=DEFAULT_BROKER): TextSelector(),
         probatio.Required(CONF_PORT, default=DEFAULT_PORT): PORT_SELECTOR,
+        probatio.Optional(CONF_PACE): PACE_SELECTOR,
         probatio.Optional(CONF_CA): CA_SELECTOR,
     }
     if has_ca:

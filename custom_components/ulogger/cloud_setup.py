@@ -1,6 +1,7 @@
 """From a config entry to its cloud: credentials, the way there, tokens."""
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,10 +22,12 @@ from .cloud.ulogger.credentials import Credentials, CredentialsError, build_tls_
 from .cloud.ulogger.http import HttpTelemetry
 from .cloud.ulogger.route import TelemetryRoute
 from .cloud.ulogger.tokens import TokenCache
-from .cloud.ulogger.topics import AWS_DOMAIN, LONGEST, LONGEST_AT_AWS
+from .cloud.ulogger.topics import LONGEST, LONGEST_AT_AWS
 from .home_assistant_mqtt import HomeAssistantTransport
 from .key_store import async_load_key, async_take_key_out
 from .storage import AccountStore
+
+AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,19 @@ class CloudSetup:
 def client_id(entry: ConfigEntry[Any]) -> str:
     """Name this gateway to the broker: the same always, and nobody else's."""
     return f"cust-{entry.data[c.CONF_CUSTOMER_ID]}-ha-{entry.data[c.CONF_CLIENT_SUFFIX]}"
+
+
+def keeps_pace(data: Mapping[str, Any]) -> bool:
+    """Whether an account keeps to AWS IoT's limits: by default where AWS IoT answers."""
+    if (pace := data.get(c.CONF_PACE, c.PACE_AUTO)) != c.PACE_AUTO:
+        return bool(pace == c.PACE_ALWAYS)
+    return _is_aws(data[c.CONF_BROKER])
+
+
+def _is_aws(host: str) -> bool:
+    """Whether AWS IoT answers at a broker's name."""
+    host = host.lower().rstrip(".")
+    return host == c.DEFAULT_BROKER or host.endswith(AMAZON)
 
 
 async def async_set_up_cloud(
@@ -72,15 +88,14 @@ async def async_set_up_cloud(
                 translation_placeholders={"detail": str(err)},
             ) from err
         host = entry.data[c.CONF_BROKER]
-        if host != c.DEFAULT_BROKER and not host.lower().endswith(AWS_DOMAIN):
+        if not _is_aws(host):
             longest_topic = LONGEST
         transport = MqttTransport(
             host,
             entry.data[c.CONF_PORT],
             context,
             client_id=client_id(entry),
-            # The limits are AWS IoT's; a broker of one's own has none of them.
-            pace=Pace() if host == c.DEFAULT_BROKER else None,
+            pace=Pace() if keeps_pace(entry.data) else None,
         )
     cloud = UloggerCloud(
         transport,

@@ -42,6 +42,7 @@ from .const import (
     CONF_CLIENT_SUFFIX,
     CONF_CONFIRMED_ADDRESS,
     CONF_GROUP_ID,
+    CONF_PACE,
     CONF_PORT,
     CONF_TOPIC_PREFIX,
     DEFAULT_TOPIC_PREFIX,
@@ -268,7 +269,8 @@ def _as_typed(entry: ConfigEntry | None) -> dict[str, Any]:
     """Return what a form shows at first; never the certificate, the key or the CA."""
     if entry is None:
         return {CONF_TOPIC_PREFIX: DEFAULT_TOPIC_PREFIX}
-    broker = {key: entry.data[key] for key in (CONF_BROKER, CONF_PORT) if key in entry.data}
+    shown = (CONF_BROKER, CONF_PORT, CONF_PACE)
+    broker = {key: entry.data[key] for key in shown if key in entry.data}
     prefix = entry.data.get(CONF_TOPIC_PREFIX) or DEFAULT_TOPIC_PREFIX
     group = entry.data[CONF_GROUP_ID]
     return {CONF_GROUP_ID: group, CONF_TOPIC_PREFIX: prefix, SECTION_ADVANCED: broker}

@@ -18,9 +18,14 @@ CONF_PORT: Final = "port"
 CONF_CA: Final = "ca"
 CONF_TOPIC_PREFIX: Final = "topic_prefix"
 CONF_CLIENT_SUFFIX: Final = "client_suffix"
+CONF_PACE: Final = "pace"
 
 CONNECTION_MQTT: Final = "mqtt"
 CONNECTION_HOME_ASSISTANT: Final = "home_assistant"
+
+PACE_AUTO: Final = "auto"
+PACE_ALWAYS: Final = "always"
+PACE_NEVER: Final = "never"
 
 DEFAULT_BROKER: Final = "mqtt.ulogger.ai"
 DEFAULT_PORT: Final = 8883

@@ -3,6 +3,15 @@
 A capture leaves the outbox when its acknowledgement is there, not before. What fails for a
 while is tried again later; what the cloud refuses each time goes to quarantine, so that the
 captures behind it move up. Free of Home Assistant, like the rooms it joins.
+
+Rules:
+
+* `DEVICES_AT_ONCE` devices send at once, and the one goes first that was tried longest ago.
+* What has to come before a capture can be sent (a session token) is waited for apart; it takes
+  none of those places.
+* What failed holds up its own device, each time for longer; with a connection lost, until there
+  is one. A kind of capture that the cloud denies (a topic, by its policy) is all that waits then:
+  core dumps pass logs, and logs core dumps.
 """
 
 import asyncio
@@ -10,15 +19,22 @@ import logging
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from .capture.model import CaptureFault, CaptureKind, DeviceKey
 from .capture.timestamps import dated
-from .cloud.interface import Cloud, CloudError
+from .cloud.interface import (
+    Cloud,
+    CloudError,
+    CloudUnavailable,
+    HeldBack,
+    NotAcknowledged,
+    TopicDenied,
+)
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState, Item
 from .outbox.outbox import Outbox
@@ -26,8 +42,9 @@ from .outbox.outbox import Outbox
 _LOGGER = logging.getLogger(__name__)
 
 BATCH = 16
-"""Captures of one device whose bodies are in memory at once."""
+"""Captures whose bodies are loaded in one go."""
 DEVICES_AT_ONCE = 8
+"""Devices whose captures are sent at once."""
 REFUSALS_BEFORE_QUARANTINE = 3
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 600.0
@@ -52,9 +69,13 @@ class DeliveryListener(Protocol):
 
 
 @dataclass(slots=True)
-class _Backoff:
+class _Hold:
+    """A device, or one kind of its captures, that waits until a moment of our clock."""
+
     failures: int
     until: float
+    lost: bool = False
+    """Whether it waits for nothing but a connection."""
 
 
 class Delivery:
@@ -80,7 +101,9 @@ class Delivery:
         self._clock = clock
         self._wake = asyncio.Event()
         self._active: dict[DeviceKey, asyncio.Task[None]] = {}
-        self._backoff: dict[DeviceKey, _Backoff] = {}
+        self._preparing: dict[DeviceKey, asyncio.Task[None]] = {}
+        self._holds: dict[tuple[DeviceKey, CaptureKind | None], _Hold] = {}
+        self._attempted: dict[DeviceKey, float] = {}
         self._refusals: Counter[int] = Counter()
         self._unrecorded: dict[int, Item] = {}
         self._waiters: dict[int, list[asyncio.Future[bool]]] = defaultdict(list)
@@ -92,7 +115,17 @@ class Delivery:
 
     def retry_now(self) -> None:
         """Forget all waiting times, then look again."""
-        self._backoff.clear()
+        self._holds.clear()
+        self.wake()
+
+    def resume(self) -> None:
+        """Look again now that there is a connection; what failed by itself waits on."""
+        self._holds = {which: hold for which, hold in self._holds.items() if not hold.lost}
+        self.wake()
+
+    def lift(self) -> None:
+        """Look again at kinds of captures that the cloud denied: it may not any longer."""
+        self._holds = {which: hold for which, hold in self._holds.items() if which[1] is None}
         self.wake()
 
     async def run(self) -> None:
@@ -111,7 +144,7 @@ class Delivery:
                     async with asyncio.timeout(self._rest()):
                         await self._wake.wait()
         finally:
-            if tasks := list(self._active.values()):
+            if tasks := [*self._active.values(), *self._preparing.values()]:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
@@ -145,37 +178,83 @@ class Delivery:
                     self._waiters.pop(id_, None)
 
     async def _start_devices(self) -> None:
-        now = self._clock()
-        while len(self._active) < DEVICES_AT_ONCE and not self._finishing:
-            held = self._active.keys() | {k for k, b in self._backoff.items() if b.until > now}
-            held |= {item.key for item in self._unrecorded.values()}
+        while (room := DEVICES_AT_ONCE - len(self._active)) > 0 and not self._finishing:
+            exclude, core_dumps_only, logs_only = self._waiting()
             batch = await self._outbox.batch(
-                BATCH, exclude=held, core_dumps_only=set(self._over_quota())
+                BATCH,
+                devices=room,
+                exclude=exclude,
+                core_dumps_only=core_dumps_only,
+                logs_only=logs_only,
+                attempted=self._attempted,
             )
+            if not batch:
+                return
             by_device: dict[DeviceKey, list[Item]] = defaultdict(list)
             for item in batch:
                 by_device[item.key].append(item)
-            if not by_device:
-                return
             for key, items in by_device.items():
-                task = asyncio.create_task(self._deliver_device(key, items))
-                self._active[key] = task
-                task.add_done_callback(partial(self._device_done, key))
+                if self._cloud.ready(items[0].capture):
+                    self._start(self._active, key, self._deliver_device(key, items))
+                else:
+                    # Many may wait for the cloud at once: none keeps its bytes.
+                    bare = replace(items[0], capture=replace(items[0].capture, data=b""))
+                    self._start(self._preparing, key, self._prepare(bare))
 
-    def _device_done(self, key: DeviceKey, task: asyncio.Task[None]) -> None:
+    def _waiting(self) -> tuple[set[DeviceKey], set[DeviceKey], set[DeviceKey]]:
+        """Return who waits altogether, with its logs, and with its core dumps."""
+        now = self._clock()
+        waiting: dict[CaptureKind | None, set[DeviceKey]] = defaultdict(set)
+        for (key, kind), hold in self._holds.items():
+            if hold.until > now:
+                waiting[kind].add(key)
+        exclude = waiting[None] | self._active.keys() | self._preparing.keys()
+        exclude |= {item.key for item in self._unrecorded.values()}
+        logs = waiting[CaptureKind.LOG] | set(self._over_quota())
+        return exclude, logs, waiting[CaptureKind.CORE_DUMP]
+
+    def _start(
+        self,
+        where: dict[DeviceKey, asyncio.Task[None]],
+        key: DeviceKey,
+        work: Coroutine[Any, Any, None],
+    ) -> None:
+        where[key] = task = asyncio.create_task(work)
+        task.add_done_callback(partial(self._device_done, where, key))
+
+    def _device_done(
+        self,
+        where: dict[DeviceKey, asyncio.Task[None]],
+        key: DeviceKey,
+        task: asyncio.Task[None],
+    ) -> None:
         """Look again; what nobody foresaw holds up its own device only."""
-        del self._active[key]
+        del where[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOGGER.error("Delivering captures of %s failed", key[1], exc_info=error)
-            self._backoff[key] = _Backoff(1, self._clock() + UNEXPECTED_BACKOFF)
+            self._holds[key, None] = _Hold(1, self._clock() + UNEXPECTED_BACKOFF)
         self.wake()
+
+    async def _prepare(self, item: Item) -> None:
+        """Have the cloud make ready for a device's captures."""
+        try:
+            await self._cloud.prepare(item.capture)
+        except CloudError as err:
+            await self._failed(item, err)
 
     async def _deliver_device(self, key: DeviceKey, items: list[Item]) -> None:
         """One device's oldest captures, one after another; the marks go to disk beside it."""
         recording: asyncio.Task[bool] | None = None
         try:
-            for item in items:
-                if self._finishing or self._must_wait(item) or not await self._deliver(key, item):
+            for place, item in enumerate(items):
+                if self._finishing or self._must_wait(item) or not self._cloud.ready(item.capture):
+                    return
+                try:
+                    await self._deliver(item)
+                except CloudError as err:
+                    await self._failed(item, err)
+                    if isinstance(err, TopicDenied) and err.one_message:
+                        await self._ask_witness(item, items[place + 1 :])
                     return
                 # A failed note stops the device: nothing newer may overtake it after a restart.
                 earlier, recording = recording, asyncio.create_task(self._record(item))
@@ -186,19 +265,35 @@ class Delivery:
                 # Shielded: a stop between acknowledgement and record would send it twice.
                 await asyncio.shield(recording)
 
+    async def _ask_witness(self, accused: Item, others: list[Item]) -> None:
+        """Send the next of a kind: that shows if all of it is denied, or the one capture refused.
+
+        Without that, one bad capture would keep all those behind it waiting for ever.
+        """
+        for witness in others:
+            if witness.capture.kind is accused.capture.kind:
+                try:
+                    await self._deliver(witness)
+                except CloudError as err:
+                    await self._failed(witness, err)
+                    if isinstance(err, HeldBack):
+                        # It has yet to be heard, before the accused goes again.
+                        self._holds.pop((accused.key, accused.capture.kind), None)
+                    return
+                await asyncio.shield(asyncio.create_task(self._record(witness)))
+                return
+
     def _must_wait(self, item: Item) -> bool:
         """Whether the device reached its quota amid the batch; core dumps pass all the same."""
         return item.capture.kind is CaptureKind.LOG and item.key in self._over_quota()
 
-    async def _deliver(self, key: DeviceKey, item: Item) -> bool:
-        try:
-            await self._cloud.deliver(replace(item.capture, data=dated(item.capture)))
-        except CloudError as err:
-            await self._failed(key, item, err)
-            return False
-        self._backoff.pop(key, None)
+    async def _deliver(self, item: Item) -> None:
+        """Send a capture; raises CloudError."""
+        await self._cloud.deliver(replace(item.capture, data=dated(item.capture)))
+        self._attempted[item.key] = self._clock()
+        self._holds.pop((item.key, None), None)
+        self._holds.pop((item.key, item.capture.kind), None)
         self._refusals.pop(item.capture_id, None)
-        return True
 
     async def _record(self, item: Item) -> bool:
         """Note on disk that *item* is delivered; says whether the disk took it."""
@@ -213,7 +308,7 @@ class Delivery:
                 err,
             )
             self._listener.outbox_failed(err)
-            self._hold_back(item.key)
+            self._hold_back((item.key, None), lost=False)
             return False
         self._settle(item)
         return True
@@ -230,16 +325,25 @@ class Delivery:
         self._resolve(item.capture_id, delivered=True)
         self._listener.delivered(item)
 
-    def _hold_back(self, key: DeviceKey) -> None:
-        """Leave the device alone for a while, each time in a row for longer."""
-        failures = self._backoff[key].failures + 1 if key in self._backoff else 1
+    def _hold_back(self, which: tuple[DeviceKey, CaptureKind | None], *, lost: bool) -> None:
+        """Leave a device or kind alone for a while, each time in a row for longer."""
+        failures = self._holds[which].failures + 1 if which in self._holds else 1
         delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 16))
         delay *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads devices, keeps no secret
-        self._backoff[key] = _Backoff(failures, self._clock() + delay)
+        self._holds[which] = _Hold(failures, self._clock() + delay, lost)
 
-    async def _failed(self, key: DeviceKey, item: Item, err: CloudError) -> None:
+    async def _failed(self, item: Item, err: CloudError) -> None:
         self._listener.failed(item, err)
-        self._hold_back(key)
+        which = (item.key, item.capture.kind if err.about_kind else None)
+        if err.retry_after:
+            failures = self._holds[which].failures if which in self._holds else 0
+            self._holds[which] = _Hold(failures, self._clock() + err.retry_after)
+            return
+        if not isinstance(err, CloudUnavailable) or err.sent:
+            self._attempted[item.key] = self._clock()
+        # What the broker takes and does not acknowledge may be the cause of the lost connection.
+        lost = isinstance(err, CloudUnavailable) and not isinstance(err, NotAcknowledged)
+        self._hold_back(which, lost=lost)
         try:
             await self._outbox.failed(item.capture_id, err.reason)
             if err.retryable or not err.about_message:
@@ -247,7 +351,7 @@ class Delivery:
             self._refusals[item.capture_id] += 1
             if self._refusals[item.capture_id] >= REFUSALS_BEFORE_QUARANTINE:
                 await self._outbox.quarantine(item.capture_id, CaptureFault.REFUSED)
-                self._backoff.pop(key, None)
+                self._holds.pop((item.key, None), None)
                 del self._refusals[item.capture_id]
                 self._resolve(item.capture_id, delivered=False)
                 self._listener.quarantined(item)
@@ -262,5 +366,5 @@ class Delivery:
 
     def _rest(self) -> float:
         now = self._clock()
-        waits = [b.until - now for b in self._backoff.values() if b.until > now]
+        waits = [hold.until - now for hold in self._holds.values() if hold.until > now]
         return min([*waits, LONGEST_REST])

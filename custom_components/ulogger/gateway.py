@@ -94,6 +94,7 @@ class Gateway[DeviceT: Device]:
         await self.async_refresh_counters()
         self.fleet.adopt_approved()
         self.transport.on_state = self._transport_changed
+        self.transport.on_denied = self._denied_changed
         self._keep_running("cloud", self.transport.run)
         self._keep_running("delivery", self.delivery.run)
         self.entry.async_create_background_task(
@@ -292,7 +293,7 @@ class Gateway[DeviceT: Device]:
             if self.disconnected_since is not None and self._down_logged:
                 _LOGGER.info("%s: connected to the cloud", self.entry.title)
             self.disconnected_since, self._down_logged = None, False
-            self.delivery.retry_now()
+            self.delivery.resume()
         elif self.disconnected_since is None:
             self.disconnected_since = time.time()
         if state is TransportState.DISCONNECTED and not self._down_logged:
@@ -301,6 +302,18 @@ class Gateway[DeviceT: Device]:
         if state is TransportState.CREDENTIALS_REFUSED:
             self.entry.async_start_reauth(self.hass)
         self.changed()
+
+    @callback
+    def _denied_changed(self) -> None:
+        """Tell what the broker denies, or does not any longer."""
+        self.delivery.lift()
+        self.changed()
+
+    @callback
+    def async_forgive(self) -> None:
+        """Try at once what the broker denied or refused."""
+        self.transport.forgive()
+        self.delivery.retry_now()
 
     # Room, limits and counters
 

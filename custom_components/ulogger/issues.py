@@ -123,6 +123,12 @@ class Issues:
         gateway = self._gateway
         if gateway.taken_over:
             yield Issue("taken_over")
+        for topic in gateway.transport.denied_topics:
+            placeholders = {"topic": topic}
+            if gateway.cloud.topics.registers(topic):
+                yield Issue("registration_denied", topic, fixable=True, placeholders=placeholders)
+            else:
+                yield Issue("topic_denied", topic, fixable=True, placeholders=placeholders)
         since = gateway.disconnected_since
         if since is not None and time.time() - since >= CLOUD_PATIENCE:
             yield Issue("cloud_unreachable")

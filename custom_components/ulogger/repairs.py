@@ -110,6 +110,23 @@ class CertificateFlow(_EntryFlow):
         return begun["flow_id"]
 
 
+class DeniedFlow(_EntryFlow):
+    """The broker's policy denies a topic: try again, now that somebody has changed it."""
+
+    async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Say what the policy lacks."""
+        return await self.async_step_confirm()
+
+    async def async_step_confirm(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Try at once; the card comes back when it is denied still."""
+        if user_input is None:
+            return self.ask("confirm")
+        if (entry := self.entry) is None:
+            return self.not_loaded()
+        entry.runtime_data.async_forgive()
+        return self.async_create_entry(data={})
+
+
 class QuarantineFlow(_EntryFlow):
     """Keep, export or discard what can't be delivered."""
 
@@ -166,7 +183,7 @@ class QuarantineFlow(_EntryFlow):
             await gateway.async_refresh_counters()
         except OutboxError as err:
             return self.failed(err)
-        gateway.delivery.retry_now()
+        gateway.async_forgive()
         return self.async_create_entry(data={})
 
 
@@ -228,4 +245,6 @@ FLOWS = {
     "left_behind": LeftBehindFlow,
     "outbox_recovered": RecoveredFlow,
     "quarantine": QuarantineFlow,
+    "registration_denied": DeniedFlow,
+    "topic_denied": DeniedFlow,
 }

@@ -165,6 +165,10 @@ async def test_a_capture_that_overtakes_another_kind_is_disorder(traced, ledger,
     assert list(out_of_order([traced], snapshot, ledger))
     arrive(ledger, log)
     assert list(out_of_order([traced], snapshot, ledger))
+    denied_then = Evidence(denials=[Outage(NOW - 10, NOW - 5)])
+    assert not list(out_of_order([traced], snapshot, ledger, denied_then))
+    long_ago = Evidence(denials=[Outage(NOW - 1000, NOW - 900)])
+    assert list(out_of_order([traced], snapshot, ledger, long_ago))
 
 
 async def test_a_frame_that_no_device_wrote_is_foreign(traced, ledger):

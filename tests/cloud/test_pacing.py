@@ -1,8 +1,15 @@
 """The limits of AWS IoT are kept, and waits grow, in virtual time."""
 
 import asyncio
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from custom_components.ulogger.cloud.pacing import Backoff, Pace
+from demo.device.virtual_time import run_virtually
+
+from .virtual_broker import VirtualBroker
 
 
 class VirtualTime:
@@ -34,6 +41,68 @@ async def test_never_more_than_half_a_megabyte_within_a_second() -> None:
     moments = await sent_at([30_000] * 100)
     busiest = max(sum(start <= each < start + 1 for each in moments) for start in moments)
     assert busiest * 30_000 <= 512_000
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    messages=st.lists(
+        st.tuples(st.sampled_from([0, 0, 0, 0.3, 1, 5]), st.integers(0, 131_072)), max_size=60
+    )
+)
+def test_no_second_has_more_than_512_kilobytes_whatever_the_sizes(
+    messages: list[tuple[float, int]],
+) -> None:
+    """A kilobyte has 1,000 bytes."""
+
+    async def send() -> None:
+        loop = asyncio.get_running_loop()
+        pace = Pace(clock=loop.time)
+        sent: list[tuple[float, int]] = []
+
+        async def one(size: int) -> None:
+            await pace.take(size)
+            sent.append((loop.time(), size))
+
+        sending = []
+        for pause, size in messages:
+            await asyncio.sleep(pause)
+            sending.append(asyncio.create_task(one(size)))
+        await asyncio.gather(*sending)
+        for start, _ in sent:
+            within = [size for at, size in sent if start <= at < start + 1 - 1e-6]
+            assert sum(within) <= 512_000
+            assert len(within) <= 100
+
+    run_virtually(send())
+
+
+def test_the_largest_messages_go_three_a_second() -> None:
+    async def send() -> float:
+        pace = Pace(clock=asyncio.get_running_loop().time)
+        for _ in range(31):
+            await pace.take(131_072)
+        return asyncio.get_running_loop().time()
+
+    assert 9.9 < run_virtually(send()) < 10.2
+
+
+def test_a_client_connects_at_most_once_a_second() -> None:
+    async def fight() -> list[float]:
+        broker = VirtualBroker()
+        pace = Pace(clock=asyncio.get_running_loop().time)
+        transport = broker.transport(pace=pace, backoff=Backoff(0.01, 0.01))
+        running = asyncio.create_task(transport.run())
+        for _ in range(1_000):
+            await asyncio.sleep(0.02)
+            broker.drop_all()
+            transport.retry_now()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return [at for at, _ in broker.connects]
+
+    connects = run_virtually(fight())
+    assert len(connects) > 10
+    assert all(later - earlier > 0.999 for earlier, later in pairwise(connects))
 
 
 async def test_a_quiet_time_earns_a_short_burst_only() -> None:

@@ -165,7 +165,7 @@ class MqttConnection(aiomqtt.Client):
 
     def _answer(self, result: MQTTErrorCode, mid: int | None) -> asyncio.Future[Any]:
         if mid is None or result != MQTTErrorCode.MQTT_ERR_SUCCESS or self._disconnected.done():
-            raise CloudUnavailable("there is no connection to the broker")
+            raise CloudUnavailable("there is no connection to the broker", sent=False)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting[mid] = future
         return future

@@ -1,6 +1,6 @@
 """What every cloud must offer, what it stands on, and how both fail."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -16,18 +16,30 @@ class CloudError(Exception):
     """The cloud did not do what it was asked.
 
     ``retryable`` says whether the same can help later without anybody's help, ``about_message``
-    that this very message is the cause and others may pass, ``reason`` names the case.
+    that this very message is the cause and others may pass, ``about_kind`` that it is all of its
+    kind, ``reason`` names the case. ``retry_after`` is not 0 where nothing was sent at all, and
+    won't be before so many seconds have passed.
     """
 
     retryable = True
     about_message = False
+    about_kind = False
+    retry_after = 0.0
     reason = "cloud_failed"
 
 
 class CloudUnavailable(CloudError):
-    """There is no connection, or it was lost before the acknowledgement came."""
+    """There is no connection, or it was lost before the acknowledgement came.
+
+    ``sent`` says whether the message may have left.
+    """
 
     reason = "cloud_unreachable"
+
+    def __init__(self, detail: str = "", *, sent: bool = True) -> None:
+        """Say what is missing."""
+        super().__init__(detail)
+        self.sent = sent
 
 
 class UnknownHost(CloudUnavailable):
@@ -58,6 +70,34 @@ class NotAcknowledged(CloudUnavailable):
     """The broker took a message and never acknowledged it."""
 
     reason = "not_acknowledged"
+
+
+class HeldBack(CloudUnavailable):
+    """The broker closed the connection on the like of this: it goes later, alone."""
+
+    reason = "held_back"
+
+    def __init__(self, detail: str, seconds: float) -> None:
+        """Say why, and for how many seconds."""
+        super().__init__(f"{detail}; it is tried again in {seconds:.0f} s")
+        self.retry_after = seconds
+
+
+class TopicDenied(CloudError):
+    """The broker closes the connection on every message on ``topic``; it is tried ever less often.
+
+    ``one_message`` says that only this message was tried yet: another one may still pass.
+    """
+
+    about_kind = True
+    reason = "topic_denied"
+
+    def __init__(self, topic: str, seconds: float, *, one_message: bool = False) -> None:
+        """Name the topic, and in how many seconds it is tried again."""
+        super().__init__(f"the broker closes the connection on every message on {topic}")
+        self.topic = topic
+        self.retry_after = seconds
+        self.one_message = one_message
 
 
 class CredentialsRefused(CloudError):
@@ -110,6 +150,17 @@ class RegistrationFailed(CloudError):
 
     reason = "registration_failed"
 
+    def __init__(self, detail: str, seconds: float = 0.0) -> None:
+        """Say why, and for how many seconds nobody should try again."""
+        super().__init__(detail)
+        self.retry_after = seconds
+
+
+class RegistrationDenied(TopicDenied):
+    """The broker closes the connection on every registration."""
+
+    reason = "registration_denied"
+
 
 class SubscriptionRefused(CloudError):
     """The broker does not let us hear what the cloud answers."""
@@ -134,6 +185,17 @@ class Transport(Protocol):
     """
 
     on_state: Callable[[TransportState], None] | None
+    on_denied: Callable[[], None] | None = None
+    """Called when `denied_topics` has changed."""
+
+    @property
+    def denied_topics(self) -> Sequence[str]:
+        """The topics on which the broker closes the connection each time."""
+        return ()
+
+    def forgive(self) -> None:
+        """Try at once what the broker denied: its policy may have been changed."""
+        return
 
     @property
     def connected(self) -> bool:
@@ -180,6 +242,13 @@ class Cloud(Protocol):
     @property
     def connected(self) -> bool:
         """Whether a capture could be delivered now."""
+
+    def ready(self, capture: Capture) -> bool:
+        """Whether the capture could go at once; `prepare` makes it so."""
+        return True
+
+    async def prepare(self, capture: Capture) -> None:
+        """Get what the capture needs before it can go; may take long; raises CloudError."""
 
     async def deliver(self, capture: Capture) -> None:
         """Return once the cloud has acknowledged the capture; raises CloudError."""

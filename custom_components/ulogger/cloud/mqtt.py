@@ -5,16 +5,18 @@ import hashlib
 import ssl
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .breaker import QUIET, REFUSED, Breaker
 from .connection import ConnectionEnded, MqttConnection
 from .interface import (
     CloudError,
     CloudUnavailable,
     CredentialsRefused,
+    HeldBack,
     MessageCallback,
     MessageRefused,
     MessageTooLarge,
@@ -33,15 +35,16 @@ KEEPALIVE = 25
 CONNECT_TIMEOUT = 15.0
 ACKNOWLEDGE_TIMEOUT = 30.0
 IN_FLIGHT = 20
-REFUSALS = 3
-"""Closings of the connection by one message, sent alone, that make it a refused one."""
 REFUSED_WITHIN = 5.0
+"""Seconds after a message was sent in which a closed connection makes it a suspect."""
 TAKE_OVERS = 3
-"""Closings within `SETTLED` seconds, one after another, that mean a client with our name."""
-SETTLED = 10.0
+"""Closings within `SETTLED` seconds, one after another, that make it look as if there were another
+client with our name; one more, with nothing sent, and there is."""
+SETTLED = QUIET
+SOON = 0.1
+"""Seconds until a message that became a suspect while it waited is sent."""
 UNWELCOME_DELAY = 600.0
 HISTORY = 50
-LONGEST_SUSPICION = 1_000
 BLAME_WITHIN = 1.0
 """Seconds that a lost connection's last SUBSCRIBE has to say whether it was the cause."""
 
@@ -60,10 +63,11 @@ class MqttTransport:
 
     A message is sent with QoS 1 and not repeated: when the connection is lost before the
     acknowledgement, `publish` raises and its caller, who has the message on disk, sends it
-    again. A message with which the broker closes the connection each time is found out by
-    sending it alone, and then raises MessageRefused. Another client with our id, which ends
-    our connection each time it connects, is told from an ordinary loss by how soon that
-    happens; it and a refused certificate slow the attempts down to one in ten minutes.
+    again. What makes the broker close the connection each time is found out by sending it
+    alone (see `Breaker`); then a message raises MessageRefused, and a topic TopicDenied.
+    Another client with our id, which ends our connection each time it connects, is told from
+    that and from an ordinary loss by how soon it happens, at last with nothing in flight; it
+    and a refused certificate slow the attempts down to one in ten minutes.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class MqttTransport:
         make_connection: type[MqttConnection] = MqttConnection,
     ) -> None:
         self.on_state: Callable[[TransportState], None] | None = None
+        self.on_denied: Callable[[], None] | None = None
         self.last_failure: CloudError | None = None
         self.history: deque[ConnectionEvent] = deque(maxlen=HISTORY)
         self.counters: Counter[str] = Counter()
@@ -112,10 +117,11 @@ class MqttTransport:
         self._slots = asyncio.Semaphore(in_flight)
         self._in_flight = in_flight
         self._alone = asyncio.Lock()
-        self._suspects: dict[bytes, int] = {}
+        self._breaker = Breaker(clock)
+        self._breaker.on_denied = self._denied_changed
         self._failures = 0
         self._quick_ends = 0
-        self._blamed = False
+        self._accused = self._blamed = False
         self._wake = asyncio.Event()
         self._became_connected = asyncio.Event()
 
@@ -130,6 +136,15 @@ class MqttTransport:
     def state(self) -> TransportState:
         """How the connection stands."""
         return self._state
+
+    @property
+    def denied_topics(self) -> Sequence[str]:
+        """The topics on which the broker closes the connection each time."""
+        return self._breaker.denied
+
+    def forgive(self) -> None:
+        """Try at once what the broker denied: its policy may have been changed."""
+        self._breaker.forgive()
 
     def retry_now(self) -> None:
         """Don't wait any longer before the next attempt."""
@@ -149,6 +164,7 @@ class MqttTransport:
             "state": self._state.value,
             "last_failure": self.last_failure.reason if self.last_failure else None,
             "failures_in_a_row": self._failures,
+            "denied_topics": list(self.denied_topics),
             "counters": dict(self.counters),
             "history": [asdict(event) for event in self.history],
         }
@@ -159,13 +175,17 @@ class MqttTransport:
         """Return once the broker has acknowledged the message; raises CloudError."""
         if len(payload) > LARGEST_MESSAGE:
             raise MessageTooLarge(f"{len(payload)} bytes; one message takes {LARGEST_MESSAGE}")
-        mark = _mark(topic, payload) if self._suspects else b""
-        if mark in self._suspects:
-            async with self._all_slots():
-                await self._publish(topic, payload)
-        else:
-            async with self._slots:
-                await self._publish(topic, payload)
+        alone = self._alone_now(topic, payload)
+        async with self._all_slots() if alone else self._slots:
+            # Whatever went on while this waited may have made it a suspect.
+            if self._alone_now(topic, payload) and not alone:
+                raise HeldBack("the broker closed the connection on the like of this", SOON)
+            await self._publish(topic, payload)
+
+    def _alone_now(self, topic: str, payload: bytes) -> bool:
+        """Whether the message must go alone; raises what the breaker raises."""
+        breaker = self._breaker
+        return breaker.suspicious and breaker.must_go_alone(topic, _mark(topic, payload))
 
     async def subscribe(
         self,
@@ -202,11 +222,11 @@ class MqttTransport:
 
     async def _publish(self, topic: str, payload: bytes) -> None:
         if self._connection is None:
-            raise CloudUnavailable("there is no connection to the broker")
+            raise CloudUnavailable("there is no connection to the broker", sent=False)
         if self._pace is not None:
-            await self._pace.take(len(payload))
+            await self._pace.take(len(topic) + len(payload))
         if (connection := self._connection) is None:
-            raise CloudUnavailable("there is no connection to the broker")
+            raise CloudUnavailable("there is no connection to the broker", sent=False)
         sent_at = self._clock()
         try:
             async with asyncio.timeout(self._acknowledge_timeout):
@@ -221,20 +241,22 @@ class MqttTransport:
             connection.abort()
             raise NotAcknowledged("the broker did not acknowledge the message") from err
         self.counters["published"] += 1
-        if self._suspects:
-            self._suspects.pop(_mark(topic, payload), None)
+        self._breaker.passed(topic)
+        if self._breaker.suspicious:
+            self._breaker.clear(topic, _mark(topic, payload))
 
     def _suspect(self, topic: str, payload: bytes, *, alone: bool) -> None:
         """Note that the broker closed the connection with this message in flight."""
-        self._blamed = True
         mark = _mark(topic, payload)
-        strikes = self._suspects.pop(mark, 0) + alone
-        self._suspects[mark] = strikes
-        while len(self._suspects) > LONGEST_SUSPICION:
-            del self._suspects[next(iter(self._suspects))]
-        if strikes >= REFUSALS:
+        self._accused |= alone
+        self._blamed |= self._breaker.closed(topic, mark, alone=alone)
+        if self._breaker.refuses(mark):
             self.counters["refused"] += 1
-            raise MessageRefused("the broker closes the connection on this message each time")
+            raise MessageRefused(REFUSED)
+
+    def _denied_changed(self) -> None:
+        if self.on_denied is not None:
+            self.on_denied()
 
     @asynccontextmanager
     async def _all_slots(self) -> AsyncGenerator[None]:
@@ -268,29 +290,54 @@ class MqttTransport:
         """Connect and stay connected; return how long to wait before the next time."""
         if self._state is TransportState.DISCONNECTED:
             self._enter(TransportState.CONNECTING)
+        if self._pace is not None:
+            await self._pace.connect()
         connection = self._connect()
         try:
             await connection.open()
         except CloudError as err:
             return self._not_connected(err)
         opened_at = self._clock()
-        self._blamed = False
-        self._connection = connection
-        self.last_failure = None
-        self._subscriber.begin(connection)
-        self._became_connected.set()
-        self._enter(TransportState.CONNECTED)
-        subscribing = asyncio.create_task(self._subscriber.serve(connection))
+        self._accused = self._blamed = False
+        self._breaker.opened()
+        subscribing: asyncio.Task[None] | None = None
         try:
+            if self._quick_ends >= TAKE_OVERS:
+                await self._keep_still(connection)
+            self._connection = connection
+            self.last_failure = None
+            self._subscriber.begin(connection)
+            self._became_connected.set()
+            self._enter(TransportState.CONNECTED)
+            subscribing = asyncio.create_task(self._subscriber.serve(connection))
             by_broker = await connection.ended()
             await asyncio.wait([subscribing], timeout=BLAME_WITHIN)
+        except CloudUnavailable as err:
+            by_broker = isinstance(err, ConnectionEnded) and err.closed_by_broker
+            self._subscriber.give_up()
         finally:
             self._lost()
-            subscribing.cancel()
+            if subscribing is not None:
+                subscribing.cancel()
             await connection.close()
         # Senders hear of the end one step later than this does, and may take the blame for it.
         await asyncio.sleep(0)
         return self._ended(self._clock() - opened_at, by_broker=by_broker)
+
+    async def _keep_still(self, connection: MqttConnection) -> None:
+        """Send nothing for a while; raises CloudUnavailable when the connection ends meanwhile.
+
+        What ends it then is nothing that was sent: it is another client with our name.
+        """
+        ended = asyncio.ensure_future(connection.ended())
+        still = asyncio.ensure_future(self._sleep(SETTLED))
+        try:
+            await asyncio.wait([ended, still], return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise ConnectionEnded(closed_by_broker=ended.result(), in_flight=0)
+        finally:
+            ended.cancel()
+            still.cancel()
 
     def _lost(self) -> None:
         self._connection = None
@@ -317,12 +364,14 @@ class MqttTransport:
         if self._subscriber.blamed:
             self._enter(TransportState.DISCONNECTED, "subscription_refused")
             return self._backoff.delay(1)
-        if lived >= SETTLED:
+        if lived >= SETTLED or self._blamed:
             self._failures = self._quick_ends = 0
-        elif by_broker and not self._blamed:
+        elif by_broker:
             self._quick_ends += 1
-        self._failures += 1
-        if self._quick_ends >= TAKE_OVERS:
+        # Looking for what the broker denies does not make it a worse one.
+        if not self._accused or not self._failures:
+            self._failures += 1
+        if self._quick_ends > TAKE_OVERS:
             self._enter(TransportState.TAKEN_OVER, "taken_over")
             return self._backoff.spread(UNWELCOME_DELAY)
         self._enter(TransportState.DISCONNECTED, "closed" if by_broker else "link_lost")

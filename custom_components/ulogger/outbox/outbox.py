@@ -112,18 +112,31 @@ class Outbox:
         max_bytes: int = 1 << 20,
         exclude: Collection[DeviceKey] = (),
         core_dumps_only: Collection[DeviceKey] = (),
+        logs_only: Collection[DeviceKey] = (),
+        devices: int | None = None,
+        attempted: Mapping[DeviceKey, float] | None = None,
     ) -> list[Item]:
         """Load the next captures to deliver, with their bytes, at least one if any waits.
 
-        Devices take turns, the one that has waited longest first; of each device the items are
-        the beginning of its queue, in order. ``exclude`` leaves devices out (their cloud token is
+        Devices take turns: the one first whose last attempt was longest ago (``attempted``, by
+        any clock; none comes before all), then the one that has waited longest; of each device
+        the items are the beginning of its queue, in order. ``devices`` is how many devices the
+        items are of at most. ``exclude`` leaves devices out (their cloud token is
         missing, their last attempt has just failed), ``core_dumps_only`` lets only core dumps of
-        a device pass (its daily limit is reached). The same items come again until they are
-        delivered, quarantined or discarded.
+        a device pass (its daily limit is reached), ``logs_only`` only logs.
+        The same items come again until they are delivered, quarantined or discarded.
         """
-        arguments = (limit, max_bytes, frozenset(exclude), frozenset(core_dumps_only))
+        choice = queries.Choice(
+            frozenset(exclude),
+            frozenset(core_dumps_only),
+            frozenset(logs_only),
+            dict(attempted or {}),
+        )
+        most = limit if devices is None else devices
         while True:
-            found = await self._database.read(lambda c: queries.heads(c, *arguments))
+            found = await self._database.read(
+                lambda c: queries.heads(c, limit, max_bytes, most, choice)
+            )
             if not found.damaged:
                 return found.items
             await asyncio.gather(*(self.quarantine(each, DAMAGED) for each in found.damaged))

@@ -1,8 +1,9 @@
 """What the outbox can be asked without changing it."""
 
+import math
 import sqlite3
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,8 @@ _WAITING: Final = """SELECT id, size FROM captures
     WHERE device_id = ? AND state = 'waiting' ORDER BY id LIMIT ?"""
 _WAITING_DUMPS: Final = """SELECT id, size FROM captures
     WHERE device_id = ? AND state = 'waiting' AND kind = 'core_dump' ORDER BY id LIMIT ?"""
+_WAITING_LOGS: Final = """SELECT id, size FROM captures
+    WHERE device_id = ? AND state = 'waiting' AND kind = 'log' ORDER BY id LIMIT ?"""
 
 _ROWS: Final = """SELECT captures.id, application_id, serial, kind, state, size, captured_at,
     stored_at, attempts, last_error, last_attempt, reason, delivered_at, continues
@@ -34,53 +37,64 @@ class Heads:
     damaged: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whose captures may go now, and whose first: ``attempted`` is when each device last was."""
+
+    exclude: Collection[DeviceKey]
+    core_dumps_only: Collection[DeviceKey]
+    logs_only: Collection[DeviceKey]
+    attempted: Mapping[DeviceKey, float]
+
+
 def heads(
-    connection: sqlite3.Connection,
-    limit: int,
-    max_bytes: int,
-    exclude: Collection[DeviceKey],
-    core_dumps_only: Collection[DeviceKey],
+    connection: sqlite3.Connection, limit: int, max_bytes: int, devices: int, choice: Choice
 ) -> Heads:
     """Load the next captures to deliver: devices take turns, each in its own order."""
-    queues = deque(_queues(connection, limit, exclude, core_dumps_only))
+    fresh = _queues(connection, limit, choice)
+    turns: deque[sqlite3.Cursor] = deque()
     found = Heads([], [])
-    total = 0
-    while queues and len(found.items) < limit:
-        queue = queues.popleft()
+    total = opened = 0
+    while len(found.items) < limit:
+        queue = next(fresh, None) if opened < devices else None
+        is_fresh = queue is not None
+        if queue is None:
+            if not turns:
+                break
+            queue = turns.popleft()
         head = queue.fetchone()
         if head is None:
             continue
         capture_id, size = head
         if found.items and total + size > max_bytes:
             break
+        opened += is_fresh
         item = _item(connection, capture_id)
         if item is None:
             found.damaged.append(capture_id)
         else:
             found.items.append(item)
             total += size
-        queues.append(queue)
+        turns.append(queue)
     return found
 
 
-def _queues(
-    connection: sqlite3.Connection,
-    limit: int,
-    exclude: Collection[DeviceKey],
-    core_dumps_only: Collection[DeviceKey],
-) -> Iterator[sqlite3.Cursor]:
-    """Open each device's queue, the one whose head has waited longest first."""
+def _queues(connection: sqlite3.Connection, limit: int, choice: Choice) -> Iterator[sqlite3.Cursor]:
+    """Open each device's queue, the one first whose turn was longest ago."""
     devices = connection.execute(
         "SELECT device_id, application_id, serial, (SELECT min(captures.id) FROM captures"
         " WHERE captures.device_id = gauges.device_id AND captures.state = 'waiting') AS head"
         " FROM gauges JOIN devices ON devices.id = device_id"
         " WHERE state = 'waiting' AND captures > 0 ORDER BY head"
     ).fetchall()
+    devices.sort(key=lambda row: choice.attempted.get(row[1:3], -math.inf))
     for device_id, application_id, serial, _head in devices:
         key = (application_id, serial)
-        if key not in exclude:
-            statement = _WAITING_DUMPS if key in core_dumps_only else _WAITING
-            yield connection.execute(statement, (device_id, limit))
+        dumps_only, logs_only = key in choice.core_dumps_only, key in choice.logs_only
+        if key in choice.exclude or (dumps_only and logs_only):
+            continue
+        statement = _WAITING_DUMPS if dumps_only else _WAITING_LOGS if logs_only else _WAITING
+        yield connection.execute(statement, (device_id, limit))
 
 
 def _item(connection: sqlite3.Connection, capture_id: int) -> Item | None:

@@ -62,6 +62,14 @@ class UloggerCloud(Telemetry):
 
     # Captures
 
+    def ready(self, capture: Capture) -> bool:
+        """Whether the capture could go at once: a log needs its device's session token."""
+        return capture.kind is not CaptureKind.LOG or self.tokens.get(capture.device) is not None
+
+    async def prepare(self, capture: Capture) -> None:
+        """Have the capture's device registered."""
+        await self.register(capture.device)
+
     async def deliver(self, capture: Capture) -> None:
         """Return once the cloud has acknowledged the capture.
 

@@ -1,6 +1,7 @@
 """Session tokens: a device registers ("boot") and the cloud answers with its token."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -12,16 +13,25 @@ from ..interface import (
     CloudError,
     CloudUnavailable,
     InvalidMessage,
+    MessageRefused,
+    RegistrationDenied,
     RegistrationFailed,
+    TopicDenied,
     Transport,
 )
+from ..pacing import Clock
 from .device_topics import DeviceTopics
 from .messages import boot_message, parse_boot_reply
+from .service import RegistrationService
 from .tokens import TokenCache
 from .topics import Topics
 
 REPLY_TIMEOUT = 15.0
 """Seconds after which uLogger's own library gives a registration up."""
+IN_FLIGHT = 4
+"""Registrations that the broker has yet to acknowledge; captures have the rest of its slots."""
+LISTENING = 20
+"""Registrations that wait for replies at once where each needs a subscription of its own."""
 
 
 @dataclass(slots=True)
@@ -36,7 +46,8 @@ class Registrar:
 
     The reply's topic names application and serial but not the firmware, so there is at most
     one registration of a device at a time. Replies that can't be used are counted, and waited
-    on past: one of them must not undo a good one.
+    on past: one of them must not undo a good one. Any number of devices may wait for replies,
+    but few at a time send, and all are backed off together when nobody answers.
     """
 
     def __init__(
@@ -47,12 +58,17 @@ class Registrar:
         counters: Counter[str],
         *,
         reply_timeout: float = REPLY_TIMEOUT,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._transport = transport
         self._topics = topics
         self._tokens = tokens
         self._counters = counters
         self._reply_timeout = reply_timeout
+        self._clock = clock
+        self._service = RegistrationService(reply_timeout, clock)
+        self._sending = asyncio.Semaphore(IN_FLIGHT)
+        self._listening = asyncio.Semaphore(LISTENING)
         self._under_way: dict[DeviceKey, _UnderWay] = {}
         self._waiting: dict[DeviceKey, asyncio.Future[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,19 +128,31 @@ class Registrar:
 
     async def _register(self, device: DeviceIdentity) -> int:
         if not self._transport.connected:
-            raise CloudUnavailable("there is no connection to register over")
+            raise CloudUnavailable("there is no connection to register over", sent=False)
+        with self._service.attempt(device.key):
+            if not self.wildcard_refused:
+                return await self._exchange(device)
+            async with self._listening:
+                return await self._exchange(device)
+
+    async def _exchange(self, device: DeviceIdentity) -> int:
+        """Send a registration and wait for its reply."""
         reply: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[device.key] = reply
         self._counters["registrations"] += 1
+        began = self._clock()
         try:
-            async with asyncio.timeout(self._reply_timeout):
-                await self._replies.listen_for_answer(device.key)
-                await self._transport.publish(
-                    self._topics.boot(device.application_id), boot_message(device)
-                )
+            async with self._sending:
+                began = self._clock()
+                async with asyncio.timeout(self._reply_timeout):
+                    await self._replies.listen_for_answer(device.key)
+                    await self._send(device)
+            async with asyncio.timeout(began + self._reply_timeout - self._clock()):
                 token = await reply
+            self._service.answered(device.key)
         except TimeoutError as err:
             self._counters["registrations_unanswered"] += 1
+            self._service.unanswered(began)
             raise RegistrationFailed("the cloud gave no session token in time") from err
         finally:
             if self._waiting.get(device.key) is reply:
@@ -132,6 +160,16 @@ class Registrar:
                 await self._replies.leave(device.key)
         await self._tokens.put(device, token)
         return token
+
+    async def _send(self, device: DeviceIdentity) -> None:
+        """Publish the registration; what is denied here is the captures' fault in no case."""
+        topic = self._topics.boot(device.application_id)
+        try:
+            await self._transport.publish(topic, boot_message(device))
+        except TopicDenied as err:
+            raise RegistrationDenied(topic, err.retry_after) from err
+        except MessageRefused as err:
+            raise RegistrationFailed(f"the registration is refused: {err}") from err
 
     def _replied(self, key: DeviceKey | None, payload: bytes, _retained: bool) -> None:  # noqa: FBT001
         if key is None:

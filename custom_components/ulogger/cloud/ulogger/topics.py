@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from ...capture.model import DeviceKey
 from ..interface import InvalidSerial
 
-AWS_DOMAIN = ".amazonaws.com"
 LONGEST_AT_AWS = 256
 """Bytes of a topic that AWS IoT Core takes; it closes the connection on a longer one."""
 LONGEST = 65_535
@@ -57,6 +56,10 @@ class Topics:
     def boot_replies(self) -> str:
         """Session tokens for all devices of the group."""
         return f"{self._group('boot')}/+/+"
+
+    def registers(self, topic: str) -> bool:
+        """Whether a topic is one that devices are registered on."""
+        return topic.startswith(f"{self._group('boot')}/")
 
     def binary_log(self, application_id: int) -> str:
         """Log buffers."""
