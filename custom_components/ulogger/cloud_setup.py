@@ -22,7 +22,7 @@ from .cloud.ulogger.credentials import Credentials, CredentialsError, build_tls_
 from .cloud.ulogger.http import HttpTelemetry
 from .cloud.ulogger.route import TelemetryRoute
 from .cloud.ulogger.tokens import TokenCache
-from .cloud.ulogger.topics import AWS_DOMAIN, LONGEST, LONGEST_AT_AWS
+from .cloud.ulogger.topics import LONGEST, LONGEST_AT_AWS
 from .home_assistant_mqtt import HomeAssistantTransport
 from .key_store import async_load_secrets
 from .storage import AccountStore
@@ -49,8 +49,13 @@ def keeps_pace(data: Mapping[str, Any]) -> bool:
     """Whether an account keeps to AWS IoT's limits: by default where AWS IoT answers."""
     if (pace := data.get(c.CONF_PACE, c.PACE_AUTO)) != c.PACE_AUTO:
         return bool(pace == c.PACE_ALWAYS)
-    host = data[c.CONF_BROKER].lower().rstrip(".")
-    return bool(host == c.DEFAULT_BROKER or host.endswith(AMAZON))
+    return _is_aws(data[c.CONF_BROKER])
+
+
+def _is_aws(host: str) -> bool:
+    """Whether AWS IoT answers at a broker's name."""
+    host = host.lower().rstrip(".")
+    return host == c.DEFAULT_BROKER or host.endswith(AMAZON)
 
 
 async def async_set_up_cloud(
@@ -83,7 +88,7 @@ async def async_set_up_cloud(
                 translation_placeholders={"detail": str(err)},
             ) from err
         host = entry.data[c.CONF_BROKER]
-        if host != c.DEFAULT_BROKER and not host.lower().endswith(AWS_DOMAIN):
+        if not _is_aws(host):
             longest_topic = LONGEST
         transport = MqttTransport(
             host,

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, override
 
-from .broker import HOST, START_TIMEOUT, BrokerError, LocalBroker, accepts
+from .broker import HOST, START_TIMEOUT, BrokerError, LocalBroker
 from .certificates import CERTIFICATE, PRIVATE_KEY
 
 
@@ -58,7 +58,7 @@ class AmqttBroker(LocalBroker):
             )
         self._frozen = False
         deadline = time.monotonic() + START_TIMEOUT
-        while not accepts(self.port):
+        while not self._accepts():
             if self.pid is None or time.monotonic() > deadline:
                 self.stop()
                 raise BrokerError(f"amqtt did not start: {self.log[-500:]}")

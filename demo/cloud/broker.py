@@ -28,8 +28,7 @@ class LocalBroker:
     """A mosquitto process of our own.
 
     ``directory`` gets certificates, configuration and what the broker keeps; with the same
-    directory the same certificates are used again. The port stays the same over restarts;
-    ``listener_port`` is mosquitto's own, which is another one where something stands before it.
+    directory the same certificates are used again. The port stays the same over restarts.
     Every method blocks for some milliseconds; ``async with`` and the methods whose names
     begin with *a* do the same without blocking the loop. ``settings`` are further lines of
     mosquitto's configuration.
@@ -48,8 +47,7 @@ class LocalBroker:
         self.directory = directory
         self.authority = Authority(directory / "certificates", customer_id)
         self.customer_id = customer_id
-        self.port = port or free_port()
-        self.listener_port = self.port
+        self.port = port or _free_port()
         self.settings = list(settings)
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
@@ -128,7 +126,7 @@ class LocalBroker:
             )
         self._frozen = False
         deadline = time.monotonic() + START_TIMEOUT
-        while not accepts(self.listener_port):
+        while not self._accepts():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise BrokerError(f"mosquitto did not start: {self.log[-500:]}")
@@ -238,7 +236,7 @@ class LocalBroker:
         server = self.authority.directory / "server"
         lines = [
             "user root",  # else it gives up the right to read its own certificates
-            f"listener {self.listener_port} {HOST}",
+            f"listener {self.port} {HOST}",
             f"cafile {self.ca_file}",
             f"certfile {server / CERTIFICATE}",
             f"keyfile {server / PRIVATE_KEY}",
@@ -256,18 +254,15 @@ class LocalBroker:
             lines.append(f"crlfile {self.authority.crl_file}")
         return lines
 
-
-def accepts(port: int) -> bool:
-    """Tell whether something listens on a loopback port."""
-    try:
-        with socket.create_connection((HOST, port), 0.5):
-            return True
-    except OSError:
-        return False
+    def _accepts(self) -> bool:
+        try:
+            with socket.create_connection((HOST, self.port), 0.5):
+                return True
+        except OSError:
+            return False
 
 
-def free_port() -> int:
-    """Find a loopback port that nothing listens on."""
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -12,9 +12,9 @@ from paho.mqtt.client import topic_matches_sub
 from ..hass import free_port
 from .broker import HOST, LocalBroker
 from .certificates import CERTIFICATE, PRIVATE_KEY
+from .limits import Answer, Client, Limits
 
 PUBACK = 4
-LARGEST_MESSAGE = 131_072
 MOST_LATE = 1_000
 
 type Packet = tuple[int, bytes, bytes]
@@ -25,8 +25,9 @@ class PolicyGate:
     """Takes the customer's connections and passes them on to the broker, packet by packet.
 
     What a policy denies is not answered: the connection is closed. ``denied`` are filters of
-    topics that nothing may be published on, ``unheard`` those that may not be subscribed to;
-    a message that is too large ends the connection, too. ``acknowledges_after`` delays the
+    topics that nothing may be published on, ``unheard`` those that may not be subscribed to.
+    ``limits`` hold for every connection, and may have subscriptions refused by an answer
+    instead (see `Limits`). ``acknowledges_after`` delays the
     broker's acknowledgements by so many seconds. All may change at any time.
     """
 
@@ -36,6 +37,8 @@ class PolicyGate:
         self.port = free_port()
         self.denied: set[str] = set()
         self.unheard: set[str] = set()
+        self.limits = Limits()
+        self.refused: Counter[str] = Counter()
         self.acknowledges_after = 0.0
         self.counters: Counter[str] = Counter()
         self._broker = broker
@@ -76,7 +79,7 @@ class PolicyGate:
             task.add_done_callback(self._sessions.discard)
         try:
             async with self._beyond() as (broker_reader, broker_writer), asyncio.TaskGroup() as way:
-                way.create_task(self._pass(reader, broker_writer))
+                way.create_task(self._pass(reader, broker_writer, writer))
                 way.create_task(self._acknowledge(broker_reader, writer))
         except* OSError, EOFError, asyncio.CancelledError:
             pass
@@ -98,12 +101,24 @@ class PolicyGate:
         finally:
             writer.close()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        back: asyncio.StreamWriter,
+    ) -> None:
         """Pass the customer's packets on; raises EOFError at the end and on a denial."""
+        client = Client(self.limits)
         while True:
             first, body, packet = await _read(reader)
-            if not self._allows(first, body):
+            client.limits = self.limits
+            answer, refusal = self._judge(client, first, body)
+            if answer is Answer.CLOSED:
                 raise EOFError
+            if answer is Answer.REFUSED:
+                back.write(refusal)
+                await back.drain()
+                continue
             writer.write(packet)
             await writer.drain()
 
@@ -125,19 +140,32 @@ class PolicyGate:
             for timer in late:
                 timer.cancel()
 
-    def _allows(self, first: int, body: bytes) -> bool:
+    def _judge(self, client: Client, first: int, body: bytes) -> tuple[Answer, bytes]:
+        """Say what becomes of a packet, and what a refusal of it looks like."""
+        answer, refusal = Answer.TAKEN, b""
         match first >> 4:
             case 3:
                 topic, rest = _text(body)
-                denied = len(rest) - 2 > LARGEST_MESSAGE or any(
-                    topic_matches_sub(each, topic) for each in self.denied
-                )
+                mid = rest[:2] if first & 0x06 else b""
+                answer = client.publish(topic, len(rest) - len(mid))
+                if any(topic_matches_sub(each, topic) for each in self.denied):
+                    answer = Answer.CLOSED
+                refusal = b"\x40\x02" + mid if mid else b""
             case 8:
-                denied = not self.unheard.isdisjoint(_filters(body[2:]))
-            case _:
-                return True
-        self.counters["denied"] += denied
-        return not denied
+                filters = list(_filters(body[2:]))
+                answers = {client.subscribe(each) for each in filters}
+                for each in (Answer.REFUSED, Answer.CLOSED):
+                    answer = each if each in answers else answer
+                if not self.unheard.isdisjoint(filters):
+                    answer = Answer.CLOSED
+                if answer is not Answer.TAKEN:
+                    self.refused.update(filters)
+                refusal = bytes((0x90, 2 + len(filters))) + body[:2] + b"\x80" * len(filters)
+            case 10:
+                for topic_filter in _filters(body[2:], options=0):
+                    client.unsubscribe(topic_filter)
+        self.counters["denied"] += answer is not Answer.TAKEN
+        return answer, refusal
 
 
 def _text(data: bytes) -> tuple[str, bytes]:
@@ -146,12 +174,12 @@ def _text(data: bytes) -> tuple[str, bytes]:
     return data[2:end].decode(), data[end:]
 
 
-def _filters(body: bytes) -> Iterator[str]:
-    """Yield the filters of a subscription, each with its quality of service behind it."""
+def _filters(body: bytes, options: int = 1) -> Iterator[str]:
+    """Yield the filters of a subscription, each with so many bytes of options behind it."""
     while body:
         topic_filter, rest = _text(body)
         yield topic_filter
-        body = rest[1:]
+        body = rest[options:]
 
 
 async def _read(reader: asyncio.StreamReader) -> Packet:

@@ -194,7 +194,7 @@ class LocalCloud:
     async def _connected(self, context: Any) -> None:
         client = aiomqtt.Client(
             self.broker.host,
-            self.broker.listener_port,
+            self.broker.port,
             identifier=f"local-cloud-{self.broker.port}",
             clean_session=False,
             tls_context=context,

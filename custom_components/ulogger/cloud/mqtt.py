@@ -314,6 +314,7 @@ class MqttTransport:
             await asyncio.wait([subscribing], timeout=BLAME_WITHIN)
         except CloudUnavailable as err:
             by_broker = isinstance(err, ConnectionEnded) and err.closed_by_broker
+            self._subscriber.give_up()
         finally:
             self._lost()
             if subscribing is not None:

@@ -121,7 +121,7 @@ class Subscriber:
         filter.
         """
         if self._connection is None and not self.blamed:
-            raise CloudUnavailable("there is no connection to the broker")
+            raise CloudUnavailable("there is no connection to the broker", sent=False)
         if topic_filter in self._active:
             return True
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -171,7 +171,7 @@ class Subscriber:
         for answers in waiting.values():
             for answer in answers:
                 if not answer.done():
-                    answer.set_exception(CloudUnavailable("the connection was lost"))
+                    answer.set_exception(CloudUnavailable("the connection was lost", sent=False))
 
     def _plan(self, now: float) -> list[str]:
         """Return what shall be active, the most wanted first."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from ...capture.model import DeviceKey
 from ..interface import InvalidSerial
 
-AWS_DOMAIN = ".amazonaws.com"
 LONGEST_AT_AWS = 256
 """Bytes of a topic that AWS IoT Core takes; it closes the connection on a longer one."""
 LONGEST = 65_535

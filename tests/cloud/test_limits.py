@@ -1,34 +1,44 @@
-"""The broker with AWS IoT's limits says no as AWS IoT does, and the integration lives with it."""
+"""A broker with AWS IoT's limits says no as AWS IoT does, and the integration lives with it."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_socket
 
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
 from custom_components.ulogger.capture.model import Capture, CaptureKind, DeviceIdentity
-from custom_components.ulogger.cloud.interface import CloudError, CloudUnavailable
+from custom_components.ulogger.cloud.interface import CloudError
+from custom_components.ulogger.cloud.mqtt import MqttTransport
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
-from demo.cloud.limited_broker import LimitedBroker
+from demo.cloud.broker import LocalBroker
 from demo.cloud.limits import WILDCARDS, Answer, Client, Limits
+from demo.cloud.policy import PolicyGate
 from demo.cloud.service import LocalCloud
-from tests.cloud.conftest import Transports, transports, until
 
-__all__ = ["transports"]
+from .conftest import QUICK, Transports, customer_context, until
 
 BODY = b"frames"
 LOG = LogHeader(4, 0, 0, 1, 1, 1, len(BODY), xor_checksum(BODY)).pack() + BODY
 
 
 @pytest.fixture
-async def broker(tmp_path: Path, socket_enabled: None) -> AsyncGenerator[LimitedBroker]:
-    """A broker with limits."""
-    pytest_socket.enable_socket()
-    async with LimitedBroker(tmp_path / "broker", customer_id=42) as limited:
-        yield limited
+async def gate(broker: LocalBroker) -> AsyncGenerator[PolicyGate]:
+    """A gate with AWS IoT's limits."""
+    async with PolicyGate(broker) as gate:
+        yield gate
+
+
+async def connected(gate: PolicyGate, broker: LocalBroker, transports: Transports) -> MqttTransport:
+    """Run a transport through the gate, and wait until it is connected."""
+    context = customer_context(broker)
+    transport = MqttTransport(
+        gate.host, gate.port, context, client_id="cust-42-ha-test", backoff=QUICK
+    )
+    transports.run(transport)
+    await transport.wait_connected(10)
+    return transport
 
 
 async def keep_nothing(_tokens: Any) -> None:
@@ -40,8 +50,8 @@ async def insist(transport: Any, cloud: UloggerCloud, capture: Capture) -> None:
         await transport.wait_connected(10)
         try:
             await cloud.deliver(capture)
-        except CloudUnavailable, CloudError:
-            await until(lambda: True)
+        except CloudError:
+            await asyncio.sleep(0.05)
         else:
             return
     raise AssertionError(capture)
@@ -49,11 +59,11 @@ async def insist(transport: Any, cloud: UloggerCloud, capture: Capture) -> None:
 
 @pytest.mark.parametrize("closes", [True, False])
 async def test_devices_deliver_where_wildcards_are_refused(
-    broker: LimitedBroker, transports: Transports, closes: bool
+    gate: PolicyGate, broker: LocalBroker, transports: Transports, closes: bool
 ) -> None:
-    broker.limit(Limits(refused=WILDCARDS, closes=closes))
+    gate.limits = Limits(refused=WILDCARDS, closes=closes)
     async with LocalCloud(broker) as service:
-        transport = await transports.connected(broker)
+        transport = await connected(gate, broker, transports)
         cloud = UloggerCloud(transport, customer_id=42, tokens=TokenCache({}, keep_nothing))
         devices = [DeviceIdentity(7, f"S{number}", "t", "1", "g") for number in range(4)]
         for device in devices:
@@ -62,22 +72,22 @@ async def test_devices_deliver_where_wildcards_are_refused(
         assert {service.device_of(each).serial for each in received} == {
             device.serial for device in devices
         }
-        how = "closed" if closes else "refused"
-        assert broker.refusals == {f"{how} SUBSCRIBE boot/v0/42/0/+/+": 1}
+        assert gate.refused == {"boot/v0/42/0/+/+": 1}
+        assert transport.counters["connection_lost"] == int(closes)
 
 
 async def test_a_policy_that_changes_meets_who_is_connected(
-    broker: LimitedBroker, transports: Transports
+    gate: PolicyGate, broker: LocalBroker, transports: Transports
 ) -> None:
     async with LocalCloud(broker) as service:
-        transport = await transports.connected(broker)
+        transport = await connected(gate, broker, transports)
         await transport.publish("metrics/v0/42/0/7", b"1")
-        broker.limit(Limits(denied=("metrics/*",)))
+        gate.limits = Limits(denied=("metrics/*",))
         with pytest.raises(CloudError):
             await transport.publish("metrics/v0/42/0/7", b"2")
         await until(lambda: transport.connected and transport.counters["connection_lost"])
         await transport.publish("events/v0/42/0/7", b"3")
-        broker.limit(Limits(denied=("metrics/*",), closes=False))
+        gate.limits = Limits(denied=("metrics/*",), closes=False)
         await transport.publish("events/v0/42/0/7", b"4")
         await service.wait_for("events", 2)
         assert [each.payload for each in service.of("metrics")] == [b"1"]
@@ -85,11 +95,11 @@ async def test_a_policy_that_changes_meets_who_is_connected(
 
 @pytest.mark.parametrize("topic", ["t/" + "x" * 255, "t/" + "\N{CRAB}" * 64])
 async def test_a_topic_over_256_bytes_closes_the_connection(
-    broker: LimitedBroker, transports: Transports, topic: str
+    gate: PolicyGate, broker: LocalBroker, transports: Transports, topic: str
 ) -> None:
-    transport = await transports.connected(broker)
+    transport = await connected(gate, broker, transports)
     await transport.subscribe(topic, lambda *_: None)
-    await until(lambda: broker.refusals == {f"closed SUBSCRIBE {topic}": 1})
+    await until(lambda: gate.refused == {topic: 1})
     await transport.wait_connected(10)
 
 
