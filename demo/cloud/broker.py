@@ -255,11 +255,20 @@ class LocalBroker:
         return lines
 
     def _accepts(self) -> bool:
-        try:
-            with socket.create_connection((HOST, self.port), 0.5):
-                return True
-        except OSError:
-            return False
+        return listens(self.port)
+
+
+def listens(port: int) -> bool:
+    """Tell whether somebody accepts connections on a loopback port.
+
+    While nobody does, a client that is given this very port for its own end meets itself.
+    """
+    try:
+        with socket.create_connection((HOST, port), 0.5) as client:
+            met_itself: bool = client.getsockname() == client.getpeername()
+            return not met_itself
+    except OSError:
+        return False
 
 
 def _free_port() -> int:
