@@ -32,16 +32,17 @@ from typing import Any
 import ulogger_cloud  # type: ignore[import-untyped]
 
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
-from custom_components.ulogger.capture.model import Capture, CaptureKind, DeviceIdentity
-from custom_components.ulogger.cloud.interface import CloudError, RegistrationFailed
-from custom_components.ulogger.cloud.mqtt import MqttTransport
+from custom_components.ulogger.cloud.errors import CloudError, RegistrationFailed
+from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.credentials import Credentials, build_tls_context
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
-from custom_components.ulogger.delivery import Delivery
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox.errors import OutboxError
 from custom_components.ulogger.outbox.model import Item
 from custom_components.ulogger.outbox.outbox import Outbox
+from custom_components.ulogger.sending.delivery import Delivery
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 

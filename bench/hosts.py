@@ -7,7 +7,8 @@ from typing import Any
 
 from custom_components.ulogger.agent.gatt import LOG_ACK, LOG_DATA
 from custom_components.ulogger.agent.session import AgentSession
-from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
+from custom_components.ulogger.model.capture import CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.firmware import Firmware
 from demo.device.link import SimulatedClient
 from demo.device.radio import Air

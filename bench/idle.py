@@ -32,10 +32,10 @@ from pytest_homeassistant_custom_component.common import (  # type: ignore[impor
     MockConfigEntry,
 )
 
-from custom_components.ulogger.approval import with_application
-from custom_components.ulogger.capture.model import DeviceIdentity
+from custom_components.ulogger.account.approval import with_application
+from custom_components.ulogger.account.store import STORAGE_VERSION, DeviceRecord
 from custom_components.ulogger.const import DOMAIN
-from custom_components.ulogger.storage import STORAGE_VERSION, DeviceRecord
+from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.cloud.broker import LocalBroker
 from demo.hass import REPOSITORY
 

@@ -15,7 +15,7 @@ from typing import Any
 from custom_components.ulogger.agent.errors import AgentError, StaleTransfer
 from custom_components.ulogger.agent.memory import TransferMemory
 from custom_components.ulogger.agent.session import RECONNECTIONS, AgentSession
-from custom_components.ulogger.capture.model import CaptureFault, CaptureKind
+from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
 from demo.device.firmware import Firmware
 from demo.device.link import SimulatedClient
 from demo.device.log_memory import LogMemory, Moment

@@ -15,7 +15,8 @@ from typing import Final, override
 
 from custom_components.ulogger.capture.frames import iter_raw_frames
 from custom_components.ulogger.capture.log_buffer import LogHeader
-from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
+from custom_components.ulogger.model.capture import CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.firmware import Generation
 from demo.device.log_memory import DEFAULT_HEADER, Moment
 from demo.device.samples import sample_core_dump

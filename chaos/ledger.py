@@ -3,8 +3,9 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from custom_components.ulogger.capture.errors import CaptureError
 from custom_components.ulogger.capture.frames import iter_raw_frames
-from custom_components.ulogger.capture.model import CaptureError, CaptureKind
+from custom_components.ulogger.model.capture import CaptureKind
 from demo.cloud.service import LocalCloud, Received
 from demo.device.log_memory import LogMemory
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from custom_components.ulogger.capture.model import CaptureKind
+from custom_components.ulogger.model.capture import CaptureKind
 from custom_components.ulogger.outbox.model import CaptureState, Row
 from custom_components.ulogger.outbox.outbox import Outbox
 

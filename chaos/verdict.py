@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from custom_components.ulogger.capture.model import CaptureKind
+from custom_components.ulogger.model.capture import CaptureKind
 from custom_components.ulogger.outbox.model import CaptureState
 
 from .device import TracedDevice

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from custom_components.ulogger.capture.errors import CaptureError
 from custom_components.ulogger.capture.log_buffer import LogHeader
-from custom_components.ulogger.capture.model import CaptureError, DeviceIdentity
+from custom_components.ulogger.model.identity import DeviceIdentity
 
 from .device.virtual import VirtualDevice
 

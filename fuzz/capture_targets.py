@@ -12,6 +12,7 @@ from custom_components.ulogger.capture.core_dump import (
     declared_length,
 )
 from custom_components.ulogger.capture.duplicates import content_key, continuation
+from custom_components.ulogger.capture.errors import CaptureError
 from custom_components.ulogger.capture.frames import iter_frames, iter_raw_frames
 from custom_components.ulogger.capture.log_buffer import (
     LogHeader,
@@ -20,16 +21,12 @@ from custom_components.ulogger.capture.log_buffer import (
     with_session_token,
     xor_checksum,
 )
-from custom_components.ulogger.capture.model import (
-    Capture,
-    CaptureError,
-    CaptureKind,
-    DeviceIdentity,
-)
-from custom_components.ulogger.capture.printf import render
-from custom_components.ulogger.capture.symbols import FirmwareImage
-from custom_components.ulogger.capture.text import core_dump_lines, log_lines
 from custom_components.ulogger.capture.timestamps import dated
+from custom_components.ulogger.firmware.format_strings import render
+from custom_components.ulogger.firmware.symbols import FirmwareImage
+from custom_components.ulogger.insight.text import core_dump_lines, log_lines
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 
 from .target import Target
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from custom_components.ulogger.cloud.interface import CloudError
+from custom_components.ulogger.cloud.errors import CloudError
 from custom_components.ulogger.cloud.ulogger.credentials import (
     CERTIFICATE_NAME,
     PRIVATE_KEY_NAME,

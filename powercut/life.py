@@ -26,23 +26,25 @@ from typing import Any, override
 from homeassistant.core import HomeAssistant
 
 from chaos.ledger import pieces
+from custom_components.ulogger.account.key_store import async_keep_key
+from custom_components.ulogger.account.store import AccountStore, DeviceRecord, outbox_path
 from custom_components.ulogger.agent.errors import AgentError, LinkLost
 from custom_components.ulogger.agent.memory import TransferMemory
 from custom_components.ulogger.agent.session import AgentSession, Pending
 from custom_components.ulogger.capture.log_buffer import xor_checksum
-from custom_components.ulogger.capture.model import CaptureFault, CaptureKind, DeviceIdentity
-from custom_components.ulogger.cloud.interface import Transport, TransportState
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.mqtt.transport import Transport
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
+from custom_components.ulogger.collecting.connection import has_erased
 from custom_components.ulogger.const import CONF_PRIVATE_KEY
-from custom_components.ulogger.delivery import Delivery
-from custom_components.ulogger.key_store import async_keep_key
+from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox import files
 from custom_components.ulogger.outbox.database import SUSPECT
 from custom_components.ulogger.outbox.model import CaptureState, Item
 from custom_components.ulogger.outbox.outbox import Outbox
-from custom_components.ulogger.storage import AccountStore, DeviceRecord, outbox_path
-from custom_components.ulogger.visit import has_erased
+from custom_components.ulogger.sending.delivery import Delivery
 from demo.device.firmware import Firmware
 from demo.device.link import SimulatedClient
 from demo.device.log_memory import DEFAULT_HEADER
@@ -104,7 +106,7 @@ class MarkingCloud(Transport):
 
     def __init__(self) -> None:
         self.reachable = False
-        self.on_state: Callable[[TransportState], None] | None = None
+        self.on_state: Callable[[ConnectionState], None] | None = None
         self._callbacks: list[Any] = []
 
     @property
@@ -115,9 +117,9 @@ class MarkingCloud(Transport):
 
     @property
     @override
-    def state(self) -> TransportState:
+    def state(self) -> ConnectionState:
         """Connected, or not."""
-        return TransportState.CONNECTED if self.reachable else TransportState.DISCONNECTED
+        return ConnectionState.CONNECTED if self.reachable else ConnectionState.DISCONNECTED
 
     @override
     async def run(self) -> None:

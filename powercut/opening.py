@@ -9,11 +9,11 @@ from typing import Any
 from homeassistant.core import HomeAssistant
 
 from chaos.ledger import pieces
+from custom_components.ulogger.account.key_store import async_load_key
+from custom_components.ulogger.account.store import AccountStore, outbox_path
 from custom_components.ulogger.const import CONF_CLIENT_SUFFIX
-from custom_components.ulogger.key_store import async_load_key
 from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
-from custom_components.ulogger.storage import AccountStore, outbox_path
 
 from . import filesystem
 from .filesystem import Disk

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 
-from custom_components.ulogger.capture.model import CaptureKind
+from custom_components.ulogger.model.capture import CaptureKind
 
 
 class Mark(StrEnum):

@@ -11,10 +11,10 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.ulogger.const import DOMAIN
 from demo.cloud.broker import LocalBroker
-from tests.account import account, device, transport
-from tests.flows import Upload, make_upload
-from tests.local_cloud import CUSTOMER_ID, broker, cloud_service
-from tests.road import Road, make_adapter, short_patience
+from tests.support.account import account, device, transport
+from tests.support.flows import Upload, make_upload
+from tests.support.local_cloud import CUSTOMER_ID, broker, cloud_service
+from tests.support.road import Road, make_adapter, short_patience
 
 __all__ = ["account", "broker", "cloud_service", "device", "transport"]
 

@@ -20,16 +20,16 @@ from pytest_homeassistant_custom_component.common import (
     async_mock_service,
 )
 
-from custom_components.ulogger.capture.model import DeviceIdentity
-from custom_components.ulogger.cloud.interface import TransportState
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.collecting.connection import DeviceOutOfRange
+from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
-from custom_components.ulogger.crash import crash_attributes
-from custom_components.ulogger.device_state import DeviceEvent
+from custom_components.ulogger.insight.crash_attributes import crash_attributes
+from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.trigger import TRIGGERS
-from custom_components.ulogger.visit import DeviceOutOfRange
-from tests.account import ToldTransport, core_dump, log, meet
-from tests.bluetooth import OTHER_ADDRESS
+from tests.support.account import ToldTransport, core_dump, log, meet
+from tests.support.bluetooth import OTHER_ADDRESS
 
 BLUEPRINTS = Path(__file__).parents[1] / "blueprints"
 PACKAGE = Path(__file__).parents[1] / "custom_components" / DOMAIN
@@ -190,7 +190,7 @@ async def test_the_condition_holds_while_captures_wait(
         return len(calls)
 
     assert await look() == 0
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
     added = await gateway.outbox.add(log())
     assert await look() == 1
     await gateway.outbox.delivered([added.capture_id])

@@ -9,17 +9,17 @@ import pytest
 from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.ulogger.account.store import outbox_path
 from custom_components.ulogger.backup import async_post_backup, async_pre_backup
-from custom_components.ulogger.cloud.interface import TransportState
+from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.outbox import Outbox
-from custom_components.ulogger.storage import outbox_path
-from tests.account import ToldTransport, core_dump, load, log, meet
+from tests.support.account import ToldTransport, core_dump, load, log, meet
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_delivered(transport: ToldTransport) -> None:
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
 
 
 def copied(hass: HomeAssistant, target: Path) -> Path:

@@ -11,17 +11,19 @@ from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
-from custom_components.ulogger.capture.model import CaptureFault, DeviceIdentity
-from custom_components.ulogger.cloud.interface import CloudUnavailable, TransportState
+from custom_components.ulogger.account.key_store import async_load_key
+from custom_components.ulogger.account.store import outbox_path
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.errors import CloudUnavailable
+from custom_components.ulogger.collecting.connection import ConnectError
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
-from custom_components.ulogger.key_store import async_load_key
+from custom_components.ulogger.model.capture import CaptureFault
+from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.outbox import Outbox
-from custom_components.ulogger.storage import outbox_path
-from custom_components.ulogger.visit import VisitError
-from tests.account import APPROVED, SENSOR, TOKEN, ToldTransport, load, log, meet
-from tests.bluetooth import ADDRESS, OTHER_ADDRESS
+from tests.support.account import APPROVED, SENSOR, TOKEN, ToldTransport, load, log, meet
+from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
 
 CUSTOMER = 918273645
 SUFFIX = "ca11ab1e"
@@ -70,7 +72,7 @@ def secrets(entry: MockConfigEntry, key: str) -> list[str]:
 async def test_no_secret_gets_into_a_file_by_any_way(
     hass: HomeAssistant, download: Download, transport: ToldTransport
 ) -> None:
-    with patch("custom_components.ulogger.cloud_setup._tls") as tls:
+    with patch("custom_components.ulogger.gateway.destinations._tls") as tls:
         tls.return_value = (None, None)
         entry = await load(
             hass,
@@ -92,12 +94,12 @@ async def test_no_secret_gets_into_a_file_by_any_way(
     meet(
         entry, DeviceIdentity(42, f"serial {SUFFIX}", f"type-{CUSTOMER}", str(TOKEN)), OTHER_ADDRESS
     )
-    gateway.fleet.met(DeviceIdentity(7, "stranger"), "C0:FF:EE:00:00:03", quoted)
+    gateway.fleet.identified(DeviceIdentity(7, "stranger"), "C0:FF:EE:00:00:03", quoted)
     added = await gateway.outbox.add(log(fault=CaptureFault.CHECKSUM))
     await gateway.outbox.failed(added.capture_id, quoted)
     with (
         patch(
-            "custom_components.ulogger.collection.Collection.run",
+            "custom_components.ulogger.collecting.collection.Collection.run",
             side_effect=CloudUnavailable(quoted),
         ),
         patch("custom_components.ulogger.coordinator.SESSION_ERRORS", (CloudUnavailable,)),
@@ -105,7 +107,7 @@ async def test_no_secret_gets_into_a_file_by_any_way(
     ):
         await device.async_collect()
     gateway.count(quoted)
-    transport.tell(TransportState.CREDENTIALS_REFUSED)
+    transport.tell(ConnectionState.CREDENTIALS_REFUSED)
     await hass.async_block_till_done()
     with patch.object(gateway.cloud, "diagnostics", return_value={"told": [quoted, TOKEN]}):
         account = await download.account(entry)
@@ -166,7 +168,7 @@ async def test_a_device_tells_its_last_fifty_sessions_with_reasons(
     hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
 ) -> None:
     for _ in range(51):
-        with pytest.raises(VisitError):
+        with pytest.raises(ConnectError):
             await device.async_collect()
     await account.runtime_data.outbox.add(log())
     data = json.loads(await download.device(account, device.identifier))["data"]

@@ -17,11 +17,11 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.agent import session
 from custom_components.ulogger.capture.log_buffer import LogHeader
-from custom_components.ulogger.capture.model import Capture, CaptureKind
-from custom_components.ulogger.cloud.interface import TransportState
-from tests.account import CRASH_DUMP, CRASH_LOG, ToldTransport
-from tests.bluetooth import ADDRESS
-from tests.road import IDENTITY, LOG, Road
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from tests.support.account import CRASH_DUMP, CRASH_LOG, ToldTransport
+from tests.support.bluetooth import ADDRESS
+from tests.support.road import IDENTITY, LOG, Road
 
 ALL = len(CRASH_LOG) + len(CRASH_DUMP)
 MINUTE = timedelta(minutes=1)
@@ -187,12 +187,12 @@ async def test_the_state_goes_along_with_the_road(
     hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport, road: Road
 ) -> None:
     states = history(hass, "sensor")
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
     device = road.device(log=CRASH_LOG)
     with patch.object(session, "PROGRESS_INTERVAL", 0):
         await road.collected(device)
     await road.until_shown(account, "state", "waiting_for_cloud")
-    transport.tell(TransportState.CONNECTED)
+    transport.tell(ConnectionState.CONNECTED)
     await road.until_shown(account, "uploads", "1")
     await road.until_shown(account, "state", "idle")
     state = road.entity_id(account, "state")
@@ -338,7 +338,7 @@ async def test_the_account_shows_its_connection_and_what_waits(
     assert connection is not None
     assert connection.state == "on"
     assert connection.attributes["device_class"] == "connectivity"
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
     await hass.async_block_till_done()
     assert road.state(account, "cloud_connection", None) == "off"
     device = road.device(log=CRASH_LOG)
@@ -349,7 +349,7 @@ async def test_the_account_shows_its_connection_and_what_waits(
     assert size is not None
     assert size.attributes["unit_of_measurement"] == "kB"
     assert size.attributes["state_class"] == "measurement"
-    transport.tell(TransportState.CONNECTED)
+    transport.tell(ConnectionState.CONNECTED)
     await road.until_shown(account, "captures_waiting", "0", None)
     assert float(road.state(account, "outbox_size", None)) == 0
 

@@ -18,13 +18,13 @@ from PIL import Image
 
 import custom_components.ulogger
 from custom_components.ulogger import PLATFORMS, repairs, sensor
-from custom_components.ulogger.actions import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
+from custom_components.ulogger.actions.captures import GET_CAPTURES_SCHEMA
+from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
+from custom_components.ulogger.actions.publish import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
 from custom_components.ulogger.condition import CONDITIONS
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.errors import REASONS
-from custom_components.ulogger.publishing import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
 from custom_components.ulogger.trigger import TRIGGERS
-from custom_components.ulogger.viewing import GET_CAPTURES_SCHEMA
 
 PACKAGE = Path(custom_components.ulogger.__file__).parent
 MANIFEST = json.loads((PACKAGE / "manifest.json").read_text())
@@ -286,8 +286,8 @@ def test_the_sensor_of_the_last_error_can_tell_every_reason() -> None:
 
 
 def test_every_issue_has_texts_and_every_text_an_issue() -> None:
-    code = inspect.getsource(repairs) + (PACKAGE / "issues.py").read_text()
-    raised = set(re.findall(r"Issue\(\s*\"(\w+)\"", (PACKAGE / "issues.py").read_text()))
+    code = inspect.getsource(repairs) + (PACKAGE / "gateway/issues.py").read_text()
+    raised = set(re.findall(r"Issue\(\s*\"(\w+)\"", (PACKAGE / "gateway/issues.py").read_text()))
     raised.add("left_behind")
     assert raised == TEXTS["issues"].keys()
     fixable = {key for key, texts in TEXTS["issues"].items() if "fix_flow" in texts}

@@ -15,18 +15,20 @@ from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
-from custom_components.ulogger.capture.model import CaptureFault, DeviceIdentity
-from custom_components.ulogger.cloud.interface import MessageRefused, TransportState
+from custom_components.ulogger.account.device_registry import registered_device
+from custom_components.ulogger.account.store import outbox_path
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.errors import MessageRefused
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.model.capture import CaptureFault
+from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
-from custom_components.ulogger.registration import registered_device
-from custom_components.ulogger.storage import outbox_path
-from tests.account import APPROVED, CRASH_LOG, SENSOR, ToldTransport, core_dump, load, log
-from tests.bluetooth import ADDRESS
-from tests.flows import ENGLISH
+from tests.support.account import APPROVED, CRASH_LOG, SENSOR, ToldTransport, core_dump, load, log
+from tests.support.bluetooth import ADDRESS
+from tests.support.flows import ENGLISH
 
 
 class Card:
@@ -110,7 +112,7 @@ async def test_a_certificate_near_its_end_leads_into_a_new_reauthentication(
 async def test_a_refused_certificate_leads_into_the_reauthentication_that_waits_already(
     hass: HomeAssistant, client: Any, account: MockConfigEntry, transport: ToldTransport
 ) -> None:
-    transport.tell(TransportState.CREDENTIALS_REFUSED)
+    transport.tell(ConnectionState.CREDENTIALS_REFUSED)
     await hass.async_block_till_done()
     (flow,) = hass.config_entries.flow.async_progress()
     repair = card(hass, client, "certificate_refused")
@@ -362,14 +364,17 @@ async def full(hass: HomeAssistant, transport: ToldTransport) -> MockConfigEntry
     """An account that has met three devices and takes in one."""
     entry = await load(hass, options={**APPROVED, "device_limit": 1})
     for number in range(3):
-        entry.runtime_data.fleet.met(sibling(number), f"C0:FF:EE:00:00:1{number}", "uLogger *x*")
+        entry.runtime_data.fleet.identified(
+            sibling(number), f"C0:FF:EE:00:00:1{number}", "uLogger *x*"
+        )
     return entry
 
 
 def in_range(present: bool) -> Any:
     """Have all addresses in range, or none."""
     return patch(
-        "custom_components.ulogger.fleet.bluetooth.async_address_present", return_value=present
+        "custom_components.ulogger.gateway.fleet.bluetooth.async_address_present",
+        return_value=present,
     )
 
 
@@ -423,7 +428,7 @@ async def test_the_limit_can_be_left_and_is_asked_for_no_more(
     repair = card(hass, client, "device_limit")
     ended = await repair.answer(await repair.open(), next_step_id="leave")
     assert ended["reason"] == "left"
-    full.runtime_data.fleet.met(sibling(4), "C0:FF:EE:00:00:14", "uLogger")
+    full.runtime_data.fleet.identified(sibling(4), "C0:FF:EE:00:00:14", "uLogger")
     issue = card(hass, client, "device_limit").issue
     assert issue.translation_placeholders["count"] == "3"
     assert issue.dismissed_version is not None
@@ -434,7 +439,7 @@ async def test_the_limit_can_be_left_and_is_asked_for_no_more(
 async def changing(hass: HomeAssistant, account: MockConfigEntry) -> DeviceCoordinator:
     """Have a device change its serial seven times; a person has named it."""
     for number in range(7):
-        account.runtime_data.fleet.met(sibling(number), ADDRESS, "uLogger")
+        account.runtime_data.fleet.identified(sibling(number), ADDRESS, "uLogger")
     last = account.runtime_data.devices[sibling(4).key]
     entry = registered_device(hass, account.entry_id, last.identity)
     assert entry is not None
@@ -469,9 +474,9 @@ async def test_more_devices_can_be_taken_in_at_an_address(
     assert sibling(6).key in account.runtime_data.devices
     assert kinds(hass) == []
     for number in range(7, 11):
-        account.runtime_data.fleet.met(sibling(number), ADDRESS, "uLogger")
+        account.runtime_data.fleet.identified(sibling(number), ADDRESS, "uLogger")
         assert sibling(number).key in account.runtime_data.devices
-    account.runtime_data.fleet.met(sibling(11), ADDRESS, "uLogger")
+    account.runtime_data.fleet.identified(sibling(11), ADDRESS, "uLogger")
     assert kinds(hass) == ["new_devices_at_address"]
 
 
@@ -514,10 +519,10 @@ async def left_behind(
     hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
 ) -> None:
     """Remove an account while a capture waits."""
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
     await account.runtime_data.outbox.add(log())
     await hass.config_entries.async_remove(account.entry_id)
-    transport.tell(TransportState.CONNECTED)
+    transport.tell(ConnectionState.CONNECTED)
 
 
 def files(hass: HomeAssistant) -> list[str]:
@@ -576,7 +581,7 @@ async def test_what_was_set_aside_of_a_damaged_outbox_goes_with_it(
     await hass.config_entries.async_unload(account.entry_id)
     await hass.async_add_executor_job(path.write_bytes, b"not a database" * 1000)
     await hass.config_entries.async_setup(account.entry_id)
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
     await account.runtime_data.outbox.add(log())
     await hass.config_entries.async_remove(account.entry_id)
     assert all(name.startswith("removed-") for name in files(hass))
@@ -618,7 +623,7 @@ async def test_what_one_account_left_behind_does_not_orphan_the_outbox_of_anothe
     hass: HomeAssistant, client: Any, transport: ToldTransport
 ) -> None:
     """An account becomes the one that was removed, by reconfiguration, and is removed itself."""
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
     other = await load(hass, customer_id=43)
     await other.runtime_data.outbox.add(replace(log(), data=b"other", fault=CaptureFault.CHECKSUM))
     await hass.config_entries.async_unload(other.entry_id)
@@ -638,7 +643,7 @@ async def test_what_one_account_left_behind_does_not_orphan_the_outbox_of_anothe
 async def test_each_outbox_left_behind_is_discarded_by_its_own_card(
     hass: HomeAssistant, client: Any, transport: ToldTransport
 ) -> None:
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
     other = await load(hass, customer_id=43)
     await other.runtime_data.outbox.add(replace(log(), data=b"other", fault=CaptureFault.CHECKSUM))
     await hass.config_entries.async_unload(other.entry_id)
@@ -657,7 +662,7 @@ async def test_each_outbox_left_behind_is_discarded_by_its_own_card(
 async def test_what_can_not_be_merged_now_stays_where_it_is(
     hass: HomeAssistant, transport: ToldTransport
 ) -> None:
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
     other = await load(hass, customer_id=43)
     await hass.config_entries.async_unload(other.entry_id)
     hass.config_entries.async_update_entry(other, unique_id="42-0")

@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 
 from custom_components.ulogger.agent.errors import BadIdentification
 from custom_components.ulogger.agent.packets import MAX_TEXT, parse_identification
-from custom_components.ulogger.capture.model import Capture, CaptureKind
-from custom_components.ulogger.cloud.interface import CloudError
-from custom_components.ulogger.cloud.mqtt import MqttTransport
+from custom_components.ulogger.cloud.errors import CloudError
+from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.ulogger.topics import Topics
 from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
-from custom_components.ulogger.downloads import file_name
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.panel.downloads import file_name
 from demo import hass as demo_hass
 from demo.check import wait_until_delivered
 from demo.fleet import Buffers, make_fleet
 from demo.harness import CUSTOMER_ID, Harness
-from tests.account import TOKEN, certificate, load, log, meet
+from tests.support.account import TOKEN, certificate, load, log, meet
 
 LONGEST_PEM_LINE = 64
 

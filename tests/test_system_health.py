@@ -9,11 +9,11 @@ from pytest_homeassistant_custom_component.common import (
     get_system_health_info,
 )
 
-from custom_components.ulogger.capture.model import CaptureFault
-from custom_components.ulogger.cloud.interface import TransportState
+from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.const import DOMAIN
-from tests.account import ToldTransport, core_dump, load, log, meet
-from tests.flows import ENGLISH
+from custom_components.ulogger.model.capture import CaptureFault
+from tests.support.account import ToldTransport, core_dump, load, log, meet
+from tests.support.flows import ENGLISH
 
 
 async def info(hass: HomeAssistant) -> dict[str, Any]:
@@ -28,7 +28,7 @@ async def info(hass: HomeAssistant) -> dict[str, Any]:
 async def test_accounts_are_summed_up(hass: HomeAssistant, transport: ToldTransport) -> None:
     account = await load(hass)
     await load(hass, customer_id=43, options={})
-    transport.tell(TransportState.DISCONNECTED)
+    transport.tell(ConnectionState.DISCONNECTED)
     meet(account)
     gateway = account.runtime_data
     await gateway.outbox.add(log())
@@ -43,7 +43,7 @@ async def test_accounts_are_summed_up(hass: HomeAssistant, transport: ToldTransp
         "captures_waiting": 2,
         "captures_quarantined": 1,
     }
-    transport.tell(TransportState.CONNECTED)
+    transport.tell(ConnectionState.CONNECTED)
     assert (await info(hass))["broker_reachable"] is True
 
 

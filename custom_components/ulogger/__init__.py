@@ -10,22 +10,22 @@ from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
-from .actions import async_register_actions
-from .cloud_setup import async_set_up_cloud
+from .account.key_store import async_remove_secrets, async_take_secrets_out
+from .account.removal import async_remove_outbox, async_take_over
+from .account.store import AccountStore, outbox_path
+from .actions.devices import async_register_actions
 from .const import DOMAIN, MANUFACTURER
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
-from .downloads import async_register_downloads
-from .gateway import Gateway
-from .heartbeat import Heartbeats
-from .issues import Issues
-from .key_store import async_remove_secrets, async_take_secrets_out
-from .log_forwarding import LogForwarding
-from .log_relay import LogRelay
+from .gateway.destinations import async_set_up_cloud
+from .gateway.discovery import Discovery
+from .gateway.gateway import Gateway
+from .gateway.heartbeats import Heartbeats
+from .gateway.issues import Issues
+from .gateway.log_forwarding import LogForwarding
+from .gateway.log_relay import LogRelay
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
-from .removal import async_remove_outbox, async_take_over
-from .storage import AccountStore, outbox_path
-from .watch import Watch
+from .panel.downloads import async_register_downloads
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
@@ -88,7 +88,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     )
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
-    Watch(hass, entry).start()
+    Discovery(hass, entry).start()
     Heartbeats(hass, entry).start()
     Issues(hass, entry).start()
     LogForwarding(hass, entry).start()

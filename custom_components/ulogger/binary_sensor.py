@@ -15,7 +15,7 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
 from .entity import AccountEntity, DeviceEntity, add_device_entities
-from .gateway import Gateway
+from .gateway.gateway import Gateway
 
 PARALLEL_UPDATES = 0
 

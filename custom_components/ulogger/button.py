@@ -8,7 +8,7 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .coordinator import UloggerConfigEntry
 from .entity import DeviceEntity, add_device_entities
-from .errors import translated
+from .errors import user_errors
 
 PARALLEL_UPDATES = 0
 
@@ -31,6 +31,6 @@ class UploadButton(DeviceEntity, ButtonEntity):
 
     @override
     async def async_press(self) -> None:
-        with translated(self.coordinator.identity.serial):
+        with user_errors(self.coordinator.identity.serial):
             await self.coordinator.async_collect()
         self.coordinator.gateway.delivery.retry_now()

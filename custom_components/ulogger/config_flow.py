@@ -17,28 +17,13 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.singleton import singleton
 from homeassistant.helpers.typing import DiscoveryInfoType
 
-from .account_checks import (
-    FormError,
-    account_title,
-    account_unique_id,
-    async_check_bridge,
-    async_check_certificate,
-    async_check_renewal,
-)
-from .account_schema import (
-    CONF_ACCOUNT,
-    SECTION_ADVANCED,
-    UPLOADS_SCHEMA,
-    accounts_schema,
-    bridge_schema,
-    certificate_schema,
-)
-from .approval import (
+from .account.approval import (
     application_unique_id,
     approving_entry,
     room_for_cards,
     with_application,
 )
+from .account.key_store import SecretsNotKept, async_keep_key
 from .const import (
     ATTR_ADDRESS,
     ATTR_APPLICATION_ID,
@@ -55,10 +40,25 @@ from .const import (
     DEFAULT_TOPIC_PREFIX,
     DOMAIN,
 )
-from .escaping import plain_text
-from .key_store import SecretsNotKept, async_keep_key
-from .options_flow import UloggerOptionsFlow
-from .uploads import Uploads
+from .flows.account_checks import (
+    FormError,
+    account_title,
+    account_unique_id,
+    async_check_bridge,
+    async_check_certificate,
+    async_check_renewal,
+)
+from .flows.account_schema import (
+    CONF_ACCOUNT,
+    SECTION_ADVANCED,
+    UPLOADS_SCHEMA,
+    accounts_schema,
+    bridge_schema,
+    certificate_schema,
+)
+from .flows.options_flow import UloggerOptionsFlow
+from .flows.uploaded_files import Uploads
+from .model.plain_text import plain_text
 
 CONNECTIONS = ["certificate", "home_assistant"]
 MOST_WITHOUT_CARD = 256

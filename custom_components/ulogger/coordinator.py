@@ -18,23 +18,24 @@ from homeassistant.helpers.event import async_track_device_registry_updated_even
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 from homeassistant.util import dt as dt_util
 
+from .account.device_registry import device_identifier, register_device, registered_device
+from .account.disk_space import NoDiskSpace
+from .account.store import DeviceRecord
 from .agent.errors import AgentError
 from .agent.memory import TransferMemory
-from .capture.model import Capture, DeviceIdentity
-from .collection import Collection
+from .collecting.collection import Collection
+from .collecting.connection import ConnectError, DeviceOutOfRange, NoConnectionSlot
+from .collecting.device_state import DeviceEvent, DeviceState, Phase, SessionRecord
+from .collecting.schedule import PATIENT_SLOT_RETRIES, Schedule
 from .const import DOMAIN
-from .device_state import DeviceEvent, DeviceState, Phase, SessionRecord
-from .escaping import one_line
-from .gateway import Gateway
-from .listeners import Listeners
-from .log_level import LogSetting
+from .gateway.gateway import Gateway
+from .model.capture import Capture
+from .model.identity import DeviceIdentity
+from .model.log_setting import LogSetting
+from .model.plain_text import one_line
+from .model.signal import Signal
 from .outbox.errors import OutboxError
 from .outbox.model import Added, DeviceCounters
-from .registration import device_identifier, register_device, registered_device
-from .room import NoRoom
-from .schedule import PATIENT_SLOT_RETRIES, Schedule
-from .storage import DeviceRecord
-from .visit import DeviceOutOfRange, NoConnectionSlot, VisitError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,10 +44,10 @@ STOP_WITHIN = 6.0
 """Seconds that a session has to take leave of its device when it is ended."""
 RSSI_EVERY = 60.0
 DAY = 86_400
-SESSION_ERRORS = (AgentError, VisitError, OutboxError, NoRoom)
+SESSION_ERRORS = (AgentError, ConnectError, OutboxError, NoDiskSpace)
 
 type UloggerConfigEntry = ConfigEntry[Gateway[DeviceCoordinator]]
-type SessionError = AgentError | VisitError | OutboxError | NoRoom
+type SessionError = AgentError | ConnectError | OutboxError | NoDiskSpace
 
 
 class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
@@ -72,7 +73,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         self.memory = TransferMemory()
         self.timeline: deque[SessionRecord] = deque(maxlen=TIMELINE_LENGTH)
         self.unreachable_since: float | None = None
-        self._events = Listeners[DeviceEvent, Mapping[str, Any]]()
+        self._events = Signal[DeviceEvent, Mapping[str, Any]]()
         self._schedule = Schedule(hass, begin=self._due, reachable=self._reachable)
         self._task: asyncio.Task[list[Added]] | None = None
         self._collection: Collection | None = None
@@ -116,7 +117,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         return device is not None and device.disabled
 
     @property
-    def left_alone(self) -> bool:
+    def excluded(self) -> bool:
         """Whether a person said not to collect the device."""
         return not self.record.collect or self.disabled
 
@@ -142,7 +143,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         self.gateway.entry.async_on_unload(
             async_track_device_registry_updated_event(self.hass, device.id, self._registry_changed)
         )
-        if not self.left_alone:
+        if not self.excluded:
             self._schedule.after_restart(self.record.last_collected, self.interval)
         self._show_schedule()
 
@@ -171,7 +172,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
     @callback
     def fire(self, event: DeviceEvent, attributes: Mapping[str, Any]) -> None:
         """Tell the event entity that something happened."""
-        self._events.tell(event, attributes)
+        self._events.notify(event, attributes)
 
     @callback
     def show(self, **changes: Any) -> None:
@@ -307,7 +308,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
     @callback
     def _reconsider(self) -> None:
         """Begin or end to collect, as a person just said."""
-        if self.left_alone or self._stopped:
+        if self.excluded or self._stopped:
             self._schedule.stop()
         elif self._task is None:
             self._schedule.now()
@@ -321,7 +322,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
     @callback
     def _due(self) -> None:
         """Begin a session if it is time for one."""
-        if self._task is None and self._schedule.due and not self._stopped and not self.left_alone:
+        if self._task is None and self._schedule.due and not self._stopped and not self.excluded:
             self._begin()
 
     @callback
@@ -382,7 +383,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
             self.gateway.count("internal_error")
             self.show(phase=Phase.ERROR)
             self._schedule.after_failure(self.interval)
-        if self._stopped or self.left_alone:
+        if self._stopped or self.excluded:
             self._schedule.stop()
         self._show_schedule()
         if not self._stopped and not self._reachable():
@@ -405,7 +406,7 @@ class DeviceCoordinator(DataUpdateCoordinator[DeviceState]):
         self._schedule.when_slot_is_free()
 
     def _failed(self, error: SessionError) -> None:
-        if isinstance(error, VisitError | AgentError) and self.unreachable_since is None:
+        if isinstance(error, ConnectError | AgentError) and self.unreachable_since is None:
             self.unreachable_since = time.time()
         if isinstance(error, OutboxError):
             self.gateway.outbox_failed(error)

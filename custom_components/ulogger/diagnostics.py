@@ -16,6 +16,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.device_registry import AnyDeviceEntry
 from homeassistant.loader import async_get_integration
 
+from .account.key_store import async_load_secrets
 from .const import (
     CONF_API_TOKEN,
     CONF_CA,
@@ -26,7 +27,6 @@ from .const import (
     DOMAIN,
 )
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
-from .key_store import async_load_secrets
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState
 
@@ -65,9 +65,9 @@ async def async_get_config_entry_diagnostics(
             "bluetooth": _bluetooth(hass),
             "cloud": gateway.cloud_diagnostics(),
             "outbox": await _outbox(entry),
-            "strangers": [
+            "uncollected": [
                 {"name": record.name, "application_id": record.identity.application_id}
-                for record in gateway.fleet.strangers()
+                for record in gateway.fleet.uncollected()
             ],
             "rejections": dict(gateway.rejections),
             "devices": [_device(hass, device) for device in gateway.devices.values()],
@@ -114,7 +114,7 @@ def _device(hass: HomeAssistant, device: DeviceCoordinator) -> dict[str, Any]:
         "address": record.address,
         "name": record.name,
         "collect": record.collect,
-        "left_alone": device.left_alone,
+        "excluded": device.excluded,
         "reachability": bluetooth.async_address_reachability_diagnostics(
             hass, record.address, BluetoothReachabilityIntent.CONNECTION
         ),

@@ -9,10 +9,10 @@ from homeassistant.helpers.entity import Entity, EntityDescription
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
+from .account.device_registry import registered_device
 from .const import DOMAIN
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
-from .gateway import Gateway
-from .registration import registered_device
+from .gateway.gateway import Gateway
 
 
 class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):

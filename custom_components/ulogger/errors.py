@@ -5,14 +5,14 @@ from contextlib import contextmanager
 
 from homeassistant.exceptions import HomeAssistantError
 
+from .account.disk_space import NoDiskSpace
 from .agent.errors import AgentError
-from .cloud.interface import CloudError
+from .cloud.errors import CloudError
+from .collecting.connection import ConnectError
 from .const import DOMAIN
 from .outbox.errors import OutboxError
-from .room import NoRoom
-from .visit import VisitError
 
-type RoomError = AgentError | CloudError | NoRoom | OutboxError | VisitError
+type RoomError = AgentError | CloudError | NoDiskSpace | OutboxError | ConnectError
 
 
 def _reasons(*families: type[RoomError]) -> list[str]:
@@ -23,16 +23,16 @@ def _reasons(*families: type[RoomError]) -> list[str]:
     return list(found)
 
 
-REASONS = _reasons(AgentError, VisitError, OutboxError, NoRoom, CloudError)
+REASONS = _reasons(AgentError, ConnectError, OutboxError, NoDiskSpace, CloudError)
 """Every reason that a user can be shown; each has a translation."""
 
 
 @contextmanager
-def translated(device: str) -> Iterator[None]:
+def user_errors(device: str) -> Iterator[None]:
     """Turn what a room raises into an error that says what happened to *device*."""
     try:
         yield
-    except (AgentError, VisitError, OutboxError, NoRoom, CloudError) as err:
+    except (AgentError, ConnectError, OutboxError, NoDiskSpace, CloudError) as err:
         raise HomeAssistantError(
             translation_domain=DOMAIN,
             translation_key=err.reason,

@@ -7,8 +7,8 @@ from homeassistant.components.event import EventEntity, EventEntityDescription
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
+from .collecting.device_state import DeviceEvent
 from .coordinator import UloggerConfigEntry
-from .device_state import DeviceEvent
 from .entity import DeviceEntity, add_device_entities
 
 PARALLEL_UPDATES = 0

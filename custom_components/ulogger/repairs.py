@@ -11,15 +11,15 @@ from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState, Config
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 
-from . import removal
+from .account import removal
 from .const import CONF_DEVICE_LIMIT, DOMAIN
 from .coordinator import UloggerConfigEntry
-from .downloads import LINK_VALID, quarantine_path
-from .escaping import LONGEST_LINE, plain_text
-from .options_schema import device_limit_field
+from .flows.options_schema import device_limit_field
+from .model.plain_text import LONGEST_LINE, plain_text
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState, Row
 from .outbox.outbox import Outbox
+from .panel.downloads import LINK_VALID, quarantine_path
 
 type IssueData = dict[str, str | int | float | None]
 type UserInput = dict[str, str] | None

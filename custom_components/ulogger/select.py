@@ -9,7 +9,7 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .coordinator import UloggerConfigEntry
 from .entity import DeviceEntity, add_device_entities
-from .log_level import ALL_MODULES, LEVELS, setting_for
+from .model.log_setting import ALL_MODULES, LEVELS, setting_for
 
 PARALLEL_UPDATES = 0
 

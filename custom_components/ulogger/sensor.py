@@ -21,11 +21,11 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
+from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator, UloggerConfigEntry
-from .device_state import Phase
 from .entity import AccountEntity, DeviceEntity, add_device_entities
 from .errors import REASONS
-from .gateway import Gateway
+from .gateway.gateway import Gateway
 
 PARALLEL_UPDATES = 0
 

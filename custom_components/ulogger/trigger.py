@@ -14,8 +14,8 @@ from homeassistant.helpers.trigger import (
     Trigger,
 )
 
+from .collecting.device_state import DeviceEvent
 from .const import DOMAIN
-from .device_state import DeviceEvent
 
 
 class DeviceEventTrigger(StatelessEntityTriggerBase):

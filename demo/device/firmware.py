@@ -35,7 +35,8 @@ from custom_components.ulogger.agent.packets import (
     parse_ack,
 )
 from custom_components.ulogger.capture.log_buffer import LogHeader
-from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
+from custom_components.ulogger.model.capture import CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 
 from .log_memory import LogMemory, Moment
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from custom_components.ulogger.capture.errors import CaptureError
 from custom_components.ulogger.capture.frames import FRAME_OVERHEAD
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
-from custom_components.ulogger.capture.model import CaptureError
 
 DEFAULT_HEADER = LogHeader(
     version=4,

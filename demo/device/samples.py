@@ -5,7 +5,7 @@ from random import Random
 from struct import Struct
 
 from custom_components.ulogger.capture.log_buffer import xor_checksum
-from custom_components.ulogger.capture.model import DeviceIdentity
+from custom_components.ulogger.model.identity import DeviceIdentity
 
 from .log_memory import DEFAULT_HEADER
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import override
 
 from custom_components.ulogger.agent.gatt import SERVICE
-from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
+from custom_components.ulogger.model.capture import CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 
 from .firmware import Firmware, Generation
 from .link import PROPERTIES, TunableClient

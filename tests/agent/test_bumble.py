@@ -13,7 +13,8 @@ from custom_components.ulogger.agent.errors import LinkLost, NotAnAgent
 from custom_components.ulogger.agent.gatt import CONFIG, CORE_DUMP_DATA, LOG_ACK, LOG_DATA, SERVICE
 from custom_components.ulogger.agent.memory import TransferMemory
 from custom_components.ulogger.agent.session import AgentSession
-from custom_components.ulogger.capture.model import CaptureFault, CaptureKind, DeviceIdentity
+from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.bumble_link import BumbleCentral, BumblePeripheral
 from demo.device.firmware import Firmware
 

@@ -9,13 +9,15 @@ from custom_components.ulogger.agent.packets import (
     parse_chunk,
     parse_identification,
 )
+from custom_components.ulogger.capture.errors import CaptureError
 from custom_components.ulogger.capture.log_buffer import LogHeader, check_log
-from custom_components.ulogger.capture.model import CaptureError, CaptureKind, DeviceIdentity
+from custom_components.ulogger.model.capture import CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.firmware import Firmware
 from demo.device.log_memory import Moment
 from demo.device.samples import sample_core_dump, sample_frames, sample_log
 
-from .world import DEVICE
+from ..support.agent_world import DEVICE
 
 LOG = sample_log(100)
 DUMP = sample_core_dump(DEVICE, 300)

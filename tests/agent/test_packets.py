@@ -20,9 +20,9 @@ from custom_components.ulogger.agent.packets import (
     parse_identification,
     parse_rssi,
 )
-from custom_components.ulogger.capture.model import DeviceIdentity
+from custom_components.ulogger.model.identity import DeviceIdentity
 
-from .world import DEVICE
+from ..support.agent_world import DEVICE
 
 
 def identification(*strings, application_id=42):

@@ -12,7 +12,7 @@ from demo.device.radio import Air
 from demo.device.samples import sample_log
 from demo.device.virtual_time import Deadlock, run_virtually
 
-from .world import device, story
+from ..support.agent_world import device, story
 
 LOG = sample_log(8000)
 

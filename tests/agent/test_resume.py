@@ -8,13 +8,13 @@ from custom_components.ulogger.agent.errors import AgentError
 from custom_components.ulogger.agent.memory import END_PROOF, PROOF, Partial
 from custom_components.ulogger.agent.transfer import Transfer
 from custom_components.ulogger.capture.log_buffer import check_log
-from custom_components.ulogger.capture.model import CaptureKind
+from custom_components.ulogger.model.capture import CaptureKind
 from demo.device.log_memory import LogMemory, Moment
 from demo.device.radio import Air
 from demo.device.samples import sample_core_dump, sample_frames, sample_log
 
+from ..support.agent_world import DEVICE, World, device, story
 from .test_transfer import Exchange, with_tick
-from .world import DEVICE, World, device, story
 
 SLOW = {"interval": 0.05, "packets_up": 2, "packets_down": 2}
 LINE = sample_frames(30, seed=3)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from custom_components.ulogger.capture.model import Capture, CaptureKind
+from custom_components.ulogger.model.capture import Capture, CaptureKind
 from demo.device.radio import Air
 from demo.device.samples import sample_core_dump, sample_frames, sample_log
 from demo.device.virtual_time import run_virtually
 
-from .world import DEVICE, DiskFull, World, device
+from ..support.agent_world import DEVICE, DiskFull, World, device
 
 SCHEDULES = 2000
 BOUND = 1200.0

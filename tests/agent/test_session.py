@@ -21,12 +21,13 @@ from custom_components.ulogger.agent.errors import (
 from custom_components.ulogger.agent.link import FAST_INTERVAL, USUAL_INTERVAL
 from custom_components.ulogger.agent.packets import LogConfigPacket
 from custom_components.ulogger.agent.session import AgentSession
-from custom_components.ulogger.capture.model import CaptureFault, CaptureKind, DeviceIdentity
+from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.link import PROPERTIES, SimulatedClient, TunableClient
 from demo.device.radio import Air
 from demo.device.samples import sample_core_dump, sample_log
 
-from .world import DEVICE, DiskFull, device, story
+from ..support.agent_world import DEVICE, DiskFull, device, story
 
 LOG = sample_log(2000)
 DUMP = sample_core_dump(DEVICE, 900)

@@ -13,14 +13,14 @@ from custom_components.ulogger.agent.packets import Chunk, encode_chunk
 from custom_components.ulogger.agent.session import RECONNECTIONS, AgentSession
 from custom_components.ulogger.agent.transfer import Transfer
 from custom_components.ulogger.capture.log_buffer import LogHeader, check_log, xor_checksum
-from custom_components.ulogger.capture.model import CaptureFault, CaptureKind
+from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
 from demo.device.link import SimulatedClient
 from demo.device.log_memory import Moment
 from demo.device.radio import Air
 from demo.device.samples import sample_frames, sample_log
 from demo.device.virtual_time import run_virtually
 
-from .world import DEVICE, World, device, story
+from ..support.agent_world import DEVICE, World, device, story
 
 LINE = sample_frames(30, seed=3)
 LOG = sample_log(600)

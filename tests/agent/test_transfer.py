@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from custom_components.ulogger.agent.errors import AgentError, BadChunks, NoAnswer
 from custom_components.ulogger.agent.memory import Partial
-from custom_components.ulogger.agent.pace import MOST_REQUESTS
 from custom_components.ulogger.agent.packets import Chunk, encode_chunk
-from custom_components.ulogger.agent.transfer import PATIENCE, Outcome, Transfer
-from custom_components.ulogger.capture.model import CaptureKind
+from custom_components.ulogger.agent.transfer import PATIENCE, Transfer, TransferOutcome
+from custom_components.ulogger.agent.window import MOST_REQUESTS
+from custom_components.ulogger.model.capture import CaptureKind
 from demo.device.samples import sample_core_dump, sample_log
 
-from .world import DEVICE
+from ..support.agent_world import DEVICE
 
 LOG = sample_log(4000)
 KIND = CaptureKind.LOG
@@ -161,7 +161,7 @@ def test_nothing_answers_and_the_transfer_is_empty():
     assert exchange.wait(sum(PATIENCE) - 0.1) == [0] * (len(PATIENCE) - 1)
     assert exchange.transfer.outcome is None
     exchange.wait(0.2)
-    assert exchange.transfer.outcome is Outcome.EMPTY
+    assert exchange.transfer.outcome is TransferOutcome.EMPTY
 
 
 def test_a_device_that_falls_silent_is_given_up():
@@ -257,7 +257,7 @@ def test_a_dump_over_u16_is_fetched_as_far_as_offsets_go():
         assert all(offset <= 0xFFFF for offset in asked)
         for offset in asked:
             exchange.hear(exchange.chunk(offset, total=70_000 - 65_536))
-    assert transfer.outcome is Outcome.TOO_LONG
+    assert transfer.outcome is TransferOutcome.TOO_LONG
     assert transfer.data == dump[:65_536]
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.chromium import MISSING, find_chromium
 from tests.browser.walk import DEVICES, MINUTES, start
+from tests.support.chromium import MISSING, find_chromium
 
 pytestmark = [
     pytest.mark.timeout(240),

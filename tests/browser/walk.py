@@ -15,7 +15,7 @@ from playwright.async_api import Page
 from demo.fleet import Buffers, make_fleet
 from demo.harness import Harness
 
-from .chromium import open_page
+from ..support.chromium import open_page
 from .tour import TakePicture, Tour
 
 MINUTES = 30

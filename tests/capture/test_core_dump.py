@@ -12,11 +12,15 @@ from custom_components.ulogger.capture.core_dump import (
     check_core_dump,
     declared_length,
 )
-from custom_components.ulogger.capture.errors import ChecksumMismatch, TruncatedCapture
-from custom_components.ulogger.capture.model import CaptureError, DeviceIdentity
+from custom_components.ulogger.capture.errors import (
+    CaptureError,
+    ChecksumMismatch,
+    TruncatedCapture,
+)
+from custom_components.ulogger.model.identity import DeviceIdentity
 
-from . import made
-from .fixtures import RealCapture, real_core_dumps
+from ..support import made_captures as made
+from ..support.fixtures import RealCapture, real_core_dumps
 
 SIGNATURE = b"\x63\x43\x03\x00"
 REGISTERS = struct.pack("<20I", *range(20))

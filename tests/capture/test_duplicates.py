@@ -23,10 +23,11 @@ from custom_components.ulogger.capture.log_buffer import (
     with_epoch,
     with_session_token,
 )
-from custom_components.ulogger.capture.model import Capture, CaptureKind, DeviceIdentity
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 
-from . import made
-from .fixtures import real_core_dumps, real_log
+from ..support import made_captures as made
+from ..support.fixtures import real_core_dumps, real_log
 
 DEVICE = DeviceIdentity(42, "A87DE76F0011")
 OLD = ((10, made.payload(address=1)), (20, made.payload(address=2)))

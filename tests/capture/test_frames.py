@@ -18,8 +18,8 @@ from custom_components.ulogger.capture.frames import (
 )
 from custom_components.ulogger.capture.log_buffer import LogHeader
 
-from . import made
-from .fixtures import RealCapture, real_log, real_logs
+from ..support import made_captures as made
+from ..support.fixtures import RealCapture, real_log, real_logs
 
 INTEGERS = [(1, "int", True), (2, "uint", False), (3, "int64", True), (4, "uint64", False)]
 

@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 
 from custom_components.ulogger.capture.core_dump import CoreDump, check_core_dump
 from custom_components.ulogger.capture.duplicates import continuation
-from custom_components.ulogger.capture.errors import InvalidImage
+from custom_components.ulogger.capture.errors import CaptureError, InvalidImage
 from custom_components.ulogger.capture.frames import iter_frames
 from custom_components.ulogger.capture.log_buffer import LogHeader, check_log
-from custom_components.ulogger.capture.model import CaptureError
-from custom_components.ulogger.capture.symbols import FirmwareImage
-from custom_components.ulogger.capture.text import log_lines
+from custom_components.ulogger.firmware.symbols import FirmwareImage
+from custom_components.ulogger.insight.text import log_lines
 
-from . import made
-from .fixtures import real_captures
+from ..support import made_captures as made
+from ..support.fixtures import real_captures
 
 SECONDS = 0.100
 BYTES = 16 * 1024 * 1024

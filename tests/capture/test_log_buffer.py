@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ulogger_cloud import checksum as oracle
 
 from custom_components.ulogger.capture.errors import (
+    CaptureError,
     ChecksumMismatch,
     NoClockField,
     TruncatedCapture,
@@ -19,10 +20,9 @@ from custom_components.ulogger.capture.log_buffer import (
     with_session_token,
     xor_checksum,
 )
-from custom_components.ulogger.capture.model import CaptureError
 
-from . import made
-from .fixtures import RealCapture, real_log, real_logs
+from ..support import made_captures as made
+from ..support.fixtures import RealCapture, real_log, real_logs
 
 VERSIONS = [1, 2, 3, 4, 5, 255]
 BODY = made.payload((0x11, b"\x07"))

@@ -3,11 +3,12 @@
 import pytest
 
 from custom_components.ulogger.capture.log_buffer import LogHeader, with_epoch
-from custom_components.ulogger.capture.model import Capture, CaptureKind, DeviceIdentity
 from custom_components.ulogger.capture.timestamps import dated, lacks_time
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 
-from . import made
-from .fixtures import real_core_dumps, real_log
+from ..support import made_captures as made
+from ..support.fixtures import real_core_dumps, real_log
 
 DEVICE = DeviceIdentity(42, "S1")
 

@@ -20,15 +20,17 @@ from custom_components.ulogger.agent.errors import AgentError, LinkLost
 from custom_components.ulogger.agent.memory import TransferMemory
 from custom_components.ulogger.agent.session import AgentSession, Pending
 from custom_components.ulogger.capture.log_buffer import LogHeader
-from custom_components.ulogger.capture.model import CaptureKind, DeviceIdentity
-from custom_components.ulogger.cloud.interface import CloudUnavailable, TransportState
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.errors import CloudUnavailable
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
-from custom_components.ulogger.delivery import Delivery
+from custom_components.ulogger.collecting.connection import has_erased
+from custom_components.ulogger.model.capture import CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox.errors import DiskFull, OutboxError
 from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
-from custom_components.ulogger.visit import has_erased
+from custom_components.ulogger.sending.delivery import Delivery
 from demo.device.firmware import Firmware
 from demo.device.link import SimulatedClient
 from demo.device.log_memory import LogMemory
@@ -110,7 +112,7 @@ class FileCloud:
     """A transport to a cloud that is a file."""
 
     connected = True
-    state = TransportState.CONNECTED
+    state = ConnectionState.CONNECTED
 
     def __init__(self, received: Notebook, step: Steps) -> None:
         self.on_state = None

@@ -23,7 +23,7 @@ from chaos.verdict import (
     unmarked_repeats,
 )
 from custom_components.ulogger.capture.log_buffer import LogHeader, with_session_token
-from custom_components.ulogger.capture.model import Capture, CaptureKind
+from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.outbox.outbox import Outbox
 from demo.cloud.service import LocalCloud, Received, Registration
 from demo.device.virtual import Erased

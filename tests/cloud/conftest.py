@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import trustme
 
-from custom_components.ulogger.cloud.mqtt import MqttTransport
-from custom_components.ulogger.cloud.pacing import Backoff
+from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.ulogger.credentials import Credentials, build_tls_context
+from custom_components.ulogger.model.backoff import Backoff
 from demo.cloud.broker import LocalBroker
-from tests.local_cloud import CUSTOMER_ID, broker, cloud_service
+from tests.support.local_cloud import CUSTOMER_ID, broker, cloud_service
 
-from .odd_broker import OddBroker
+from ..support.odd_broker import OddBroker
 
 __all__ = ["broker", "cloud_service"]
 

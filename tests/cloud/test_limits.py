@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
-from custom_components.ulogger.capture.model import Capture, CaptureKind, DeviceIdentity
-from custom_components.ulogger.cloud.interface import CloudError
-from custom_components.ulogger.cloud.mqtt import MqttTransport
+from custom_components.ulogger.cloud.errors import CloudError
+from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.cloud.broker import LocalBroker
 from demo.cloud.limits import WILDCARDS, Answer, Client, Limits
 from demo.cloud.policy import PolicyGate

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from custom_components.ulogger.cloud.interface import CloudError, CloudUnavailable, TransportState
-from custom_components.ulogger.cloud.mqtt import LARGEST_MESSAGE, MqttTransport
-from custom_components.ulogger.cloud.pacing import Backoff
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.errors import CloudError, CloudUnavailable
+from custom_components.ulogger.cloud.mqtt.client import LARGEST_MESSAGE, MqttTransport
+from custom_components.ulogger.model.backoff import Backoff
 from demo.cloud.broker import LocalBroker
 from demo.cloud.policy import PolicyGate
 from demo.cloud.service import LocalCloud
@@ -112,7 +113,7 @@ async def test_two_gateways_with_one_name_are_noticed_though_acknowledgements_ar
     for transport in both:
         transports.run(transport)
     sending = [asyncio.create_task(insist(transport)) for transport in both]
-    await until(lambda: any(each.state is TransportState.TAKEN_OVER for each in both), 40)
+    await until(lambda: any(each.state is ConnectionState.CLIENT_ID_CONFLICT for each in both), 40)
     for task in sending:
         task.cancel()
     assert all(isinstance(err, CloudUnavailable) for err in raised)

@@ -10,7 +10,7 @@ from bleak.exc import BleakError
 from demo.custom_components.ulogger_demo.client import RemoteClient
 from demo.device.server import RadioServer
 
-from .peripheral import SERVICE, VALUE, EchoDevice
+from ..support.peripheral import SERVICE, VALUE, EchoDevice
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

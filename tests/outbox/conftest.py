@@ -12,7 +12,7 @@ import pytest
 from custom_components.ulogger.outbox import database
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from .world import Clock, outbox_path
+from ..support.outbox_world import Clock, outbox_path
 
 type Opener = Callable[[], Awaitable[Outbox]]
 

@@ -17,17 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from custom_components.ulogger.capture.model import (
-    Capture,
-    CaptureFault,
-    CaptureKind,
-    DeviceIdentity,
-)
+from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox import database
 from custom_components.ulogger.outbox.model import DAMAGED, CaptureState, Item
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from .world import CLOCK, LAMP, NOW, log
+from ..support.outbox_world import CLOCK, LAMP, NOW, log
 
 PAGE: Final = 4096
 SECTOR: Final = 512

@@ -7,8 +7,8 @@ from pathlib import Path
 from custom_components.ulogger.outbox.database import Run
 from custom_components.ulogger.outbox.outbox import Outbox
 
+from ..support.outbox_world import captured
 from .conftest import Opener
-from .world import captured
 
 
 def _copy(path: Path, target: Path, *, log_bytes: int | None = None) -> Path:

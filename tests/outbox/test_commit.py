@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from custom_components.ulogger.capture.model import DeviceIdentity
+from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox.errors import NoSuchCapture, OutboxDamaged, Unstorable
 from custom_components.ulogger.outbox.outbox import Outbox
 
+from ..support.outbox_world import CLOCK, captured
 from .conftest import Opener
-from .world import CLOCK, captured
 
 
 async def _trace(outbox: Outbox) -> list[str]:

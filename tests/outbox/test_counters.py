@@ -1,11 +1,11 @@
-"""Counters: the sum of what happened, whatever is shed, and across restarts."""
+"""Counters: the sum of what happened, whatever is apply_retention, and across restarts."""
 
-from custom_components.ulogger.capture.model import CaptureFault
+from custom_components.ulogger.model.capture import CaptureFault
 from custom_components.ulogger.outbox.model import DeviceCounters, Space
 from custom_components.ulogger.outbox.outbox import Outbox
 
+from ..support.outbox_world import CLOCK, LAMP, NOW, Clock, captured, core_dump
 from .conftest import Opener
-from .world import CLOCK, LAMP, NOW, Clock, captured, core_dump
 
 _MIDNIGHT = NOW // 86_400 * 86_400 + 86_400
 

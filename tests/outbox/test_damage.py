@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from custom_components.ulogger.capture.model import Capture, CaptureKind
+from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.outbox.database import Run
 from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
 
+from ..support.outbox_world import LAMP, NOW, captured
 from . import damage
 from .conftest import Opener
 from .damage import Damage, Small
-from .world import LAMP, NOW, captured
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from custom_components.ulogger.outbox.errors import DiskFailed, DiskFull
 from custom_components.ulogger.outbox.model import DeviceCounters, Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 
+from ..support.outbox_world import CLOCK, captured
 from .conftest import Opener
-from .world import CLOCK, captured
 
 
 def _pages(outbox: Outbox, extra: int | None) -> int:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from custom_components.ulogger.capture.model import CaptureFault, CaptureKind
+from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
 from custom_components.ulogger.outbox import contents
 from custom_components.ulogger.outbox.model import Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 
+from ..support.outbox_world import CLOCK, LAMP, NOW, Clock, captured, core_dump, frame, log
 from .conftest import Opener
-from .world import CLOCK, LAMP, NOW, Clock, captured, core_dump, frame, log
 
 LATER = NOW + 100
 """When a device's tick of 200,000 is due, if 100,000 was at ``NOW``."""

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from custom_components.ulogger.capture.model import Capture, CaptureFault, CaptureKind
+from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
 from custom_components.ulogger.outbox.errors import DiskFull
 from custom_components.ulogger.outbox.model import CaptureState, Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 
+from ..support.outbox_world import CLOCK, LAMP, NOW, captured, core_dump, frame, log
 from .conftest import Opener
-from .world import CLOCK, LAMP, NOW, captured, core_dump, frame, log
 
 DAY = 86_400.0
 TRAILER = b"trailer!"

@@ -11,7 +11,7 @@ _ROOT = Path(__file__).parents[2]
 
 async def _kills(directory: Path, scenario: str, part: int, parts: int) -> int:
     """Run the killer; it fails when any of the killed processes left something wrong."""
-    command = [sys.executable, "-m", "tests.outbox.killer", directory / str(part), scenario]
+    command = [sys.executable, "-m", "tests.support.outbox_killer", directory / str(part), scenario]
     process = await asyncio.create_subprocess_exec(
         *command,
         str(part),

@@ -22,8 +22,8 @@ from custom_components.ulogger.outbox.model import Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.outbox.transactions import transaction
 
+from ..support.outbox_world import CLOCK, as_of_version, captured, core_dump
 from .conftest import Opener
-from .world import CLOCK, as_of_version, captured, core_dump
 
 _HOLDER = """
 import sqlite3, sys

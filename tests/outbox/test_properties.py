@@ -17,11 +17,12 @@ from hypothesis.stateful import (
     rule,
 )
 
-from custom_components.ulogger.capture.model import Capture, CaptureFault, CaptureKind, DeviceKey
+from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
+from custom_components.ulogger.model.identity import DeviceKey
 from custom_components.ulogger.outbox.model import CaptureState, DeviceCounters, Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from .world import CLOCK, LAMP, Clock, captured, core_dump, outbox_path
+from ..support.outbox_world import CLOCK, LAMP, Clock, captured, core_dump, outbox_path
 
 _DEVICES = st.sampled_from([CLOCK, LAMP])
 _ANY = st.integers(min_value=0)

@@ -2,13 +2,14 @@
 
 import pytest
 
-from custom_components.ulogger.capture.model import Capture, CaptureFault, DeviceIdentity
+from custom_components.ulogger.model.capture import Capture, CaptureFault
+from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox.errors import NoSuchCapture
 from custom_components.ulogger.outbox.model import Added, CaptureState, Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 
+from ..support.outbox_world import CLOCK, LAMP, NOW, Clock, captured, core_dump, log
 from .conftest import Opener
-from .world import CLOCK, LAMP, NOW, Clock, captured, core_dump, log
 
 
 async def _add(outbox: Outbox, *captures: Capture) -> list[int]:

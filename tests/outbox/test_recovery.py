@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from custom_components.ulogger.capture.model import CaptureFault
+from custom_components.ulogger.model.capture import CaptureFault
 from custom_components.ulogger.outbox.database import Run
 from custom_components.ulogger.outbox.errors import OutboxDamaged
 from custom_components.ulogger.outbox.model import CaptureState, Outcome, Recovery
 from custom_components.ulogger.outbox.outbox import Outbox
 
+from ..support.outbox_world import CLOCK, LAMP, NOW, as_of_version, captured, core_dump
 from .conftest import Opener
-from .world import CLOCK, LAMP, NOW, as_of_version, captured, core_dump
 
 _PAGE = 4096
 

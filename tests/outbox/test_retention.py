@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from custom_components.ulogger.capture.model import CaptureFault
+from custom_components.ulogger.model.capture import CaptureFault
 from custom_components.ulogger.outbox.database import Run
 from custom_components.ulogger.outbox.errors import CapturesWait
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.outbox.schema import migrate
 
-from .world import CLOCK, LAMP, NOW, Clock, captured
+from ..support.outbox_world import CLOCK, LAMP, NOW, Clock, captured
 
 _DAY = 86_400
 

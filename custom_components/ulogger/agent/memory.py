@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..capture.errors import CaptureError
 from ..capture.log_buffer import LogHeader
-from ..capture.model import CaptureError, CaptureKind, DeviceKey
+from ..model.capture import CaptureKind
+from ..model.identity import DeviceKey
 
 PROOF: Final = 64
 """Bytes fetched anew before a kept prefix is believed: any header and the first frames."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
 
-from ..capture.model import DeviceIdentity
+from ..model.identity import DeviceIdentity
 from .errors import BadIdentification, BadLogConfig
 
 MAX_TEXT: Final = 67

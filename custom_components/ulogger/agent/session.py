@@ -13,21 +13,17 @@ from types import TracebackType
 from typing import Any, Final
 
 from ..capture.core_dump import check_core_dump
+from ..capture.errors import CaptureError
 from ..capture.log_buffer import LogHeader, check_log
-from ..capture.model import Capture, CaptureError, CaptureFault, CaptureKind, DeviceIdentity
+from ..model.capture import Capture, CaptureFault, CaptureKind
+from ..model.identity import DeviceIdentity
 from .errors import AgentError, ChecksumFailed, LinkLost, StaleTransfer
 from .gatt import CONFIG, CORE_DUMP_DATA, LOG_ACK, LOG_CONFIG, LOG_DATA, RSSI, GattClient
 from .link import FAST_INTERVAL, USUAL_INTERVAL, Link, Requests
 from .memory import TransferMemory
-from .pace import Pace
-from .packets import (
-    LogConfigPacket,
-    encode_ack,
-    parse_identification,
-    parse_rssi,
-    starts_transfer,
-)
-from .transfer import PATIENCE, WIRE_LIMIT, Outcome, Transfer, Unasked
+from .packets import LogConfigPacket, encode_ack, parse_identification, parse_rssi, starts_transfer
+from .transfer import PATIENCE, WIRE_LIMIT, Transfer, TransferOutcome, Unasked
+from .window import SendWindow
 
 REFETCHES: Final = 3
 """How often a capture with a wrong checksum is fetched again in one session."""
@@ -80,7 +76,7 @@ class AgentSession:
         self._accept_damaged = accept_damaged
         self._now = now
         self._loop = asyncio.get_running_loop()
-        self._pace = Pace()
+        self._pace = SendWindow()
         self._wanted: tuple[CaptureKind, ...] = tuple(CaptureKind)
         self._transfer: Transfer | None = None
         self._first_chunk_at = 0.0
@@ -206,7 +202,7 @@ class AgentSession:
         """Fetch one buffer until it is whole; None when there is none."""
         for attempt in range(1 + REFETCHES):
             transfer = await self._fetch(patience, resume=attempt == 0)
-            if transfer.kind is None or transfer.outcome is Outcome.EMPTY:
+            if transfer.kind is None or transfer.outcome is TransferOutcome.EMPTY:
                 return None
             fault = self._fault(transfer)
             if fault is not CaptureFault.CHECKSUM or (
@@ -221,7 +217,7 @@ class AgentSession:
     def _fault(transfer: Transfer) -> CaptureFault | None:
         """Check what was fetched."""
         data, kind = transfer.data, transfer.kind
-        if transfer.outcome is Outcome.TOO_LONG:
+        if transfer.outcome is TransferOutcome.TOO_LONG:
             return CaptureFault.TOO_LONG
         try:
             CHECKS[kind or CaptureKind.LOG](data)
@@ -272,7 +268,7 @@ class AgentSession:
             return
         if after.offered is CaptureKind.CORE_DUMP:
             partials[CaptureKind.LOG] = replace(log, committed=True)
-        elif after.outcome is Outcome.EMPTY:
+        elif after.outcome is TransferOutcome.EMPTY:
             del partials[CaptureKind.LOG]
 
     def _receiver(self, kind: CaptureKind) -> Callable[[Any, bytearray], None]:

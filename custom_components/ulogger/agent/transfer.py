@@ -36,13 +36,13 @@ from struct import Struct
 from typing import Final
 
 from ..capture.core_dump import declared_length
-from ..capture.errors import TruncatedCapture
+from ..capture.errors import CaptureError, TruncatedCapture
 from ..capture.log_buffer import LogHeader
-from ..capture.model import CaptureError, CaptureKind
+from ..model.capture import CaptureKind
 from .errors import BadChunks, NoAnswer, StaleTransfer
 from .memory import END_PROOF, PROOF, Partial
-from .pace import LONGEST_TIMEOUT, Pace
 from .packets import CHUNK_HEADER
+from .window import LONGEST_TIMEOUT, SendWindow
 
 PATIENCE: Final = (0.5, 1.0, 1.0, 1.5)
 """Seconds after each unanswered first request; then the device has nothing."""
@@ -60,7 +60,7 @@ _HEADER: Final = Struct("<HH")
 _NONE: Final[Sequence[int]] = ()
 
 
-class Outcome(Enum):
+class TransferOutcome(Enum):
     """How a transfer ended."""
 
     WHOLE = auto()
@@ -91,19 +91,19 @@ class Transfer:
         partials: Mapping[CaptureKind, Partial] | None = None,
         too_long: bytes = b"",
         patience: Sequence[float] = PATIENCE,
-        pace: Pace | None = None,
+        pace: SendWindow | None = None,
         wanted: Collection[CaptureKind] = tuple(CaptureKind),
         header_ends_at: int = 0,
     ) -> None:
         self.kind: CaptureKind | None = None
         self.total = 0
         self.offered: CaptureKind | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: TransferOutcome | None = None
         self.rejected = 0
         self.duplicates = 0
         self.resent = 0
         self.resumed = 0
-        self.pace = pace or Pace()
+        self.pace = pace or SendWindow()
         self.pace.restart()
         self._kept = dict(partials or {})
         self._candidate: Partial | None = None
@@ -232,7 +232,7 @@ class Transfer:
         if (request := self._outstanding.pop(offset, None)) is not None:
             self._answered(offset, *request, now)
         if not self._missing:
-            self.outcome = Outcome.TOO_LONG if self._too_long else Outcome.WHOLE
+            self.outcome = TransferOutcome.TOO_LONG if self._too_long else TransferOutcome.WHOLE
             return _NONE
         return self._requests(now)
 
@@ -256,7 +256,7 @@ class Transfer:
         if late and not self._heard and self._tries.get(0, 0) + 1 >= len(self._patience):
             if self.rejected:
                 raise BadChunks("the device sends nothing but malformed chunks")
-            self.outcome = Outcome.EMPTY
+            self.outcome = TransferOutcome.EMPTY
             return _NONE
         if now - self._progressed > SILENCE or now - self._started > TIME_LIMIT:
             raise NoAnswer(f"{self.done} of {self.size} bytes came, then nothing more")
@@ -297,7 +297,7 @@ class Transfer:
         self.offered = kind
         taken_before = self._too_long and self._known_too_long == payload
         if taken_before or kind not in self._wanted:
-            self.outcome = Outcome.EMPTY
+            self.outcome = TransferOutcome.EMPTY
             return False
         self.kind, self.total = kind, total
         self._data, self._there = bytearray(size), bytearray(size)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Self
 
-from .errors import ChecksumMismatch, TruncatedCapture
-from .model import CaptureError, DeviceIdentity
+from ..model.identity import DeviceIdentity
+from .errors import CaptureError, ChecksumMismatch, TruncatedCapture
 
 HEADER_SIZE = 264
 KNOWN_VERSION = 1

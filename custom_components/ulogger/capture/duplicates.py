@@ -8,9 +8,10 @@ import hashlib
 from dataclasses import replace
 from typing import Final
 
+from ..model.capture import Capture, CaptureKind
+from .errors import CaptureError
 from .frames import FRAME_OVERHEAD, iter_raw_frames
 from .log_buffer import LogHeader, check_log, xor_checksum
-from .model import Capture, CaptureError, CaptureKind
 
 _TICKS: Final = 1 << 32
 _ARRIVAL: Final = 5.0

@@ -1,6 +1,11 @@
 """What can be wrong with bytes that came off a device, or with an image that explains them."""
 
-from .model import CaptureError
+
+class CaptureError(Exception):
+    """The bytes are not what they should be; fetching them again may help."""
+
+    retryable = True
+    reason = "malformed_capture"
 
 
 class TruncatedCapture(CaptureError):

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
-from .errors import TruncatedCapture
+from .errors import CaptureError, TruncatedCapture
 from .log_buffer import LogHeader
-from .model import CaptureError
 
 FRAME_OVERHEAD: Final = 6
 """Bytes of a frame before its payload: u16 payload length, u32 ticks."""

@@ -4,8 +4,7 @@ import struct
 from dataclasses import dataclass
 from typing import Self
 
-from .errors import ChecksumMismatch, NoClockField, TruncatedCapture
-from .model import CaptureError
+from .errors import CaptureError, ChecksumMismatch, NoClockField, TruncatedCapture
 
 NEWEST_VERSION = 4
 

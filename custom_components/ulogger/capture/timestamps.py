@@ -1,7 +1,8 @@
 """The gateway's clock for devices that have none."""
 
+from ..model.capture import Capture, CaptureKind
+from .errors import CaptureError
 from .log_buffer import LogHeader, with_epoch
-from .model import Capture, CaptureError, CaptureKind
 
 _MICROSECONDS = 1_000_000
 

@@ -87,8 +87,10 @@ def leaf(pages: Pages, number: int, kind: int = TABLE_LEAF) -> Leaf | None:
         and (in_order or kind == INDEX_LEAF)
     )
     if not whole and kind == TABLE_LEAF:
-        heads = {cell.head for cell in cells}
-        cells += [cell for cell in _searched(page, number, taken or []) if cell.head not in heads]
+        next_batch = {cell.head for cell in cells}
+        cells += [
+            cell for cell in _searched(page, number, taken or []) if cell.head not in next_batch
+        ]
     return Leaf(cells, whole)
 
 

@@ -21,8 +21,9 @@ from ..capture.duplicates import (
     same_boot,
     same_moment,
 )
+from ..capture.errors import CaptureError
 from ..capture.log_buffer import LogHeader
-from ..capture.model import Capture, CaptureError, CaptureFault, CaptureKind
+from ..model.capture import Capture, CaptureFault, CaptureKind
 from . import envelope
 
 REMEMBERED: Final = 64
@@ -58,7 +59,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An earlier capture of the same content; its ID is None when its body has been shed."""
+    """An earlier capture of the same content; its ID is None when its body has left the disk."""
 
     capture_id: int | None
     again: Again

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import files
-from .errors import DiskFull, OutboxClosed, OutboxDamaged, OutboxError, translated
+from .errors import DiskFull, OutboxClosed, OutboxDamaged, OutboxError, as_outbox_error
 from .transactions import settle, transaction
 
 type Run = Callable[..., Awaitable[Any]]
@@ -213,7 +213,7 @@ class Database:
         except OutboxError as error:
             return error
         except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
-            failure = translated(error)
+            failure = as_outbox_error(error)
             failure.__cause__ = error
             if isinstance(failure, OutboxDamaged):
                 with contextlib.suppress(OSError):

@@ -11,7 +11,8 @@ import sqlite3
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ..capture.model import Capture, CaptureFault, CaptureKind, DeviceIdentity
+from ..model.capture import Capture, CaptureFault, CaptureKind
+from ..model.identity import DeviceIdentity
 from .model import DAMAGED
 
 _COLUMNS: Final = (

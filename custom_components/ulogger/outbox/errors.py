@@ -92,7 +92,7 @@ _BY_CODE: Final[dict[int, type[OutboxError]]] = {
 }
 
 
-def translated(
+def as_outbox_error(
     error: sqlite3.Error | OSError | ValueError | TypeError | OverflowError,
 ) -> OutboxError:
     """Name the failure by SQLite's primary result code; what no code explains is damage.

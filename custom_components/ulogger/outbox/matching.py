@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any, Final
 
-from ..capture.model import Capture
+from ..model.capture import Capture
 from .carving import Cell
 from .envelope import Sealed
 from .model import CaptureState

@@ -6,7 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from ..capture.model import Capture, CaptureKind, DeviceKey
+from ..model.capture import Capture, CaptureKind
+from ..model.identity import DeviceKey
 
 
 class CaptureState(StrEnum):

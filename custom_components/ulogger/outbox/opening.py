@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import files, pages, recovery, soundness
 from .database import SUSPECT, abandon, connect, make_durable
-from .errors import OutboxDamaged, OutboxTooNew, translated
+from .errors import OutboxDamaged, OutboxTooNew, as_outbox_error
 from .model import Recovery
 from .schema import VERSION, described, expected, migrate, version_of
 
@@ -27,14 +27,14 @@ def open_file(
         try:
             return _opened(path, check_seconds)
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-            failure = translated(error)
+            failure = as_outbox_error(error)
             if not isinstance(failure, OutboxDamaged):
                 raise failure from error
         except OutboxDamaged:
             pass
         return _repaired(path, now)
     except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
-        raise translated(error) from error
+        raise as_outbox_error(error) from error
 
 
 def _repaired(path: Path, now: float) -> tuple[sqlite3.Connection, Recovery | None]:

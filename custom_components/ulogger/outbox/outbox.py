@@ -10,21 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
-from ..capture.model import Capture, DeviceKey
+from ..model.capture import Capture
+from ..model.identity import DeviceKey
 from . import database, files, opening, queries, records, recovery
 from .database import Database, Run
-from .model import (
-    DAMAGED,
-    Added,
-    CaptureState,
-    DeviceCounters,
-    Item,
-    Recovery,
-    Row,
-    Space,
-)
+from .model import DAMAGED, Added, CaptureState, DeviceCounters, Item, Recovery, Row, Space
 
-_SHED_AT_ONCE: Final = 200
+_RETAINED_AT_ONCE: Final = 200
 _PAGES_AT_ONCE: Final = 500
 _DAY: Final = 86_400.0
 _CHECK_SECONDS: Final = 2.0
@@ -161,7 +153,7 @@ class Outbox:
         most = limit if devices is None else devices
         while True:
             found = await self._database.read(
-                lambda c: queries.heads(c, limit, max_bytes, most, choice)
+                lambda c: queries.next_batch(c, limit, max_bytes, most, choice)
             )
             if not found.damaged:
                 return found.items
@@ -229,9 +221,11 @@ class Outbox:
         the file shrinks. Returns how many captures went.
         """
         before = self._now() - days * _DAY
-        shed = partial(records.shed, before=before, megabytes=megabytes, most=_SHED_AT_ONCE)
+        apply_retention = partial(
+            records.apply_retention, before=before, megabytes=megabytes, most=_RETAINED_AT_ONCE
+        )
         gone = 0
-        while step := await self._database.write(shed):
+        while step := await self._database.write(apply_retention):
             gone += step
         while await self._database.read(_vacuum):
             pass

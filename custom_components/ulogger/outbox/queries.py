@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..capture.model import Capture, CaptureKind, DeviceKey
+from ..model.capture import Capture, CaptureKind
+from ..model.identity import DeviceKey
 from . import envelope
 from .errors import NoSuchCapture, OutboxDamaged
 from .model import CaptureState, DeviceCounters, Item, Row
@@ -30,7 +31,7 @@ _COUNTERS: Final = """SELECT devices.id, application_id, serial, uploads, bytes_
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class NextBatch:
     """Captures to deliver, and those found damaged on the way, which must make room."""
 
     items: list[Item]
@@ -47,13 +48,13 @@ class Choice:
     attempted: Mapping[DeviceKey, float]
 
 
-def heads(
+def next_batch(
     connection: sqlite3.Connection, limit: int, max_bytes: int, devices: int, choice: Choice
-) -> Heads:
+) -> NextBatch:
     """Load the next captures to deliver: devices take turns, each in its own order."""
     fresh = _queues(connection, limit, choice)
     turns: deque[sqlite3.Cursor] = deque()
-    found = Heads([], [])
+    found = NextBatch([], [])
     total = opened = 0
     while len(found.items) < limit:
         queue = next(fresh, None) if opened < devices else None

@@ -7,7 +7,7 @@ from typing import Any, Final
 from . import contents, envelope
 from .matching import Row
 from .model import DAMAGED, CaptureState
-from .records import enrol
+from .records import ensure_device
 from .salvage import STATES
 
 _OWN: Final = frozenset({"id", "device_id", "kind", "state", "size", "captured_at"})
@@ -118,7 +118,7 @@ class Rebuilding:
             return self._devices[then]
         known = self._known(sealed.capture.device.key)
         if known is None:
-            known = enrol(self._target, sealed.capture.device.key)
+            known = ensure_device(self._target, sealed.capture.device.key)
         if then is not None and sealed.intact:
             self._devices.setdefault(then, known)
         return known

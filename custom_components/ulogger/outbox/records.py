@@ -4,7 +4,8 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
-from ..capture.model import Capture, CaptureKind, DeviceKey
+from ..model.capture import Capture, CaptureKind
+from ..model.identity import DeviceKey
 from . import contents, envelope
 from .contents import Again
 from .errors import CapturesWait, NoSuchCapture
@@ -27,7 +28,7 @@ def device_of(connection: sqlite3.Connection, key: DeviceKey) -> int | None:
     return None if row is None else int(row[0])
 
 
-def enrol(connection: sqlite3.Connection, key: DeviceKey) -> int:
+def ensure_device(connection: sqlite3.Connection, key: DeviceKey) -> int:
     """Find or make a device's row."""
     known = device_of(connection, key)
     if known is not None:
@@ -40,7 +41,7 @@ def enrol(connection: sqlite3.Connection, key: DeviceKey) -> int:
 
 def add(connection: sqlite3.Connection, capture: Capture, now: float) -> Added:
     """Take a capture in: as new, as the new part of it, into quarantine, or as known already."""
-    device_id = enrol(connection, capture.device.key)
+    device_id = ensure_device(connection, capture.device.key)
     offered = capture
     known = contents.earlier(connection, device_id, capture)
     rest = None if known else contents.rest(connection, device_id, capture)
@@ -235,7 +236,9 @@ def forget(connection: sqlite3.Connection, key: DeviceKey, *, force: bool) -> in
     return undelivered
 
 
-def shed(connection: sqlite3.Connection, before: float, megabytes: float, most: int) -> int:
+def apply_retention(
+    connection: sqlite3.Connection, before: float, megabytes: float, most: int
+) -> int:
     """Delete delivered captures that are too old or too many, oldest first, at most so many."""
     kept: int = connection.execute(
         "SELECT coalesce(sum(bytes), 0) FROM gauges WHERE state = 'delivered'"

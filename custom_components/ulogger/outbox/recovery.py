@@ -13,7 +13,7 @@ from typing import Final
 
 from . import files, salvage
 from .database import SUSPECT, connect, make_durable
-from .errors import OutboxDamaged, translated
+from .errors import OutboxDamaged, as_outbox_error
 from .matching import Losses, matched
 from .model import Recovery
 from .pages import Pages
@@ -58,7 +58,7 @@ def finish(path: Path) -> None:
         make_durable(target)
         recovered = noted(target, path)
     except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-        if not isinstance(translated(error), OutboxDamaged):
+        if not isinstance(as_outbox_error(error), OutboxDamaged):
             raise
     finally:
         target.close()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ..capture.model import CaptureKind
+from ..model.capture import CaptureKind
 from . import carving, envelope
 from .carving import Cell, Leaf, Values
 from .envelope import Sealed

@@ -66,8 +66,10 @@ def _is_sound(connection: sqlite3.Connection, seconds: float) -> bool:
 def _agree(connection: sqlite3.Connection) -> bool:
     """Whether the gauges count what the table has, and the indexes lead to all that is to go."""
     tallies = connection.execute(_TALLIES).fetchall()
-    heads = [(device, state, count) for device, state, count, _ in tallies if state != "delivered"]
+    next_batch = [
+        (device, state, count) for device, state, count, _ in tallies if state != "delivered"
+    ]
     return (
         tallies == connection.execute(_GAUGES).fetchall()
-        and sorted(heads) == connection.execute(_HEADS).fetchall()
+        and sorted(next_batch) == connection.execute(_HEADS).fetchall()
     )

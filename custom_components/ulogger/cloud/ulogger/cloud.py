@@ -5,9 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ...capture.errors import CaptureError
 from ...capture.log_buffer import check_log, with_session_token
-from ...capture.model import Capture, CaptureError, CaptureKind, DeviceIdentity, DeviceKey
-from ..interface import InvalidMessage, MessageTooLarge, Transport
+from ...model.capture import Capture, CaptureKind
+from ...model.identity import DeviceIdentity, DeviceKey
+from ..errors import InvalidMessage, MessageTooLarge
+from ..mqtt.transport import Transport
 from .device_topics import DeviceTopics
 from .messages import LogConfig
 from .registration import REPLY_TIMEOUT, Registrar

@@ -5,8 +5,9 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ...capture.model import DeviceKey
-from ..interface import SubscriptionRefused, Transport, Unsubscribe
+from ...model.identity import DeviceKey
+from ..errors import SubscriptionRefused
+from ..mqtt.transport import Transport, Unsubscribe
 from .topics import device_of
 
 

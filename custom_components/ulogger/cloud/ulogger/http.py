@@ -7,8 +7,8 @@ from typing import Any
 
 import aiohttp
 
-from ...capture.model import DeviceKey
-from ..interface import (
+from ...model.identity import DeviceKey
+from ..errors import (
     ApiTokenRefused,
     CannotConnect,
     CloudError,

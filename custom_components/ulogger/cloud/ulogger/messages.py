@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any
 
-from ...capture.model import DeviceIdentity
-from ..interface import InvalidMessage
+from ...model.identity import DeviceIdentity
+from ..errors import InvalidMessage
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LARGEST_TOKEN = 0xFFFF_FFFF

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ...capture.model import DeviceIdentity, DeviceKey
-from ..interface import (
+from ...model.identity import DeviceIdentity, DeviceKey
+from ..errors import (
     CloudError,
     CloudUnavailable,
     InvalidMessage,
@@ -17,9 +17,9 @@ from ..interface import (
     RegistrationDenied,
     RegistrationFailed,
     TopicDenied,
-    Transport,
 )
-from ..pacing import Clock
+from ..mqtt.rate_limit import Clock
+from ..mqtt.transport import Transport
 from .device_topics import DeviceTopics
 from .messages import boot_message, parse_boot_reply
 from .service import RegistrationService

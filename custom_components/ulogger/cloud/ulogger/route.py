@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
-from ...capture.model import DeviceKey
-from ..interface import CloudUnavailable
+from ...model.identity import DeviceKey
+from ..errors import CloudUnavailable
 from .cloud import UloggerCloud
 from .http import HttpTelemetry
 from .samples import DeviceSamples, Kind, Sample

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from ..interface import InvalidMessage, MessageTooLarge
+from ..errors import InvalidMessage, MessageTooLarge
 
 COMPRESS_OVER = 1_024
 LONGEST_NAME = 256

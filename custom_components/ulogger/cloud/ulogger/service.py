@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...capture.model import DeviceKey
-from ..interface import RegistrationFailed
-from ..pacing import Clock
+from ...model.identity import DeviceKey
+from ..errors import RegistrationFailed
+from ..mqtt.rate_limit import Clock
 
 SILENT = 3
 """Registrations in a row without an answer that mean that the service is silent."""

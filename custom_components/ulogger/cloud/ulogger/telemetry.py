@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
-from ...capture.model import DeviceKey
-from ..interface import Transport
+from ...model.identity import DeviceKey
+from ..mqtt.transport import Transport
 from .samples import (
     Compress,
     DeviceSamples,

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...capture.model import DeviceIdentity, DeviceKey
-from ..interface import InvalidMessage
+from ...model.identity import DeviceIdentity, DeviceKey
+from ..errors import InvalidMessage
 
 LARGEST_MESSAGE = 131_072
 LONGEST_TEXT = 8_192

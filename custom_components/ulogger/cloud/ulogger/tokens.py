@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ...capture.model import DeviceIdentity, DeviceKey
+from ...model.identity import DeviceIdentity, DeviceKey
 from .messages import LARGEST_TOKEN
 
 MAX_ENTRIES = 10_000

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ...capture.model import DeviceKey
-from ..interface import InvalidSerial
+from ...model.identity import DeviceKey
+from ..errors import InvalidSerial
 
 LONGEST_AT_AWS = 256
 """Bytes of a topic that AWS IoT Core takes; it closes the connection on a longer one."""

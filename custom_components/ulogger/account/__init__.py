@@ -1,0 +1,1 @@
+"""One config entry: its settings, store, keys, disk space and consent."""

@@ -1,0 +1,53 @@
+"""What a config entry says about its account, with types and in the units that code uses."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Self
+
+from homeassistant.config_entries import ConfigEntry
+
+from .. import const as c
+
+KILOBYTE = 1_000
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """The options of an account.
+
+    Sizes are in bytes; ``daily_quota`` 0 is no limit.
+    """
+
+    interval: timedelta
+    name_patterns: tuple[str, ...]
+    device_limit: int
+    heartbeats: bool
+    daily_quota: int
+    retention_days: int
+    retention_bytes: int
+    undelivered_budget: int
+
+    @classmethod
+    def of(cls, entry: ConfigEntry[Any]) -> Self:
+        """Read the options as they are now."""
+        options = entry.options
+        return cls(
+            interval=timedelta(
+                minutes=options.get(c.CONF_COLLECT_INTERVAL, c.DEFAULT_COLLECT_INTERVAL)
+            ),
+            name_patterns=tuple(options.get(c.CONF_NAME_PATTERNS, c.DEFAULT_NAME_PATTERNS)),
+            device_limit=round(options.get(c.CONF_DEVICE_LIMIT, c.DEFAULT_DEVICE_LIMIT)),
+            heartbeats=options.get(c.CONF_HEARTBEATS, c.DEFAULT_HEARTBEATS),
+            daily_quota=round(
+                options.get(c.CONF_DAILY_QUOTA_KB, c.DEFAULT_DAILY_QUOTA_KB) * KILOBYTE
+            ),
+            retention_days=round(options.get(c.CONF_RETENTION_DAYS, c.DEFAULT_RETENTION_DAYS)),
+            retention_bytes=round(
+                options.get(c.CONF_RETENTION_MB, c.DEFAULT_RETENTION_MB) * MEGABYTE
+            ),
+            undelivered_budget=round(
+                options.get(c.CONF_UNDELIVERED_BUDGET_MB, c.DEFAULT_UNDELIVERED_BUDGET_MB)
+                * MEGABYTE
+            ),
+        )

@@ -1,0 +1,148 @@
+"""What one account must remember across restarts, besides its captures (see `outbox/`).
+
+Session tokens, which devices stand behind which address, whether they are collected, and the
+log configuration that still has to reach them. One private file of Home Assistant's `Store`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypedDict
+
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.storage import STORAGE_DIR, Store
+
+from ..const import DOMAIN
+from ..model.identity import DeviceIdentity, DeviceKey
+from ..model.log_setting import LogSetting, one_name_a_bit
+
+STORAGE_VERSION = 1
+SAVE_DELAY = 10.0
+
+
+@dataclass(slots=True)
+class DeviceRecord:
+    """One device as it was last met.
+
+    ``address`` is empty when somebody else has been met there since. Moments are Unix seconds.
+    ``modules`` maps the module names that the cloud told for this device to their bit in
+    ``module_flags``, one name a bit; ``last_config`` marks the log configuration that came from
+    the cloud last. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
+    since 1970), on which the daily quota was reached.
+    """
+
+    identity: DeviceIdentity
+    address: str
+    name: str
+    collect: bool = True
+    last_seen: float = 0.0
+    last_identified: float = 0.0
+    last_collected: float = 0.0
+    last_heartbeat: float = 0.0
+    quota_day: int = 0
+    quota_days: int = 0
+    log_setting: LogSetting | None = None
+    modules: dict[str, int] = field(default_factory=dict)
+    last_config: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the record as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> DeviceRecord:
+        """Read a record back, whatever version wrote it."""
+        setting = data.get("log_setting")
+        return cls(
+            **{
+                **{name: value for name, value in data.items() if name in _FIELDS},
+                "identity": _known(DeviceIdentity, data["identity"]),
+                "log_setting": _known(LogSetting, setting) if setting else None,
+                "modules": one_name_a_bit(data.get("modules", {})),
+            }
+        )
+
+
+def _known[T](kind: type[T], data: Mapping[str, Any]) -> T:
+    """Make a dataclass of what this version knows; a later one may have stored more."""
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in data.items() if name in names})
+
+
+_FIELDS = frozenset(each.name for each in fields(DeviceRecord))
+
+
+class StoredAccount(TypedDict):
+    """The file's content."""
+
+    tokens: dict[str, Any]
+    devices: list[dict[str, Any]]
+
+
+class AccountStore:
+    """The account's file, and what it holds in memory."""
+
+    def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
+        self._store = Store[StoredAccount](
+            hass, STORAGE_VERSION, f"{DOMAIN}.{entry_id}", private=True, atomic_writes=True
+        )
+        self.tokens: dict[str, Any] = {}
+        self.devices: dict[DeviceKey, DeviceRecord] = {}
+        self._closed = False
+        self._save_planned = False
+
+    async def async_load(self) -> None:
+        """Read the file, if there is one."""
+        if (stored := await self._store.async_load()) is None:
+            return
+        self.tokens = stored["tokens"]
+        records = [DeviceRecord.from_dict(data) for data in stored["devices"]]
+        self.devices = {record.identity.key: record for record in records}
+
+    async def async_save_tokens(self, tokens: dict[str, Any]) -> None:
+        """Put *tokens* on disk at once: losing one costs a registration."""
+        self.tokens = tokens
+        await self.async_save()
+
+    def save_tokens_soon(self, tokens: dict[str, Any]) -> None:
+        """Put *tokens* on disk within some seconds."""
+        self.tokens = tokens
+        self.save_soon()
+
+    async def async_save(self) -> None:
+        """Write everything now."""
+        await self._store.async_save(self._content())
+
+    def save_soon(self) -> None:
+        """Write everything within some seconds, or when Home Assistant stops.
+
+        The first call sets the time: Home Assistant would put it off with each further one.
+        """
+        if not self._closed and not self._save_planned:
+            self._save_planned = True
+            self._store.async_delay_save(self._content, SAVE_DELAY)
+
+    async def async_close(self) -> None:
+        """Write everything, and nothing any more: another may read or delete the file now."""
+        self._closed = True
+        await self.async_save()
+
+    async def async_remove(self) -> None:
+        """Delete the file."""
+        await self._store.async_remove()
+
+    def by_address(self, address: str) -> DeviceRecord | None:
+        """Find the device that was last met at *address*."""
+        return next((r for r in self.devices.values() if r.address == address), None)
+
+    def _content(self) -> StoredAccount:
+        self._save_planned = False
+        return {
+            "tokens": self.tokens,
+            "devices": [record.as_dict() for record in self.devices.values()],
+        }
+
+
+def outbox_path(hass: HomeAssistant, entry_id: str) -> Path:
+    """Where an account's captures are."""
+    return Path(hass.config.path(STORAGE_DIR, DOMAIN, f"{entry_id}.sqlite"))

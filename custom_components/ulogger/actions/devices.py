@@ -1,0 +1,168 @@
+"""The actions: what a person or an automation can ask of a device or of the gateway."""
+
+import asyncio
+from datetime import timedelta
+
+import probatio
+from homeassistant.core import (
+    HomeAssistant,
+    ServiceCall,
+    ServiceResponse,
+    SupportsResponse,
+    callback,
+)
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.service import async_register_admin_service
+from homeassistant.util.json import JsonValueType
+
+from ..const import DOMAIN
+from ..coordinator import DeviceCoordinator
+from ..errors import user_errors
+from ..model.log_setting import ALL_MODULES, LEVELS, LONGEST, SHORTEST, setting_for
+from ..outbox.model import Outcome
+from .captures import async_register_viewing
+from .publish import async_register_publishing
+from .targets import async_targets
+
+ATTR_TIMEOUT = "timeout"
+ATTR_LEVEL = "level"
+ATTR_MODULES = "modules"
+ATTR_DURATION = "duration"
+LAST_MODULE = 31
+
+UPLOAD_SCHEMA = probatio.Schema(
+    {
+        **cv.TARGET_FIELDS,
+        probatio.Optional(ATTR_TIMEOUT, default=120): probatio.All(
+            probatio.Coerce(int), probatio.Range(min=5, max=3600)
+        ),
+    }
+)
+LOG_LEVEL_SCHEMA = probatio.Schema(
+    {
+        **cv.TARGET_FIELDS,
+        probatio.Required(ATTR_LEVEL): probatio.In(LEVELS),
+        probatio.Optional(ATTR_MODULES, default=list): probatio.All(
+            cv.ensure_list, [probatio.Any(int, cv.string)]
+        ),
+        probatio.Required(ATTR_DURATION): probatio.All(
+            cv.time_period,
+            probatio.Range(min=timedelta(seconds=SHORTEST), max=timedelta(seconds=LONGEST)),
+        ),
+    }
+)
+FORGET_SCHEMA = probatio.Schema({**cv.TARGET_FIELDS})
+
+
+@callback
+def async_register_actions(hass: HomeAssistant) -> None:
+    """Register all actions; those that change or tell what devices log need an administrator."""
+    hass.services.async_register(
+        DOMAIN, "upload", _upload, UPLOAD_SCHEMA, supports_response=SupportsResponse.OPTIONAL
+    )
+    async_register_admin_service(hass, DOMAIN, "set_log_level", _set_log_level, LOG_LEVEL_SCHEMA)
+    async_register_admin_service(hass, DOMAIN, "forget_session", _forget_session, FORGET_SCHEMA)
+    async_register_publishing(hass)
+    async_register_viewing(hass)
+
+
+async def _upload(call: ServiceCall) -> ServiceResponse:
+    """Collect the devices now, wait until the cloud has everything, and tell what it was."""
+    devices = async_targets(call.hass, call).devices
+    seconds = call.data[ATTR_TIMEOUT]
+    # One device out of range must not keep the others from being uploaded.
+    uploads = await asyncio.gather(
+        *(_upload_device(device, seconds) for device in devices), return_exceptions=True
+    )
+    done: dict[str, JsonValueType] = {}
+    for device, upload in zip(devices, uploads, strict=True):
+        if isinstance(upload, BaseException):
+            raise upload
+        done[device.identity.serial] = upload
+    return {"devices": done}
+
+
+async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str, JsonValueType]:
+    gateway = device.gateway
+    serial = device.identity.serial
+    with user_errors(serial):
+        try:
+            async with asyncio.timeout(seconds):
+                added = await device.async_collect()
+        except TimeoutError as err:
+            raise _error("collect_timeout", serial, seconds) from err
+    ids = {each.capture_id for each in added if each.outcome is not Outcome.DUPLICATE} - {None}
+    if ids and not gateway.transport.connected:
+        raise _error("cloud_unreachable", serial, seconds)
+    gateway.delivery.retry_now()
+    with user_errors(serial):
+        delivered = await gateway.delivery.wait_delivered(
+            device.identity.key, [id_ for id_ in ids if id_ is not None], seconds
+        )
+    if len(delivered) < len(ids):
+        raise _error("delivery_timeout", serial, seconds)
+    return {
+        "collected": [
+            {
+                "id": each.capture_id,
+                "outcome": each.outcome.value,
+                "bytes": each.size,
+                "may_repeat": each.may_repeat,
+            }
+            for each in added
+        ],
+        "delivered": len(delivered),
+        "bytes": sum(each.size for each in added),
+    }
+
+
+async def _set_log_level(call: ServiceCall) -> None:
+    """Have devices log at a level for a time, at once or when they are next connected."""
+    devices = async_targets(call.hass, call).devices
+    level = LEVELS.index(call.data[ATTR_LEVEL])
+    seconds = round(call.data[ATTR_DURATION].total_seconds())
+    settings = [
+        (device, setting_for(level, *_modules(device, call.data[ATTR_MODULES]), seconds))
+        for device in devices
+    ]
+    for device, setting in settings:
+        with user_errors(device.identity.serial):
+            await device.async_set_log_setting(setting)
+
+
+def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, list[str]]:
+    """Turn names and numbers into flags, and into names as far as they are known."""
+    if not modules:
+        return ALL_MODULES, []
+    known = device.record.modules
+    names = {bit: name for name, bit in known.items()}
+    bits: dict[int, None] = {}
+    for module in modules:
+        bit = known.get(str(module), int(module) if str(module).isdecimal() else -1)
+        if not 0 <= bit <= LAST_MODULE:
+            raise ServiceValidationError(
+                translation_domain=DOMAIN,
+                translation_key="invalid_module",
+                translation_placeholders={
+                    "module": str(module)[:64],
+                    "known": ", ".join(sorted(known)) or "-",
+                },
+            )
+        bits[bit] = None
+    return sum(1 << bit for bit in bits), [names.get(bit, str(bit)) for bit in bits]
+
+
+async def _forget_session(call: ServiceCall) -> None:
+    """Have devices registered again with their next capture."""
+    for device in async_targets(call.hass, call).devices:
+        await device.gateway.cloud.forget(device.identity.key)
+        device.async_update_listeners()
+
+
+def _error(key: str, serial: str, seconds: float) -> HomeAssistantError:
+    return HomeAssistantError(
+        translation_domain=DOMAIN,
+        translation_key=key,
+        translation_placeholders={"device": serial, "seconds": str(round(seconds)), "detail": ""},
+    )

@@ -1,0 +1,1 @@
+"""One MQTT transport for all clouds."""

@@ -1,0 +1,1 @@
+"""One connection to one device, and what is shown of it."""

@@ -1,0 +1,1 @@
+"""The firmware image: ELF, source lines, symbols and format strings."""

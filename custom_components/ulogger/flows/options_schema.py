@@ -1,0 +1,172 @@
+"""The options form: sections, fields, what they start with and how far they go."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import probatio
+from homeassistant.core import HomeAssistant
+from homeassistant.data_entry_flow import section
+from homeassistant.helpers.selector import (
+    BooleanSelector,
+    NumberSelector,
+    NumberSelectorConfig,
+    NumberSelectorMode,
+    SelectOptionDict,
+    SelectSelector,
+    SelectSelectorConfig,
+    SelectSelectorMode,
+    TextSelector,
+    TextSelectorConfig,
+    TextSelectorType,
+)
+
+from ..const import (
+    CONF_API_TOKEN,
+    CONF_APPLICATIONS,
+    CONF_COLLECT_INTERVAL,
+    CONF_DAILY_QUOTA_KB,
+    CONF_DEVICE_LIMIT,
+    CONF_DEVICE_TYPES,
+    CONF_FORWARD_LOGS,
+    CONF_HEARTBEATS,
+    CONF_INTEGRATIONS,
+    CONF_LEVEL,
+    CONF_NAME_PATTERNS,
+    CONF_RETENTION_DAYS,
+    CONF_RETENTION_MB,
+    CONF_UNDELIVERED_BUDGET_MB,
+    DEFAULT_COLLECT_INTERVAL,
+    DEFAULT_DAILY_QUOTA_KB,
+    DEFAULT_DEVICE_LIMIT,
+    DEFAULT_HEARTBEATS,
+    DEFAULT_NAME_PATTERNS,
+    DEFAULT_RETENTION_DAYS,
+    DEFAULT_RETENTION_MB,
+    DEFAULT_UNDELIVERED_BUDGET_MB,
+    DOMAIN,
+    FORWARD_LEVELS,
+    LEVEL_OFF,
+)
+
+SECTION_COLLECTION = "collection"
+SECTION_APPROVAL = "approval"
+SECTION_CLOUD = "cloud"
+SECTION_STORAGE = "storage"
+MOST_DEVICES = 10_000
+FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE)
+"""Sections of the form whose fields are kept side by side, as if there were no sections."""
+
+
+def options_schema(hass: HomeAssistant, options: Mapping[str, Any]) -> probatio.Schema:
+    """Return the form; what can be chosen depends on the account and on what is loaded."""
+    applications = _applications_selector(options.get(CONF_APPLICATIONS, {}))
+    approval = {probatio.Required(CONF_APPLICATIONS, default=list): applications}
+    forwarding = {
+        probatio.Required(CONF_LEVEL, default=LEVEL_OFF): LEVEL_SELECTOR,
+        probatio.Required(CONF_INTEGRATIONS, default=list): _integrations_selector(hass),
+    }
+    return probatio.Schema(
+        {
+            probatio.Required(SECTION_COLLECTION): section(COLLECTION_SCHEMA),
+            probatio.Required(SECTION_APPROVAL): section(probatio.Schema(approval)),
+            probatio.Required(SECTION_CLOUD): section(CLOUD_SCHEMA, {"collapsed": True}),
+            probatio.Required(SECTION_STORAGE): section(STORAGE_SCHEMA, {"collapsed": True}),
+            probatio.Required(CONF_FORWARD_LOGS): section(
+                probatio.Schema(forwarding), {"collapsed": True}
+            ),
+        }
+    )
+
+
+def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return kept options the way the form shows them."""
+    return {
+        **dict.fromkeys(FLAT_SECTIONS, options),
+        SECTION_APPROVAL: {CONF_APPLICATIONS: list(options.get(CONF_APPLICATIONS, {}))},
+        CONF_FORWARD_LOGS: options.get(CONF_FORWARD_LOGS, {}),
+    }
+
+
+def device_limit_field(low: int) -> probatio.All[int]:
+    """Return the field for how many devices an account takes in."""
+    return _whole_number(low, max(low, MOST_DEVICES))
+
+
+def _whole_number(low: int, high: int, unit: str | None = None) -> probatio.All[int]:
+    config = NumberSelectorConfig(min=low, max=high, mode=NumberSelectorMode.BOX)
+    if unit is not None:
+        config["unit_of_measurement"] = unit
+    return probatio.All(NumberSelector(config), probatio.Coerce(int))
+
+
+def _applications_selector(applications: Mapping[str, Any]) -> SelectSelector:
+    """Return a list to take applications from and to type new ones into."""
+    choices = []
+    for application_id, about in applications.items():
+        types = ", ".join(about[CONF_DEVICE_TYPES])
+        label = f"{application_id} ({types})" if types else application_id
+        choices.append(SelectOptionDict(value=application_id, label=label))
+    return SelectSelector(
+        SelectSelectorConfig(
+            options=choices, multiple=True, custom_value=True, mode=SelectSelectorMode.DROPDOWN
+        )
+    )
+
+
+def _integrations_selector(hass: HomeAssistant) -> SelectSelector:
+    loaded = {name for name in hass.config.components if "." not in name} - {DOMAIN}
+    return SelectSelector(
+        SelectSelectorConfig(
+            options=sorted(loaded),
+            multiple=True,
+            custom_value=True,
+            mode=SelectSelectorMode.DROPDOWN,
+        )
+    )
+
+
+LEVEL_SELECTOR = SelectSelector(
+    SelectSelectorConfig(
+        options=list(FORWARD_LEVELS),
+        translation_key="forward_level",
+        mode=SelectSelectorMode.DROPDOWN,
+    )
+)
+
+COLLECTION_SCHEMA = probatio.Schema(
+    {
+        probatio.Required(CONF_COLLECT_INTERVAL, default=DEFAULT_COLLECT_INTERVAL): _whole_number(
+            1, 10080, "min"
+        ),
+        probatio.Required(
+            CONF_NAME_PATTERNS, default=lambda: list(DEFAULT_NAME_PATTERNS)
+        ): TextSelector(TextSelectorConfig(multiple=True)),
+        probatio.Required(CONF_DEVICE_LIMIT, default=DEFAULT_DEVICE_LIMIT): device_limit_field(1),
+    }
+)
+
+CLOUD_SCHEMA = probatio.Schema(
+    {
+        probatio.Required(CONF_HEARTBEATS, default=DEFAULT_HEARTBEATS): BooleanSelector(),
+        probatio.Optional(CONF_API_TOKEN): TextSelector(
+            TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off")
+        ),
+        probatio.Required(CONF_DAILY_QUOTA_KB, default=DEFAULT_DAILY_QUOTA_KB): _whole_number(
+            0, 10_000_000, "KB"
+        ),
+    }
+)
+
+STORAGE_SCHEMA = probatio.Schema(
+    {
+        probatio.Required(CONF_RETENTION_DAYS, default=DEFAULT_RETENTION_DAYS): _whole_number(
+            0, 3650, "d"
+        ),
+        probatio.Required(CONF_RETENTION_MB, default=DEFAULT_RETENTION_MB): _whole_number(
+            0, 100_000, "MB"
+        ),
+        probatio.Required(
+            CONF_UNDELIVERED_BUDGET_MB, default=DEFAULT_UNDELIVERED_BUDGET_MB
+        ): _whole_number(1, 100_000, "MB"),
+    }
+)

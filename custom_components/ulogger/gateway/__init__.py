@@ -1,0 +1,1 @@
+"""An account at work: devices, discovery, destinations, heartbeats, issues."""

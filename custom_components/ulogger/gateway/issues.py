@@ -1,0 +1,226 @@
+"""What a person should look at: repair issues, raised and cleared by the state of things."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from homeassistant.components import bluetooth
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.event import async_track_time_interval
+from homeassistant.helpers.singleton import singleton
+from homeassistant.util import dt as dt_util
+
+from ..account.device_registry import registered_device
+from ..const import DOMAIN
+from ..coordinator import UloggerConfigEntry
+from ..model.plain_text import LONGEST_LINE, plain_text
+from .newcomers import MOST_AT_ADDRESS
+
+EVALUATE_EVERY = timedelta(minutes=1)
+CERTIFICATE_NOTICE = timedelta(days=30)
+CLOUD_PATIENCE = 3600.0
+DEVICE_PATIENCE = 24 * 3600.0
+QUOTA_DAYS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing that is not as it should be; `about` tells apart those of one kind.
+
+    Placeholders are shown as plain text, whatever a device or the cloud chose them to be.
+    """
+
+    key: str
+    about: str = ""
+    fixable: bool = False
+    severity: ir.IssueSeverity = ir.IssueSeverity.WARNING
+    placeholders: dict[str, str] = field(default_factory=dict)
+
+
+class Issues:
+    """One account's issues, kept equal to what is the case."""
+
+    def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
+        self.hass = hass
+        self._entry = entry
+        self._gateway = entry.runtime_data
+        self._shown: dict[str, Issue] = {}
+        # Outlives a reload, so that a card that was ignored does not come back with it.
+        self._ignored = _ignored(hass).setdefault(entry.entry_id, set())
+
+    @callback
+    def start(self) -> None:
+        """Evaluate now, on changes and every minute, until the entry is unloaded."""
+        on_unload = self._entry.async_on_unload
+        on_unload(self._gateway.async_add_listener(self.evaluate))
+        on_unload(async_track_time_interval(self.hass, self._evaluate_at, EVALUATE_EVERY))
+        on_unload(self._clear)
+        self.evaluate()
+
+    @callback
+    def _evaluate_at(self, _now: datetime) -> None:
+        self.evaluate()
+
+    @callback
+    def evaluate(self) -> None:
+        """Raise what is the case and not shown, clear what is shown and no longer the case."""
+        active = {self._issue_id(issue): issue for issue in self._active()}
+        for issue_id in self._shown.keys() - active.keys():
+            ir.async_delete_issue(self.hass, DOMAIN, issue_id)
+            self._ignored.discard(issue_id)
+        registry = ir.async_get(self.hass)
+        for issue_id, issue in active.items():
+            # A card that was answered is gone, whether or not that has helped.
+            there = registry.async_get_issue(DOMAIN, issue_id) is not None
+            if there and self._shown.get(issue_id) == issue:
+                continue
+            ir.async_create_issue(
+                self.hass,
+                DOMAIN,
+                issue_id,
+                data={"entry_id": self._entry.entry_id, "about": issue.about},
+                is_fixable=issue.fixable,
+                severity=issue.severity,
+                translation_key=issue.key,
+                translation_placeholders={
+                    "account": self._entry.title,
+                    **{
+                        name: plain_text(value, LONGEST_LINE)
+                        for name, value in issue.placeholders.items()
+                    },
+                },
+            )
+            if issue_id in self._ignored:
+                ir.async_ignore_issue(self.hass, DOMAIN, issue_id, ignore=True)
+        self._shown = active
+
+    @callback
+    def _clear(self) -> None:
+        """Take all cards back, and remember which of them a person ignored."""
+        registry = ir.async_get(self.hass)
+        for issue_id in self._shown:
+            card = registry.async_get_issue(DOMAIN, issue_id)
+            if card is not None and card.dismissed_version is not None:
+                self._ignored.add(issue_id)
+            ir.async_delete_issue(self.hass, DOMAIN, issue_id)
+        self._shown = {}
+
+    def _issue_id(self, issue: Issue) -> str:
+        return "-".join(filter(None, (issue.key, self._entry.entry_id, issue.about)))
+
+    def _active(self) -> Iterator[Issue]:
+        for rule in (
+            self._certificate,
+            self._cloud,
+            self._bluetooth,
+            self._outbox,
+            self._devices,
+            self._newcomers,
+        ):
+            yield from rule()
+
+    def _certificate(self) -> Iterator[Issue]:
+        gateway = self._gateway
+        if gateway.credentials_refused:
+            yield Issue("certificate_refused", fixable=True, severity=ir.IssueSeverity.ERROR)
+        if (expiry := gateway.certificate_expiry) is None:
+            return
+        placeholders = {"date": dt_util.as_local(expiry).date().isoformat()}
+        if expiry <= dt_util.utcnow():
+            yield Issue(
+                "certificate_expired",
+                fixable=True,
+                severity=ir.IssueSeverity.ERROR,
+                placeholders=placeholders,
+            )
+        elif expiry - dt_util.utcnow() <= CERTIFICATE_NOTICE:
+            yield Issue("certificate_expires", fixable=True, placeholders=placeholders)
+
+    def _cloud(self) -> Iterator[Issue]:
+        gateway = self._gateway
+        if gateway.client_id_conflict:
+            yield Issue("client_id_conflict")
+        for topic in gateway.transport.denied_topics:
+            placeholders = {"topic": topic}
+            if gateway.cloud.topics.registers(topic):
+                yield Issue("registration_denied", topic, fixable=True, placeholders=placeholders)
+            else:
+                yield Issue("topic_denied", topic, fixable=True, placeholders=placeholders)
+        since = gateway.disconnected_since
+        if since is not None and time.time() - since >= CLOUD_PATIENCE:
+            yield Issue("cloud_unreachable")
+
+    def _bluetooth(self) -> Iterator[Issue]:
+        if not bluetooth.async_scanner_count(self.hass, connectable=True):
+            yield Issue("no_adapter")
+
+    def _outbox(self) -> Iterator[Issue]:
+        gateway = self._gateway
+        if not gateway.has_room:
+            yield Issue("no_room", severity=ir.IssueSeverity.ERROR)
+        if count := gateway.totals.quarantined:
+            yield Issue("quarantine", fixable=True, placeholders={"count": str(count)})
+        if (recovered := gateway.outbox.recovered) is not None:
+            yield Issue(
+                "outbox_recovered",
+                fixable=True,
+                severity=ir.IssueSeverity.ERROR,
+                placeholders={
+                    "file": recovered.set_aside.name,
+                    "brought_over": str(recovered.brought_over),
+                    "quarantined": str(recovered.quarantined),
+                    "lost": "?" if recovered.lost is None else str(recovered.lost),
+                },
+            )
+
+    def _devices(self) -> Iterator[Issue]:
+        now = time.time()
+        for device in self._gateway.devices.values():
+            identity = device.identity
+            about = f"{identity.application_id}-{identity.serial}"
+            placeholders = {"device": identity.serial}
+            since = device.unreachable_since
+            seen = now - device.record.last_seen < DEVICE_PATIENCE
+            failing = since is not None and now - since >= DEVICE_PATIENCE
+            if failing and seen and not device.excluded:
+                yield Issue("device_unreachable", about, placeholders=placeholders)
+            if self._gateway.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
+                yield Issue("quota_reached", about, placeholders=placeholders)
+
+    def _newcomers(self) -> Iterator[Issue]:
+        fleet = self._gateway.fleet
+        if fleet.full and (waiting := fleet.waiting()):
+            placeholders = {
+                "limit": str(self._gateway.settings.device_limit),
+                "count": str(len(waiting)),
+            }
+            yield Issue("device_limit", fixable=True, placeholders=placeholders)
+        for address in fleet.newcomers.suspicious():
+            yield Issue(
+                "new_devices_at_address",
+                address,
+                fixable=True,
+                placeholders={
+                    "address": address,
+                    "device": self._name_at(address),
+                    "most": str(MOST_AT_ADDRESS),
+                },
+            )
+
+    def _name_at(self, address: str) -> str:
+        """Name who is at an address the way a person named it, or as it names itself."""
+        fleet = self._gateway.fleet
+        records = [record for record in fleet.store.devices.values() if record.address == address]
+        for record in records:
+            entry = registered_device(self.hass, self._entry.entry_id, record.identity)
+            if entry is not None:
+                return plain_text(entry.name_by_user or entry.name or record.name)
+        return next((plain_text(record.name) for record in records), address)
+
+
+@singleton(f"{DOMAIN}.ignored_issues")
+def _ignored(hass: HomeAssistant) -> dict[str, set[str]]:
+    """Return what was ignored, by account; there is one for all of Home Assistant."""
+    return {}

@@ -1,0 +1,211 @@
+"""Brings log configurations from the cloud to the devices they are for."""
+
+import hashlib
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.helpers.event import async_call_later, async_track_point_in_utc_time
+from homeassistant.util import dt as dt_util
+
+from ..cloud.errors import CloudError
+from ..cloud.ulogger.messages import LogConfig
+from ..const import DOMAIN
+from ..coordinator import DeviceCoordinator, UloggerConfigEntry
+from ..model.identity import DeviceKey
+from ..model.log_setting import LONGEST, LogSetting, one_name_a_bit
+
+_LOGGER = logging.getLogger(__name__)
+
+BURST = 5
+REFILL = 30.0
+"""Seconds in which a device earns one more configuration."""
+
+
+class LogRelay:
+    """One account's log configurations: kept, then written to the device when it is there."""
+
+    def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
+        self.hass = hass
+        self._entry = entry
+        self._gateway = entry.runtime_data
+        self._follows: dict[DeviceKey, CALLBACK_TYPE] = {}
+        self._ends: dict[DeviceKey, tuple[float, CALLBACK_TYPE]] = {}
+        self._limits: dict[DeviceKey, _Limit] = {}
+
+    @callback
+    def start(self) -> None:
+        """Relay until the entry is unloaded."""
+        self._gateway.cloud.on_log_config = self._received
+        on_unload = self._entry.async_on_unload
+        on_unload(self._gateway.async_add_device_listener(self._watch))
+        on_unload(self._gateway.async_add_forget_listener(self._unwatch))
+        on_unload(self._gateway.async_add_session_listener(self._met))
+        on_unload(self._stop)
+
+    @callback
+    def _stop(self) -> None:
+        for unfollow in self._follows.values():
+            unfollow()
+        for _, cancel in self._ends.values():
+            cancel()
+        for limit in self._limits.values():
+            limit.stop()
+
+    @callback
+    def _watch(self, device: DeviceCoordinator) -> None:
+        self._in_background(device, watch=True)
+        self._follows[device.identity.key] = device.async_add_listener(
+            partial(self._plan_end, device)
+        )
+        self._plan_end(device)
+
+    @callback
+    def _unwatch(self, device: DeviceCoordinator) -> None:
+        self._in_background(device, watch=False)
+        key = device.identity.key
+        self._follows.pop(key)()
+        if planned := self._ends.pop(key, None):
+            planned[1]()
+        if limit := self._limits.pop(key, None):
+            limit.stop()
+
+    @callback
+    def _met(self, device: DeviceCoordinator) -> None:
+        self._gateway.cloud.device_met(device.identity.key, device.record.last_collected)
+
+    @callback
+    def _plan_end(self, device: DeviceCoordinator) -> None:
+        """Have the device's log configuration dropped, and that shown, at the moment it ends."""
+        key, setting = device.identity.key, device.record.log_setting
+        expires_at = None if setting is None else setting.expires_at
+        if planned := self._ends.get(key):
+            if planned[0] == expires_at:
+                return
+            del self._ends[key]
+            planned[1]()
+        if expires_at is None:
+            return
+
+        @callback
+        def end(_now: datetime) -> None:
+            del self._ends[key]
+            device.record.log_setting = None
+            self._gateway.store.save_soon()
+            device.async_update_listeners()
+
+        ends_at = dt_util.utc_from_timestamp(expires_at)
+        self._ends[key] = (
+            expires_at,
+            async_track_point_in_utc_time(self.hass, end, ends_at),
+        )
+
+    def _in_background(self, device: DeviceCoordinator, *, watch: bool) -> None:
+        self._entry.async_create_background_task(
+            self.hass, self._listen(device, watch=watch), f"{DOMAIN} log relay"
+        )
+
+    async def _listen(self, device: DeviceCoordinator, *, watch: bool) -> None:
+        cloud, key = self._gateway.cloud, device.identity.key
+        try:
+            if watch:
+                await cloud.watch_log_config(key, device.record.last_collected)
+            else:
+                await cloud.unwatch_log_config(key)
+        except CloudError as err:
+            _LOGGER.warning("No log configuration will come for %s: %s", key[1], err)
+
+    @callback
+    def _received(self, key: DeviceKey, config: LogConfig, retained: bool) -> None:  # noqa: FBT001
+        """Take a configuration: a newer one replaces an older.
+
+        One that the broker had retained comes with each subscription; it counts from when it
+        came first. Where more come than anybody could mean, the last one counts after a while.
+        """
+        if (device := self._gateway.devices.get(key)) is None:
+            return
+        if not config.timeout_seconds:
+            self._gateway.count("log_config_expired")
+            return
+        record, mark = device.record, _mark(config)
+        if retained and mark == record.last_config:
+            self._gateway.count("log_config_repeated")
+            return
+        record.modules = one_name_a_bit(record.modules, named_bits(config))
+        record.last_config = mark
+        setting = LogSetting(
+            config.level,
+            config.module_flags,
+            time.time() + min(config.timeout_seconds, LONGEST),
+            list(config.modules),
+        )
+        limit = self._limits.setdefault(key, _Limit(self.hass.loop.time()))
+        if limit.cancel is None and not (wait := limit.wait(self.hass.loop.time())):
+            self._in_background_set(device, setting)
+            return
+        record.log_setting = setting.after(record.log_setting)
+        self._gateway.store.save_soon()
+        if limit.cancel is None:
+            limit.cancel = async_call_later(self.hass, wait, partial(self._waited, key))
+        else:
+            self._gateway.count("log_config_superseded")
+
+    @callback
+    def _waited(self, key: DeviceKey, _now: datetime) -> None:
+        """Show and write what has come meanwhile, unless it was taken back."""
+        limit = self._limits[key]
+        limit.cancel = None
+        limit.wait(self.hass.loop.time())
+        device = self._gateway.devices.get(key)
+        if device is not None and (setting := device.log_setting) is not None:
+            self._in_background_set(device, setting)
+
+    def _in_background_set(self, device: DeviceCoordinator, setting: LogSetting) -> None:
+        self._entry.async_create_background_task(
+            self.hass, self._hand_over(device, setting), f"{DOMAIN} log relay"
+        )
+
+    async def _hand_over(self, device: DeviceCoordinator, setting: LogSetting) -> None:
+        await device.async_set_log_setting(setting, by_cloud=True)
+
+
+@dataclass(slots=True)
+class _Limit:
+    """How many configurations are shown and written: `BURST` at once, then one each `REFILL`."""
+
+    at: float
+    left: float = BURST
+    cancel: CALLBACK_TYPE | None = None
+
+    def wait(self, now: float) -> float:
+        """Take one; return 0, or the seconds until there is one again."""
+        self.left = min(BURST, self.left + (now - self.at) / REFILL)
+        self.at = now
+        if self.left < 1:
+            return (1 - self.left) * REFILL
+        self.left -= 1
+        return 0
+
+    def stop(self) -> None:
+        """Wait no longer."""
+        if self.cancel is not None:
+            self.cancel()
+
+
+def _mark(config: LogConfig) -> str:
+    """Return what tells a configuration from others."""
+    return hashlib.sha256(config.encode()).hexdigest()[:16]
+
+
+def named_bits(config: LogConfig) -> dict[str, int]:
+    """Tell which bit each name stands for: the flags' bits in rising order, as the names.
+
+    Where there are not as many names as bits nothing can be told.
+    """
+    bits = [bit for bit in range(32) if config.module_flags >> bit & 1]
+    if len(bits) != len(config.modules):
+        return {}
+    return dict(zip(config.modules, bits, strict=True))

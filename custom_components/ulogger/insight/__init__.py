@@ -1,0 +1,1 @@
+"""From captures to text and crash reports."""

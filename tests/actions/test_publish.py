@@ -1,0 +1,339 @@
+"""The actions that send metrics, events and text logs, and the one that forgets a session."""
+
+import asyncio
+import json
+import math
+from typing import Any
+
+import pytest
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers import device_registry as dr
+from probatio import Invalid
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.test_util.aiohttp import AiohttpClientMocker
+
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.errors import NotAcknowledged
+from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
+from custom_components.ulogger.model.identity import DeviceIdentity
+from demo.cloud.broker import LocalBroker
+from demo.cloud.service import LocalCloud
+from tests.support.account import APPROVED, SENSOR, ToldTransport, load, meet
+from tests.support.flows import ENGLISH
+from tests.support.road import add_account, approving
+
+OTHER = DeviceIdentity(42, "B00000000002", "DoorSenseV2", "4.24.2", "bc53443")
+API = "https://api.ulogger.ai/publish"
+TOKEN = "ulg_secret"
+
+
+def device_ids(hass: HomeAssistant, *devices: DeviceCoordinator) -> list[str]:
+    registry = dr.async_get(hass)
+    found = []
+    for device in devices:
+        entry = registry.async_get_device_by_identifier(
+            device.identifier, device.gateway.entry.entry_id
+        )
+        assert entry is not None
+        found.append(entry.id)
+    return found
+
+
+def gateway_id(hass: HomeAssistant, account: MockConfigEntry) -> str:
+    entry = dr.async_get(hass).async_get_device_by_identifier(
+        (DOMAIN, account.entry_id), account.entry_id
+    )
+    assert entry is not None
+    return entry.id
+
+
+async def call(hass: HomeAssistant, action: str, targets: list[str], **data: Any) -> None:
+    await hass.services.async_call(DOMAIN, action, {"device_id": targets, **data}, blocking=True)
+
+
+def mistake(error: pytest.ExceptionInfo[HomeAssistantError]) -> str:
+    """The key of the message, which must be there in words."""
+    key = error.value.translation_key
+    assert key is not None
+    message = ENGLISH["exceptions"][key]["message"]
+    message.format(**(error.value.translation_placeholders or {}))
+    return key
+
+
+def content(transport: ToldTransport) -> list[tuple[str, Any]]:
+    return [(topic, json.loads(payload)) for topic, payload in transport.published]
+
+
+async def test_metrics_of_a_device_go_up_with_their_time(
+    hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
+) -> None:
+    await call(
+        hass,
+        "publish_metrics",
+        device_ids(hass, device),
+        metrics={"battery": 87, "temperature": 21.5},
+        timestamp="2026-10-01T12:00:00+00:00",
+    )
+    assert content(transport) == [
+        (
+            "metrics/v0/42/0/42",
+            {
+                "device_serial": SENSOR.serial,
+                "metrics": [
+                    {"name": "battery", "value": 87, "timestamp": 1790856000},
+                    {"name": "temperature", "value": 21.5, "timestamp": 1790856000},
+                ],
+            },
+        )
+    ]
+
+
+async def test_a_time_without_a_zone_is_one_of_home_assistants_zone(
+    hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
+) -> None:
+    await hass.config.async_set_time_zone("America/New_York")
+    targets = device_ids(hass, device)
+    await call(hass, "publish_event", targets, type="open", timestamp="2026-10-01 08:00:00")
+    [(_, event)] = content(transport)
+    assert event["events"] == [{"type": "open", "timestamp": 1790856000}]
+
+
+async def test_many_devices_go_up_in_one_message_and_the_gateway_in_its_own(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    other = meet(account, OTHER, "C0:FF:EE:00:00:09")
+    targets = [*device_ids(hass, device, other), gateway_id(hass, account)]
+    await call(hass, "publish_event", targets, type="maintenance")
+    await call(hass, "publish_metrics", targets, metrics={"m": 1})
+    events, gateways_event, metrics, gateways_metric = content(transport)
+    assert [events[0], metrics[0]] == ["events/v0/42/0/42", "metrics/v0/42/0/42"]
+    for (_, batch), name in ((events, "events"), (metrics, "metrics")):
+        assert [each["device_serial"] for each in batch["devices"]] == [
+            SENSOR.serial,
+            OTHER.serial,
+        ] or [each["device_serial"] for each in batch["devices"]] == [
+            OTHER.serial,
+            SENSOR.serial,
+        ]
+        assert all(len(each[name]) == 1 for each in batch["devices"])
+    assert gateways_event[0] == "events/v0/42/0/0"
+    assert gateways_event[1]["device_serial"] == "ha-5eed5eed"
+    assert gateways_metric[1]["metrics"] == [{"name": "m", "value": 1}]
+
+
+async def test_lines_of_text_go_up_as_a_log_with_rising_sequence_numbers(
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
+) -> None:
+    gateway = [gateway_id(hass, account)]
+    await call(hass, "publish_log", gateway, message="one\ntwo", level="error")
+    await call(hass, "publish_log", gateway, message="three")
+    (topic, first), (_, second) = transport.published
+    assert topic == "logs/v0/42/0"
+    head, *lines = [json.loads(line) for line in first.splitlines()]
+    assert head["serial"] == "ha-5eed5eed"
+    assert [(line["lv"], line["m"]) for line in lines] == [(4, "one"), (4, "two")]
+    again, line = [json.loads(line) for line in second.splitlines()]
+    assert again["sequence"] == head["sequence"] + 1
+    assert (line["lv"], line["m"]) == (2, "three")
+
+
+@pytest.mark.parametrize(
+    ("action", "data", "key"),
+    [
+        ("publish_metrics", {"metrics": {}}, "no_metrics"),
+        ("publish_metrics", {"metrics": {"a b": 1}}, "invalid_name"),
+        ("publish_metrics", {"metrics": {"a=b": 1}}, "invalid_name"),
+        ("publish_metrics", {"metrics": {"": 1}}, "invalid_name"),
+        ("publish_metrics", {"metrics": {7: 1}}, "invalid_name"),
+        ("publish_metrics", {"metrics": {"a" * 65: 1}}, "invalid_name"),
+        ("publish_metrics", {"metrics": {"a\x07": 1}}, "invalid_name"),
+        ("publish_metrics", {"metrics": {"a": True}}, "invalid_value"),
+        ("publish_metrics", {"metrics": {"a": "1"}}, "invalid_value"),
+        ("publish_metrics", {"metrics": {"a": math.nan}}, "invalid_value"),
+        ("publish_metrics", {"metrics": {"a": -math.inf}}, "invalid_value"),
+        ("publish_metrics", {"metrics": {"a": 1}, "timestamp": "1950-01-01"}, "invalid_timestamp"),
+        ("publish_event", {"type": "a b"}, "invalid_name"),
+        ("publish_event", {"type": "e", "timestamp": "1950-01-01"}, "invalid_timestamp"),
+        ("publish_log", {"message": ""}, "no_lines"),
+    ],
+)
+async def test_a_mistake_is_explained_and_nothing_is_sent(
+    hass: HomeAssistant,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+    action: str,
+    data: dict[str, Any],
+    key: str,
+) -> None:
+    with pytest.raises(ServiceValidationError) as error:
+        await call(hass, action, device_ids(hass, device), **data)
+    assert mistake(error) == key
+    assert transport.published == []
+
+
+@pytest.mark.parametrize(
+    ("action", "data"),
+    [
+        ("publish_metrics", {}),
+        ("publish_metrics", {"metrics": 5}),
+        ("publish_metrics", {"metrics": {"a": 1}, "timestamp": "yesterday"}),
+        ("publish_event", {}),
+        ("publish_log", {"message": "a", "level": "loud"}),
+    ],
+)
+async def test_what_has_another_form_is_refused(
+    hass: HomeAssistant, device: DeviceCoordinator, action: str, data: dict[str, Any]
+) -> None:
+    with pytest.raises(Invalid):
+        await call(hass, action, device_ids(hass, device), **data)
+
+
+@pytest.mark.parametrize(
+    ("action", "data"),
+    [
+        ("publish_metrics", {"metrics": {"a": 1}}),
+        ("publish_event", {"type": "e"}),
+        ("publish_log", {"message": "a"}),
+    ],
+)
+async def test_without_a_connection_it_says_that_nothing_was_published(
+    hass: HomeAssistant,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+    action: str,
+    data: dict[str, Any],
+) -> None:
+    transport.tell(ConnectionState.DISCONNECTED)
+    with pytest.raises(HomeAssistantError) as error:
+        await call(hass, action, device_ids(hass, device), **data)
+    assert mistake(error) == "not_published"
+    transport.tell(ConnectionState.CONNECTED)
+    transport.refusal = NotAcknowledged("told so")
+    with pytest.raises(HomeAssistantError) as error:
+        await call(hass, action, device_ids(hass, device), **data)
+    assert mistake(error) == "not_published"
+
+
+async def test_a_forgotten_session_is_registered_again(
+    hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
+) -> None:
+    await device.gateway.cloud.register(SENSOR)
+    assert device.has_token
+    await call(hass, "forget_session", device_ids(hass, device))
+    assert not device.has_token
+    await device.gateway.cloud.register(SENSOR)
+    assert [topic for topic, _ in transport.published] == ["boot/v0/42/0/42"] * 2
+
+
+async def test_a_real_cloud_gets_what_the_actions_send(
+    hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud
+) -> None:
+    entry = await add_account(hass, broker, approving(0))
+    transport = entry.runtime_data.transport
+    changed = asyncio.Event()
+    stop = entry.runtime_data.async_add_listener(changed.set)
+    while not transport.connected:
+        changed.clear()
+        await changed.wait()
+    stop()
+    gateway = [gateway_id(hass, entry)]
+    await call(hass, "publish_metrics", gateway, metrics={"a": 1})
+    await call(hass, "publish_event", gateway, type="e")
+    await call(hass, "publish_log", gateway, message="line")
+    [metrics] = await cloud_service.wait_for("metrics")
+    [event] = await cloud_service.wait_for("events")
+    [log] = await cloud_service.wait_for("logs")
+    assert metrics.json()["metrics"] == [{"name": "a", "value": 1}]
+    assert event.json()["events"] == [{"type": "e"}]
+    assert json.loads(log.payload.splitlines()[1])["m"] == "line"
+    await hass.config_entries.async_unload(entry.entry_id)
+
+
+# HTTP with an API token
+
+
+@pytest.fixture
+async def http_account(
+    hass: HomeAssistant, aioclient_mock: AiohttpClientMocker, transport: ToldTransport
+) -> MockConfigEntry:
+    """An account with an API token, which takes Home Assistant's shared session."""
+    return await load(hass, options={**APPROVED, "api_token": TOKEN})
+
+
+async def test_with_a_token_metrics_and_events_go_over_http_while_mqtt_is_away(
+    hass: HomeAssistant,
+    http_account: MockConfigEntry,
+    transport: ToldTransport,
+    aioclient_mock: AiohttpClientMocker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    aioclient_mock.post(f"{API}/metrics", json={"success": True})
+    aioclient_mock.post(f"{API}/events", json={"success": True})
+    targets = device_ids(hass, meet(http_account))
+
+    await call(hass, "publish_metrics", targets, metrics={"over": 1})
+    assert len(transport.published) == 1
+    assert aioclient_mock.call_count == 0
+
+    transport.tell(ConnectionState.DISCONNECTED)
+    await call(hass, "publish_metrics", targets, metrics={"over": 2})
+    await call(hass, "publish_event", targets, type="e")
+
+    assert len(transport.published) == 1
+    metrics, events = aioclient_mock.mock_calls
+    assert json.loads(metrics[2]) == {
+        "device_serial": SENSOR.serial,
+        "metrics": [{"name": "over", "value": 2}],
+        "app_id": "42",
+        "group_id": "0",
+    }
+    assert json.loads(events[2])["events"] == [{"type": "e"}]
+    assert metrics[3]["Authorization"] == f"Bearer {TOKEN}"
+    diagnostics = await async_get_config_entry_diagnostics(hass, http_account)
+    assert TOKEN not in str(diagnostics)
+    # The harness's disk logs what is read from it; Home Assistant's own does not.
+    told = [each for each in caplog.records if not each.name.startswith("pytest_homeassistant")]
+    assert told
+    assert TOKEN not in str([each.getMessage() for each in told])
+
+
+@pytest.mark.parametrize(
+    ("status", "key"),
+    [(401, "api_token_refused"), (500, "not_published"), (400, "message_refused")],
+)
+async def test_what_http_refuses_is_explained_without_the_token(
+    hass: HomeAssistant,
+    http_account: MockConfigEntry,
+    transport: ToldTransport,
+    aioclient_mock: AiohttpClientMocker,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+    key: str,
+) -> None:
+    aioclient_mock.post(f"{API}/metrics", status=status)
+    transport.tell(ConnectionState.DISCONNECTED)
+
+    with pytest.raises(HomeAssistantError) as error:
+        await call(hass, "publish_metrics", device_ids(hass, meet(http_account)), metrics={"a": 1})
+
+    assert mistake(error) == key
+    assert TOKEN not in repr(error.value) + caplog.text
+
+
+async def test_text_logs_have_no_way_over_http(
+    hass: HomeAssistant,
+    http_account: MockConfigEntry,
+    transport: ToldTransport,
+    aioclient_mock: AiohttpClientMocker,
+) -> None:
+    transport.tell(ConnectionState.DISCONNECTED)
+    with pytest.raises(HomeAssistantError) as error:
+        await call(hass, "publish_log", [gateway_id(hass, http_account)], message="a")
+    assert mistake(error) == "not_published"
+    assert aioclient_mock.call_count == 0

@@ -1,0 +1,282 @@
+"""Devices are collected when they are due, and at once when a person asks."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.helpers import device_registry as dr
+from homeassistant.util import dt as dt_util
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.model.identity import DeviceIdentity
+from demo.device.samples import sample_log
+from demo.device.virtual import VirtualDevice
+from tests.support.account import ToldTransport, meet
+from tests.support.bluetooth import OTHER_ADDRESS
+from tests.support.flows import ENGLISH
+from tests.support.road import CORE_DUMP, IDENTITY, LOG, Road
+
+OTHER = DeviceIdentity(42, "OTHER", "DoorSenseV2", "4.24.2", "bc53443")
+
+
+async def upload(hass: HomeAssistant, *device_ids: str, **data: Any) -> Any:
+    """Call the action and return what it says of the devices."""
+    response = await hass.services.async_call(
+        DOMAIN,
+        "upload",
+        {"device_id": list(device_ids), **data},
+        blocking=True,
+        return_response=True,
+    )
+    assert response is not None
+    return response["devices"]
+
+
+async def press(hass: HomeAssistant, road: Road, entry: MockConfigEntry) -> None:
+    """Press *Upload now*."""
+    data = {"entity_id": road.entity_id(entry, "upload_now")}
+    await hass.services.async_call("button", "press", data, blocking=True)
+
+
+def mistake(error: pytest.ExceptionInfo[HomeAssistantError]) -> str:
+    """Name the error; its text must be there and name the device."""
+    key = error.value.translation_key
+    assert key is not None
+    text = ENGLISH["exceptions"][key]["message"]
+    said = text.format(**error.value.translation_placeholders or {})
+    assert IDENTITY.serial in said or "device" not in text
+    return key
+
+
+def replaced(road: Road, device: VirtualDevice, log: bytes) -> VirtualDevice:
+    """Let the device have gathered another log meanwhile; it is not heard by that."""
+    return road.device(device.address, device.identity, log, heard=False)
+
+
+@pytest.fixture
+async def known(hass: HomeAssistant, account: MockConfigEntry) -> DeviceCoordinator:
+    """Return a device that was met and is not heard any more."""
+    coordinator = meet(account)
+    await hass.async_block_till_done()
+    return coordinator
+
+
+@pytest.fixture
+async def empty(road: Road, account: MockConfigEntry) -> VirtualDevice:
+    """Return a device in reach that has been collected and has nothing more."""
+    device = road.device()
+    coordinator = await road.adopted(account)
+    await road.collected(device)
+    await road.idle(coordinator)
+    return device
+
+
+# What it returns
+
+
+async def test_the_action_tells_what_was_collected_and_delivered(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    known: DeviceCoordinator,
+    transport: ToldTransport,
+    road: Road,
+) -> None:
+    known.set_collect(collect=False)
+    road.device(core_dump=CORE_DUMP)
+    response = await upload(hass, road.device_id(account))
+    told = response[IDENTITY.serial]
+    assert sorted((each["outcome"], each["bytes"]) for each in told["collected"]) == [
+        ("stored", len(LOG)),
+        ("stored", len(CORE_DUMP)),
+    ]
+    assert told["delivered"] == 2
+    assert told["bytes"] == len(LOG) + len(CORE_DUMP)
+    rows = await account.runtime_data.outbox.listing(IDENTITY.key)
+    assert {each["id"] for each in told["collected"]} == {row.capture_id for row in rows}
+    kinds = [topic.split("/")[0] for topic, _ in transport.published]
+    assert sorted(kinds) == ["binlog", "boot", "core-dump"]
+
+
+async def test_a_device_with_nothing_new_returns_nothing(
+    hass: HomeAssistant, account: MockConfigEntry, empty: VirtualDevice, road: Road
+) -> None:
+    response = await upload(hass, road.device_id(account))
+    assert response == {IDENTITY.serial: {"collected": [], "delivered": 0, "bytes": 0}}
+
+
+async def test_several_devices_are_collected_in_one_call(
+    hass: HomeAssistant, account: MockConfigEntry, known: DeviceCoordinator, road: Road
+) -> None:
+    other = meet(account, OTHER, OTHER_ADDRESS)
+    await hass.async_block_till_done()
+    for each in (known, other):
+        each.set_collect(collect=False)
+    road.device()
+    road.device(OTHER_ADDRESS, OTHER, sample_log(800, seed=2))
+    ids = [road.device_id(account, IDENTITY), road.device_id(account, OTHER)]
+    response = await upload(hass, *ids)
+    assert {serial: told["bytes"] for serial, told in response.items()} == {
+        IDENTITY.serial: len(LOG),
+        OTHER.serial: 800,
+    }
+
+
+async def test_a_device_out_of_range_does_not_keep_the_others_from_being_uploaded(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    known: DeviceCoordinator,
+    transport: ToldTransport,
+    road: Road,
+) -> None:
+    meet(account, OTHER, OTHER_ADDRESS).set_collect(collect=False)
+    await hass.async_block_till_done()
+    there = road.device(OTHER_ADDRESS, OTHER)
+    ids = [road.device_id(account, IDENTITY), road.device_id(account, OTHER)]
+    with pytest.raises(HomeAssistantError) as error:
+        await upload(hass, *ids)
+    assert mistake(error) == "out_of_range"
+    assert there.empty
+    assert "binlog" in [topic.split("/")[0] for topic, _ in transport.published]
+
+
+async def test_a_session_under_way_is_joined(
+    hass: HomeAssistant, account: MockConfigEntry, known: DeviceCoordinator, road: Road
+) -> None:
+    device = road.device()
+    response = await upload(hass, road.device_id(account))
+    assert response[IDENTITY.serial]["bytes"] == len(LOG)
+    assert device.connections == 1
+
+
+async def test_the_button_collects(
+    hass: HomeAssistant, account: MockConfigEntry, empty: VirtualDevice, road: Road
+) -> None:
+    device = replaced(road, empty, sample_log(900, seed=3))
+    await press(hass, road, account)
+    assert device.empty
+    await road.until_shown(account, "uploads", "2")
+
+
+# What goes wrong
+
+
+@pytest.mark.usefixtures("known")
+async def test_out_of_range_is_said_in_words(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    with pytest.raises(HomeAssistantError) as error:
+        await upload(hass, road.device_id(account))
+    assert error.value.translation_domain == DOMAIN
+    assert mistake(error) == "out_of_range"
+    with pytest.raises(HomeAssistantError) as error:
+        await press(hass, road, account)
+    assert mistake(error) == "out_of_range"
+    assert road.state(account, "last_error") == "out_of_range"
+
+
+async def test_an_unreachable_cloud_is_said_and_the_captures_are_kept(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    empty: VirtualDevice,
+    transport: ToldTransport,
+    road: Road,
+) -> None:
+    await road.until_shown(account, "uploads", "1")
+    transport.tell(ConnectionState.DISCONNECTED)
+    device = replaced(road, empty, sample_log(900, seed=3))
+    with pytest.raises(HomeAssistantError) as error:
+        await upload(hass, road.device_id(account))
+    assert mistake(error) == "cloud_unreachable"
+    assert device.empty
+    await road.until_shown(account, "captures_waiting", "1")
+    transport.tell(ConnectionState.CONNECTED)
+    await road.until_shown(account, "captures_waiting", "0")
+    assert road.state(account, "uploads") == "2"
+
+
+async def test_a_cloud_that_does_not_acknowledge_is_not_waited_for_longer_than_asked(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    empty: VirtualDevice,
+    transport: ToldTransport,
+    road: Road,
+) -> None:
+    replaced(road, empty, sample_log(900, seed=3))
+    never = asyncio.get_running_loop().create_future()
+    delivery = account.runtime_data.delivery
+    wait = delivery.wait_delivered
+    with (
+        patch.object(transport, "publish", lambda *_: never),
+        patch.object(delivery, "wait_delivered", lambda key, ids, s: wait(key, ids, s / 100)),
+        pytest.raises(HomeAssistantError) as error,
+    ):
+        await upload(hass, road.device_id(account), timeout=5)
+    assert mistake(error) == "delivery_timeout"
+    never.cancel()
+
+
+async def test_a_target_that_is_not_ours_is_a_mistake(
+    hass: HomeAssistant, account: MockConfigEntry, known: DeviceCoordinator, road: Road
+) -> None:
+    foreign = MockConfigEntry(domain="other")
+    foreign.add_to_hass(hass)
+    theirs = dr.async_get(hass).async_get_or_create(
+        config_entry_id=foreign.entry_id, identifiers={("other", "1")}
+    )
+    sessions = len(known.timeline)
+    for target in (theirs.id, "nobody"):
+        with pytest.raises(ServiceValidationError):
+            await upload(hass, road.device_id(account), target)
+    assert len(known.timeline) == sessions
+
+
+# When it is due
+
+
+async def test_a_device_is_not_collected_again_by_itself_before_its_interval_is_over(
+    hass: HomeAssistant, account: MockConfigEntry, empty: VirtualDevice, road: Road
+) -> None:
+    coordinator = road.coordinator(account)
+    sessions = len(coordinator.timeline)
+    device = replaced(road, empty, sample_log(900, seed=3))
+    for _ in range(20):
+        road.adapter.hear(device)
+    await road.pass_time(minutes=14, seconds=50)
+    road.adapter.hear(device)
+    await hass.async_block_till_done()
+    assert len(coordinator.timeline) == sessions
+    assert coordinator._task is None
+    assert device.connections == 0
+    await upload(hass, road.device_id(account))
+    assert device.connections == 1
+    due = coordinator.data.next_collection
+    assert due is not None
+    assert due - dt_util.utcnow() > timedelta(minutes=14, seconds=50)
+
+
+async def test_identical_advertisements_do_not_keep_a_device_from_being_collected_when_due(
+    hass: HomeAssistant, account: MockConfigEntry, empty: VirtualDevice, road: Road
+) -> None:
+    device = replaced(road, empty, sample_log(900, seed=3))
+    road.adapter.hear(device)
+    await road.pass_time(minutes=15, seconds=10)
+    await road.collected(device)
+    assert device.connections == 1
+
+
+async def test_a_device_that_is_away_when_due_is_collected_when_it_is_back(
+    hass: HomeAssistant, account: MockConfigEntry, known: DeviceCoordinator, road: Road
+) -> None:
+    await road.pass_time(minutes=15, seconds=10)
+    assert len(known.timeline) == 0
+    device = road.device()
+    await road.collected(device)
+    await road.idle(known)
+    assert [each.result for each in known.timeline] == ["ok"]

@@ -1,0 +1,256 @@
+"""What happens between commit and erase (nothing), and what an erase makes of equal content."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from bleak.exc import BleakError
+from homeassistant.core import HomeAssistant
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from custom_components.ulogger.agent import gatt
+from custom_components.ulogger.capture.log_buffer import LogHeader
+from custom_components.ulogger.collecting import collection
+from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.model.capture import Capture
+from custom_components.ulogger.outbox.errors import DiskFull
+from demo.device.virtual import VirtualDevice
+from tests.support.road import CORE_DUMP, IDENTITY, LOG, LinkToDevice, Road
+
+UPTIME = 100_000
+
+
+def dated(log: bytes, tick: int = UPTIME, trailer: bytes = b"") -> bytes:
+    """Make a log say at which tick it was made."""
+    header = LogHeader.parse(log)
+    return replace(header, anchor_tick=tick).pack() + log[header.size :] + trailer
+
+
+@contextmanager
+def at_the_erase(do: Callable[[LinkToDevice], None]) -> Iterator[None]:
+    """Do something whenever an erase command is about to be written."""
+    write = LinkToDevice.write_gatt_char
+
+    async def watched(self: LinkToDevice, characteristic: Any, data: Any, response: bool) -> None:
+        if response and characteristic.uuid == gatt.LOG_ACK:
+            do(self)
+        await write(self, characteristic, data, response)
+
+    with patch.object(LinkToDevice, "write_gatt_char", watched):
+        yield
+
+
+async def visited(
+    road: Road, account: MockConfigEntry, log: bytes = b"", core_dump: bytes | None = None
+) -> tuple[VirtualDevice, DeviceCoordinator]:
+    """Have a device collected that holds this."""
+    road.adapter.devices.clear()
+    device = road.device(log=log, core_dump=core_dump)
+    coordinator = await road.adopted(account)
+    await coordinator.async_collect()
+    await road.hass.async_block_till_done()
+    return device, coordinator
+
+
+async def rows(account: MockConfigEntry) -> list[tuple[str, bool]]:
+    """What is kept here, oldest first: the kind, and whether it may repeat another."""
+    listing = await account.runtime_data.outbox.listing()
+    return [(row.kind.value, row.may_repeat) for row in reversed(listing)]
+
+
+def kinds(road: Road) -> list[str]:
+    """What was told of the collection; what the cloud acknowledges meanwhile is another story."""
+    return [event for event, _ in road.events if event != "uploaded"]
+
+
+# Between commit and erase
+
+
+async def test_between_commit_and_erase_nothing_parses_fires_or_notifies(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    happened: list[str] = []
+    gateway = account.runtime_data
+    _, coordinator = await visited(road, account)
+    add, attributes = gateway.outbox.add, collection.crash_attributes
+
+    async def on_disk(capture: Capture) -> Any:
+        added = await add(capture)
+        happened.append("disk")
+        return added
+
+    def parsed(capture: Capture) -> Any:
+        happened.append("parsed")
+        return attributes(capture)
+
+    coordinator.async_add_event_listener(lambda event, _: happened.append(event.value))
+    coordinator.async_add_listener(lambda: happened.append("shown"))
+    gateway.async_add_listener(lambda: happened.append("account"))
+    with (
+        patch.object(gateway.outbox, "add", on_disk),
+        patch.object(gateway.delivery, "wake", lambda: happened.append("delivery")),
+        patch.object(collection, "crash_attributes", parsed),
+        at_the_erase(lambda _: happened.append("erase")),
+    ):
+        await visited(road, account, LOG, CORE_DUMP)
+
+    commits = [place for place, what in enumerate(happened) if what == "disk"]
+    assert [happened[place + 1] for place in commits] == ["erase", "erase"]
+    after = happened[commits[-1] + 2 :]
+    assert {"delivery", "collected", "core_dump", "parsed"} <= set(after)
+
+
+@pytest.mark.parametrize("what", ["event", "device", "account", "delivery", "crash"])
+async def test_a_listener_that_raises_changes_nothing(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, what: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a listener of somebody else's")
+
+    _, coordinator = await visited(road, account)
+    gateway = account.runtime_data
+    if what == "event":
+        coordinator.async_add_event_listener(fail)
+    elif what == "device":
+        coordinator.async_add_listener(fail)
+    elif what == "account":
+        gateway.async_add_listener(fail)
+        gateway.async_add_session_listener(fail)
+    road.listen(coordinator)
+    wake = fail if what == "delivery" else gateway.delivery.wake
+    crash = fail if what == "crash" else collection.crash_attributes
+    with (
+        patch.object(gateway.delivery, "wake", wake),
+        patch.object(collection, "crash_attributes", crash),
+    ):
+        device, _ = await visited(road, account, LOG, CORE_DUMP)
+
+    assert device.empty
+    assert coordinator.timeline[-1].result == "ok"
+    assert coordinator.timeline[-1].captures == 2
+    assert await rows(account) == [("log", False), ("core_dump", False)]
+    if what in {"event", "device", "account"}:
+        assert kinds(road) == ["collected", "collected", "core_dump"]
+    # What was noted after it holds as well: the same crash again is a new one.
+    await visited(road, account, b"", CORE_DUMP)
+    assert (await rows(account))[2:] == [("core_dump", False)]
+
+
+async def test_what_could_not_be_put_on_disk_is_told_to_nobody(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    _, coordinator = await visited(road, account)
+    road.listen(coordinator)
+
+    async def full(_: Capture) -> Any:
+        raise DiskFull("no space left")
+
+    with patch.object(account.runtime_data.outbox, "add", full), pytest.raises(DiskFull):
+        await visited(road, account, LOG)
+    assert road.events == []
+    assert [device.empty for device in road.adapter.devices.values()] == [False]
+
+
+# Identical is not the same
+
+
+@pytest.mark.parametrize("log", [LOG, dated(LOG), dated(LOG, 60_000)], ids=["0", "same", "other"])
+async def test_the_same_lines_after_a_confirmed_erase_are_collected_anew(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, log: bytes
+) -> None:
+    _, coordinator = await visited(road, account, dated(LOG))
+    road.listen(coordinator)
+    await visited(road, account, log)
+    assert await rows(account) == [("log", False), ("log", False)]
+    assert kinds(road) == ["collected"]
+
+
+async def test_the_same_crash_again_is_kept_and_told(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    _, coordinator = await visited(road, account, LOG, CORE_DUMP)
+    road.listen(coordinator)
+    await visited(road, account, LOG, CORE_DUMP)
+    assert await rows(account) == [("log", False), ("core_dump", False)] * 2
+    assert kinds(road) == ["collected", "collected", "core_dump"]
+
+
+async def test_a_reset_newer_agent_offers_again_and_is_believed_but_marked(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    _, coordinator = await visited(road, account, dated(LOG, trailer=b"sealed"))
+    road.listen(coordinator)
+    await visited(road, account, dated(LOG, 900, trailer=b"sealed"))
+    assert await rows(account) == [("log", False), ("log", True)]
+    [told_of] = [attributes for event, attributes in road.events if event == "collected"]
+    assert told_of["may_repeat"] is True
+    told = await hass.services.async_call(
+        DOMAIN,
+        "get_captures",
+        {"device_id": road.registered(account).id},
+        blocking=True,
+        return_response=True,
+    )
+    shown = told["devices"][IDENTITY.serial]
+    assert [each["may_repeat"] for each in shown] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("core_dump", "erases", "expected"),
+    [
+        (None, 1, [("log", False)]),
+        (CORE_DUMP, 1, [("log", False), ("core_dump", False)]),
+        (CORE_DUMP, 2, [("log", False), ("core_dump", False), ("core_dump", True)]),
+    ],
+    ids=["a log's", "that of a log before a dump", "a dump's"],
+)
+async def test_an_erase_that_nobody_answered(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    road: Road,
+    core_dump: bytes | None,
+    erases: int,
+    expected: list[tuple[str, bool]],
+) -> None:
+    """In the same boot a log is recognised; of a dump nobody can tell whether it is another."""
+    left = erases
+
+    def cut(link: LinkToDevice) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise BleakError("the link broke")
+
+    _, coordinator = await visited(road, account)
+    with at_the_erase(cut), pytest.raises(Exception, match="the link broke"):
+        await visited(road, account, dated(LOG), core_dump)
+    road.listen(coordinator)
+    await visited(road, account, dated(LOG), core_dump)
+    assert await rows(account) == expected
+    assert kinds(road)[0] == "duplicate"
+
+
+async def test_a_log_behind_which_the_dump_never_came_whole_is_still_there(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    """The log's command was answered, yet only the dump's erases: the log is not taken again."""
+    gateway = account.runtime_data
+    add = gateway.outbox.add
+
+    async def only_logs(capture: Capture) -> Any:
+        if capture.data == CORE_DUMP:
+            raise DiskFull("no space left")
+        return await add(capture)
+
+    _, coordinator = await visited(road, account)
+    with patch.object(gateway.outbox, "add", only_logs), pytest.raises(DiskFull):
+        await visited(road, account, LOG, CORE_DUMP)
+    road.listen(coordinator)
+    device, _ = await visited(road, account, LOG, CORE_DUMP)
+    assert await rows(account) == [("log", False), ("core_dump", False)]
+    assert kinds(road) == ["collected", "core_dump"]
+    assert device.empty

@@ -1,0 +1,505 @@
+"""Log configurations: from the cloud or a person, kept, shown, and written to the device."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from struct import Struct
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from freezegun.api import FrozenDateTimeFactory
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.util import dt as dt_util
+from probatio import Invalid
+from pytest_homeassistant_custom_component.common import (
+    MockConfigEntry,
+    async_fire_time_changed,
+)
+
+from custom_components.ulogger.account.store import AccountStore
+from custom_components.ulogger.cloud.errors import CloudUnavailable
+from custom_components.ulogger.cloud.ulogger.messages import LogConfig
+from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.gateway.log_relay import named_bits
+from custom_components.ulogger.model.log_setting import (
+    ALL_MODULES,
+    LogSetting,
+    one_name_a_bit,
+    setting_for,
+)
+from demo.cloud.broker import LocalBroker
+from demo.cloud.service import LocalCloud
+from demo.device.virtual import VirtualDevice
+from tests.support.account import SENSOR, ToldTransport, certificate, meet
+from tests.support.flows import ENGLISH
+from tests.support.road import APPLICATION, IDENTITY, Road, add_account
+
+certificate(1000)  # none can be issued while the time is frozen
+
+TOPIC = f"config/v0/42/0/42/{SENSOR.serial}"
+PACKET = Struct("<BII")
+
+
+def written(road: Road) -> list[bytes]:
+    """What was written to log_config characteristics."""
+    return [value for _, op, name, value in road.adapter.operations if name == "log_config"]
+
+
+async def until_written(road: Road, device: DeviceCoordinator, count: int) -> list[bytes]:
+    await road.until(lambda: len(written(road)) >= count and device._task is None)
+    return written(road)
+
+
+def shown(hass: HomeAssistant, account: MockConfigEntry, key: str) -> Any:
+    road = Road(hass, None)  # type: ignore[arg-type]
+    return hass.states.get(road.entity_id(account, key, SENSOR))
+
+
+async def choose(hass: HomeAssistant, account: MockConfigEntry, option: str) -> None:
+    entity_id = shown(hass, account, "log_level").entity_id
+    data = {"entity_id": entity_id, "option": option}
+    await hass.services.async_call("select", "select_option", data, blocking=True)
+
+
+async def set_level(hass: HomeAssistant, account: MockConfigEntry, **data: Any) -> None:
+    device_id = Road(hass, None).device_id(account, SENSOR)  # type: ignore[arg-type]
+    await hass.services.async_call(
+        DOMAIN, "set_log_level", {"device_id": device_id, **data}, blocking=True
+    )
+
+
+# From the cloud to the device
+
+
+async def test_a_configuration_for_a_device_that_is_away_is_written_when_it_is_back(
+    hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud, road: Road
+) -> None:
+    device: VirtualDevice = road.device()
+    entry = await add_account(hass, broker)
+    coordinator = await road.adopted(entry)
+    await road.collected(device)
+    await road.idle(coordinator)
+    await cloud_service.send_log_config(
+        APPLICATION, IDENTITY.serial, level=0, module_flags=0x88, timeout=600, modules=["BLE", "FS"]
+    )
+    await road.until_shown(entry, "log_level", "debug")
+    state = hass.states.get(road.entity_id(entry, "log_level_until"))
+    assert state is not None
+    assert state.attributes["modules"] == ["BLE", "FS"]
+    assert state.attributes["module_flags"] == "0x00000088"
+    assert state.attributes["written"] is False
+    assert written(road) == []
+    coordinator.record.log_setting = LogSetting(0, 0x88, time.time() + 300, ["BLE", "FS"])
+
+    sessions = len(coordinator.timeline)
+    collecting = asyncio.ensure_future(coordinator.async_collect())
+    [packet] = await until_written(road, coordinator, 1)
+    await collecting
+
+    assert len(packet) == 9
+    level, flags, seconds = PACKET.unpack(packet)
+    assert (level, flags) == (0, 0x88)
+    assert 295 <= seconds <= 300
+    assert device.firmware.log_config is not None
+    assert len(coordinator.timeline) == sessions + 1
+    assert coordinator.record.modules == {"BLE": 3, "FS": 7}
+    assert coordinator.log_setting is not None
+    assert coordinator.log_setting.written_at is not None
+    await coordinator.async_collect()
+    assert len(written(road)) == 1
+
+
+async def test_a_configuration_is_written_at_once_to_a_device_that_is_connected(
+    hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud, road: Road
+) -> None:
+    device = road.device()
+    entry = await add_account(hass, broker)
+    coordinator = await road.adopted(entry)
+    collection_began = asyncio.Event()
+    go_on = asyncio.Event()
+    keep = entry.runtime_data.keep
+
+    async def hold(capture: Any) -> Any:
+        collection_began.set()
+        await go_on.wait()
+        return await keep(capture)
+
+    entry.runtime_data.keep = hold
+    async with asyncio.timeout(10):
+        await collection_began.wait()
+    await coordinator.async_set_log_setting(setting_for(3, ALL_MODULES, [], 60))
+
+    [packet] = written(road)
+    assert PACKET.unpack(packet)[:2] == (3, ALL_MODULES)
+    go_on.set()
+    await road.collected(device)
+
+
+async def test_a_level_that_was_written_is_taken_back_from_the_device(
+    hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud, road: Road
+) -> None:
+    road.device()
+    entry = await add_account(hass, broker)
+    coordinator = await road.adopted(entry)
+    await road.idle(coordinator)
+    await coordinator.async_set_log_setting(setting_for(1, ALL_MODULES, [], 600))
+    await coordinator.async_collect()
+    await coordinator.async_set_log_setting(setting_for(0, ALL_MODULES, [], 60))
+
+    await coordinator.async_set_log_setting(None)
+
+    assert coordinator.log_setting is None
+    await coordinator.async_collect()
+    assert [PACKET.unpack(each)[2] for each in written(road)][-1] == 1
+    assert coordinator.record.log_setting is None
+
+
+# Kept and shown
+
+
+async def test_a_setting_survives_a_restart_and_is_forgotten_when_it_has_ended(
+    hass: HomeAssistant,
+    freezer: FrozenDateTimeFactory,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+) -> None:
+    await set_level(hass, account, level="warning", duration={"minutes": 10})
+    ends = dt_util.utcnow() + timedelta(minutes=10)
+    assert await hass.config_entries.async_reload(account.entry_id)
+    await hass.async_block_till_done()
+    assert shown(hass, account, "log_level").state == "warning"
+    until = dt_util.parse_datetime(shown(hass, account, "log_level_until").state)
+    assert until is not None
+    assert abs(until - ends) < timedelta(seconds=2)
+
+    freezer.move_to(ends + timedelta(seconds=1))
+    async_fire_time_changed(hass)
+    await hass.async_block_till_done()
+
+    assert shown(hass, account, "log_level").state == "device_default"
+    assert shown(hass, account, "log_level_until").state == "unknown"
+    assert account.runtime_data.devices[SENSOR.key].record.log_setting is None
+
+
+async def test_a_newer_setting_replaces_an_older_and_ends_at_its_own_time(
+    hass: HomeAssistant,
+    freezer: FrozenDateTimeFactory,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    await set_level(hass, account, level="warning", duration={"minutes": 10})
+    transport.receive(TOPIC, LogConfig(4, 1, 3600).encode())
+    await hass.async_block_till_done()
+    assert shown(hass, account, "log_level").state == "critical"
+
+    freezer.tick(700)
+    async_fire_time_changed(hass)
+    await hass.async_block_till_done()
+
+    assert shown(hass, account, "log_level").state == "critical"
+    store = AccountStore(hass, account.entry_id)
+    await account.runtime_data.store.async_save()
+    await store.async_load()
+    kept = store.devices[SENSOR.key].log_setting
+    assert kept is not None
+    assert (kept.level, kept.remaining()) == (4, 2900)
+
+
+async def test_the_list_sets_a_level_for_an_hour_and_takes_it_back(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    await choose(hass, account, "error")
+    setting = device.log_setting
+    assert setting is not None
+    assert (setting.level_name, setting.module_flags) == ("error", ALL_MODULES)
+    assert 3599 <= setting.remaining() <= 3600
+    await choose(hass, account, "device_default")
+    assert device.record.log_setting is None
+
+
+async def test_a_configuration_for_nobody_or_without_time_changes_nothing(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    transport.receive(TOPIC, LogConfig(0, 1, 0).encode())
+    transport.receive("config/v0/42/0/42/nobody", LogConfig(0, 1, 60).encode())
+    for length in range(9):
+        transport.receive(TOPIC, bytes(length))
+    transport.receive(TOPIC, b"\x09" + bytes(8))
+    transport.receive(TOPIC, LogConfig(1, 1, 60).encode() + b'["BLE')
+    await hass.async_block_till_done()
+    told = account.runtime_data.cloud_diagnostics()["counters"]
+    assert told["log_configs_invalid"] == 10
+    assert told["log_configs_for_others"] == 1
+    assert told["log_config_names_invalid"] == 1
+    assert account.runtime_data.rejections["log_config_expired"] == 1
+    assert shown(hass, account, "log_level").state == "info"
+
+
+async def test_a_forgotten_device_is_not_followed_any_longer(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    await set_level(hass, account, level="warning", duration={"minutes": 10})
+    await account.runtime_data.async_forget(SENSOR.key)
+    await hass.async_block_till_done()
+    transport.receive(TOPIC, LogConfig(0, 1, 60).encode())
+    await hass.async_block_till_done()
+    assert account.runtime_data.cloud_diagnostics()["counters"]["log_configs_for_others"] == 1
+    meet(account)
+    await hass.async_block_till_done()
+    transport.receive(TOPIC, LogConfig(2, 1, 60).encode())
+    await hass.async_block_till_done()
+    assert account.runtime_data.devices[SENSOR.key].log_setting.level == 2
+
+
+async def test_a_broker_that_refuses_to_be_listened_to_is_told_and_survived(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    transport: ToldTransport,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with patch.object(transport, "subscribe", side_effect=CloudUnavailable("not now")):
+        device = meet(account)
+        await hass.async_block_till_done()
+    assert f"No log configuration will come for {SENSOR.serial}: not now" in caplog.text
+    await device.async_set_log_setting(setting_for(1, ALL_MODULES, [], 60))
+    assert shown(hass, account, "log_level").state == "info"
+
+
+# Floods and repetitions
+
+
+@pytest.fixture
+def writes(account: MockConfigEntry) -> Iterator[list[int]]:
+    """How often the account's file is written."""
+    times: list[int] = []
+    store = account.runtime_data.store._store
+    write = store._async_write_data
+
+    async def counted(data: Any) -> None:
+        times.append(len(times))
+        await write(data)
+
+    with patch.object(store, "_async_write_data", side_effect=counted):
+        yield times
+
+
+async def pass_time(
+    hass: HomeAssistant, freezer: FrozenDateTimeFactory, seconds: float, step: float = 1.0
+) -> None:
+    """Let timers of so many seconds come."""
+    for _ in range(round(seconds / step)):
+        freezer.tick(step)
+        async_fire_time_changed(hass)
+        await hass.async_block_till_done()
+
+
+async def test_a_flood_writes_the_file_a_few_times_and_the_last_configuration_counts(
+    hass: HomeAssistant,
+    freezer: FrozenDateTimeFactory,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+    writes: list[int],
+) -> None:
+    for number in range(1500):
+        bits = 1 << number % 32 | 1 << (number + 7) % 32
+        names = (f"module {number}", f"other {number}")
+        transport.receive(TOPIC, LogConfig(number % 5, bits, 3600, names).encode())
+        if number % 100 == 99:
+            await pass_time(hass, freezer, 1)
+    await pass_time(hass, freezer, 120, 5)
+
+    assert 0 < len(writes) < 5
+    assert len(device.record.modules) <= 32
+    assert len(set(device.record.modules.values())) == len(device.record.modules)
+    setting = device.log_setting
+    assert setting is not None
+    assert (setting.level, setting.modules) == (4, ["module 1499", "other 1499"])
+    assert setting.remaining() <= 3600 - 115
+    assert account.runtime_data.rejections["log_config_superseded"] > 1400
+    store = AccountStore(hass, account.entry_id)
+    await store.async_load()
+    assert store.devices[SENSOR.key].log_setting == setting
+    assert store.devices[SENSOR.key].modules == device.record.modules
+
+
+async def test_what_a_person_sets_now_and_then_is_taken_at_once(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    for level in (0, 1, 2, 3, 4):
+        transport.receive(TOPIC, LogConfig(level, 1, 60).encode())
+        await hass.async_block_till_done()
+        assert device.log_setting is not None
+        assert device.log_setting.level == level
+
+
+async def test_a_configuration_that_waits_is_not_lost_when_the_account_is_unloaded(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    for level in (0, 1, 2, 3, 0, 1, 2, 3):
+        transport.receive(TOPIC, LogConfig(level, 1, 600).encode())
+    await hass.async_block_till_done()
+    await hass.config_entries.async_unload(account.entry_id)
+    store = AccountStore(hass, account.entry_id)
+    await store.async_load()
+    kept = store.devices[SENSOR.key].log_setting
+    assert kept is not None
+    assert kept.level == 3
+
+
+async def test_saves_that_are_asked_for_without_end_are_not_put_off_without_end(
+    hass: HomeAssistant,
+    freezer: FrozenDateTimeFactory,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    writes: list[int],
+) -> None:
+    for _ in range(30):
+        account.runtime_data.store.save_soon()
+        await pass_time(hass, freezer, 1)
+    assert 2 <= len(writes) <= 3
+
+
+async def test_a_retained_configuration_ends_when_it_would_have_without_reconnections(
+    hass: HomeAssistant,
+    freezer: FrozenDateTimeFactory,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    config = LogConfig(4, 1, 600, ("BLE",)).encode()
+    transport.receive(TOPIC, config, retained=True)
+    await hass.async_block_till_done()
+    assert device.log_setting is not None
+    ends = device.log_setting.expires_at
+    for _ in range(3):
+        await pass_time(hass, freezer, 100, 100)
+        transport.receive(TOPIC, config, retained=True)
+        await hass.async_block_till_done()
+        assert device.log_setting.expires_at == ends
+    # The same again is another thing when somebody sends it.
+    transport.receive(TOPIC, config)
+    await hass.async_block_till_done()
+    assert device.log_setting.expires_at > ends + 250
+    ends = device.log_setting.expires_at
+
+    assert await hass.config_entries.async_reload(account.entry_id)
+    await hass.async_block_till_done()
+    freezer.tick(50)
+    transport.receive(TOPIC, config, retained=True)
+    await hass.async_block_till_done()
+    again = account.runtime_data.devices[SENSOR.key]
+    assert again.log_setting is not None
+    assert again.log_setting.expires_at == ends
+    await again.async_set_log_setting(None)
+    transport.receive(TOPIC, config, retained=True)
+    await hass.async_block_till_done()
+    assert again.log_setting is None
+    assert account.runtime_data.rejections["log_config_repeated"] == 2
+    transport.receive(TOPIC, LogConfig(3, 1, 600).encode(), retained=True)
+    await hass.async_block_till_done()
+    assert again.log_setting is not None
+
+
+# The action
+
+
+async def test_modules_are_named_as_the_cloud_did_or_numbered(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    transport.receive(TOPIC, LogConfig(0, 0b1010, 60, ("BLE", "FS")).encode())
+    await hass.async_block_till_done()
+
+    await set_level(
+        hass, account, level="debug", modules=["FS", 31, "0", "FS"], duration={"days": 49}
+    )
+
+    setting = device.log_setting
+    assert setting is not None
+    assert setting.module_flags == (1 << 3) | (1 << 31) | 1
+    assert setting.modules == ["FS", "31", "0"]
+    assert setting.remaining() == 49 * 86_400
+    assert PACKET.unpack(setting.packet())[2] == 49 * 86_400
+    await set_level(hass, account, level="info", duration=1)
+    assert device.record.log_setting.module_flags == ALL_MODULES
+
+
+@pytest.mark.parametrize("module", ["GPS", 32, -1, "4294967296", "", True])
+async def test_a_module_that_nobody_knows_is_refused(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator, module: Any
+) -> None:
+    with pytest.raises(ServiceValidationError) as error:
+        await set_level(hass, account, level="debug", modules=[module], duration=60)
+    assert error.value.translation_key == "invalid_module"
+    assert "invalid_module" in ENGLISH["exceptions"]
+    assert device.log_setting is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"level": "loud", "duration": 60},
+        {"level": "debug", "duration": 0},
+        {"level": "debug", "duration": {"days": 49, "seconds": 1}},
+        {"level": "debug"},
+        {"duration": 60},
+    ],
+)
+async def test_other_levels_and_durations_are_refused(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator, data: dict[str, Any]
+) -> None:
+    with pytest.raises((Invalid, HomeAssistantError)):
+        await set_level(hass, account, **data)
+    assert device.log_setting is None
+
+
+# The setting by itself
+
+
+def test_the_remaining_time_counts_down_and_an_ended_setting_has_no_packet() -> None:
+    setting = LogSetting(2, 5, 1_000.0)
+    assert PACKET.unpack(setting.packet(now=900.4)) == (2, 5, 100)
+    with pytest.raises(ValueError, match="expired"):
+        setting.packet(now=1_000.0)
+    far = LogSetting(2, 5, 1e9)
+    assert PACKET.unpack(far.packet(now=0))[2] == 49 * 86_400
+
+
+def test_each_bit_has_one_name_and_each_name_one_bit() -> None:
+    assert one_name_a_bit({"A": 3, "B": 5}, {"C": 3}) == {"C": 3, "B": 5}
+    assert one_name_a_bit({"A": 3, "B": 5}, {"A": 7}) == {"B": 5, "A": 7}
+    bloated = {f"name {number}": number % 32 for number in range(1500)}
+    assert len(one_name_a_bit(bloated)) == 32
+    assert one_name_a_bit({"far": 32, "below": -1}) == {}
+
+
+def test_names_stand_for_the_bits_in_rising_order_or_for_none() -> None:
+    assert named_bits(LogConfig(0, 0b100101, 60, ("A", "B", "C"))) == {"A": 0, "B": 2, "C": 5}
+    assert named_bits(LogConfig(0, 0b100101, 60, ("A",))) == {}
+    assert named_bits(LogConfig(0, ALL_MODULES, 60)) == {}
+
+
+async def test_settings_of_an_older_version_are_read(device: DeviceCoordinator) -> None:
+    data = device.record.as_dict()
+    data["log_setting"] = {"level": 1, "module_flags": 2, "expires_at": 5.0}
+    assert device.record.from_dict(data).log_setting == LogSetting(1, 2, 5.0)
