@@ -173,7 +173,7 @@ async def set_up(hass: HomeAssistant, entry: MockConfigEntry) -> float:
     seconds = time.perf_counter() - began
     if entry.state is not ConfigEntryState.LOADED:
         raise RuntimeError(f"The account was not set up: {entry.state}, {entry.reason}")
-    if len(entry.runtime_data.devices) != len(entry.runtime_data.store.devices):
+    if len(entry.runtime_data.devices) != len(entry.runtime_data.account.store.devices):
         raise RuntimeError("Not every device is collected")
     return seconds
 

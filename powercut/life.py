@@ -36,7 +36,7 @@ from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.mqtt.transport import Transport
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
-from custom_components.ulogger.collecting.connection import has_erased
+from custom_components.ulogger.collecting.collection import has_erased
 from custom_components.ulogger.const import CONF_PRIVATE_KEY
 from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity

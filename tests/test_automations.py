@@ -42,7 +42,7 @@ def event_entity(hass: HomeAssistant, device: DeviceCoordinator) -> str:
 
 def entity(hass: HomeAssistant, device: DeviceCoordinator, platform: str, key: str) -> str:
     """Find one of a device's entities."""
-    entry_id = device.gateway.entry.entry_id
+    entry_id = device.account.entry_id
     unique_id = f"{entry_id}-{device.identifier[1]}-{key}"
     found = er.async_get(hass).async_get_entity_id(platform, DOMAIN, unique_id)
     assert found is not None
@@ -52,7 +52,7 @@ def entity(hass: HomeAssistant, device: DeviceCoordinator, platform: str, key: s
 def device_id(hass: HomeAssistant, device: DeviceCoordinator) -> str:
     """Find the device in the registry."""
     found = dr.async_get(hass).async_get_device_by_identifier(
-        device.identifier, device.gateway.entry.entry_id
+        device.identifier, device.account.entry_id
     )
     assert found is not None
     return found.id
@@ -184,16 +184,16 @@ async def test_the_condition_holds_while_captures_wait(
     gateway = account.runtime_data
 
     async def look() -> int:
-        await gateway.async_refresh_counters()
+        await gateway.account.async_refresh_counters()
         hass.bus.async_fire("look")
         await hass.async_block_till_done()
         return len(calls)
 
     assert await look() == 0
     transport.tell(ConnectionState.DISCONNECTED)
-    added = await gateway.outbox.add(log())
+    added = await gateway.account.outbox.add(log())
     assert await look() == 1
-    await gateway.outbox.delivered([added.capture_id])
+    await gateway.account.outbox.delivered([added.capture_id])
     assert await look() == 1
 
 
@@ -319,7 +319,10 @@ async def test_the_second_blueprint_uploads_every_device_and_reports(
     async def collect(device: DeviceCoordinator) -> list[Any]:
         if device is away:
             raise DeviceOutOfRange("nobody hears it")
-        return [await gateway.keep(log()), await gateway.keep(core_dump())]
+        return [
+            await gateway.account.outbox.add(log()),
+            await gateway.account.outbox.add(core_dump()),
+        ]
 
     with patch.object(DeviceCoordinator, "async_collect", collect):
         await hass.services.async_call(

@@ -42,7 +42,7 @@ async def captures_in(hass: HomeAssistant, path: Path) -> list[bytes]:
 async def test_a_copy_made_during_a_backup_holds_what_was_there_before(
     hass: HomeAssistant, account: MockConfigEntry, tmp_path: Path
 ) -> None:
-    await account.runtime_data.outbox.add(log())
+    await account.runtime_data.account.outbox.add(log())
     await async_pre_backup(hass)
     copy = await hass.async_add_executor_job(copied, hass, tmp_path / "copy")
     await async_post_backup(hass)
@@ -54,16 +54,16 @@ async def test_the_file_stays_as_it_is_while_captures_come(
     hass: HomeAssistant, account: MockConfigEntry
 ) -> None:
     path = outbox_path(hass, account.entry_id)
-    await account.runtime_data.outbox.add(log())
+    await account.runtime_data.account.outbox.add(log())
     await async_pre_backup(hass)
     before = await hass.async_add_executor_job(path.read_bytes)
-    await account.runtime_data.outbox.add(core_dump())
-    await account.runtime_data.outbox.checkpoint()
+    await account.runtime_data.account.outbox.add(core_dump())
+    await account.runtime_data.account.outbox.checkpoint()
     assert await hass.async_add_executor_job(path.read_bytes) == before
     await async_post_backup(hass)
-    await account.runtime_data.outbox.checkpoint()
+    await account.runtime_data.account.outbox.checkpoint()
     assert await hass.async_add_executor_job(path.read_bytes) != before
-    assert len(await account.runtime_data.outbox.listing()) == 2
+    assert len(await account.runtime_data.account.outbox.listing()) == 2
 
 
 async def test_what_was_to_be_saved_later_is_saved_before_the_backup(
@@ -85,7 +85,7 @@ async def test_a_disk_that_fails_ends_the_backup_and_not_the_outbox(
     ):
         await async_pre_backup(hass)
     await async_post_backup(hass)
-    await account.runtime_data.outbox.add(log())
+    await account.runtime_data.account.outbox.add(log())
 
 
 async def test_one_outbox_that_fails_does_not_keep_another_frozen(
@@ -102,5 +102,5 @@ async def test_one_outbox_that_fails_does_not_keep_another_frozen(
 
     with patch.object(Outbox, "thaw", thaw), pytest.raises(DiskFailed):
         await async_post_backup(hass)
-    assert thawed == [account.runtime_data.outbox, other.runtime_data.outbox]
+    assert thawed == [account.runtime_data.account.outbox, other.runtime_data.account.outbox]
     await async_post_backup(hass)

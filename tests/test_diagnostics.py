@@ -95,18 +95,18 @@ async def test_no_secret_gets_into_a_file_by_any_way(
         entry, DeviceIdentity(42, f"serial {SUFFIX}", f"type-{CUSTOMER}", str(TOKEN)), OTHER_ADDRESS
     )
     gateway.fleet.identified(DeviceIdentity(7, "stranger"), "C0:FF:EE:00:00:03", quoted)
-    added = await gateway.outbox.add(log(fault=CaptureFault.CHECKSUM))
-    await gateway.outbox.failed(added.capture_id, quoted)
+    added = await gateway.account.outbox.add(log(fault=CaptureFault.CHECKSUM))
+    await gateway.account.outbox.failed(added.capture_id, quoted)
     with (
         patch(
             "custom_components.ulogger.collecting.collection.Collection.run",
             side_effect=CloudUnavailable(quoted),
         ),
-        patch("custom_components.ulogger.coordinator.SESSION_ERRORS", (CloudUnavailable,)),
+        patch("custom_components.ulogger.collecting.collector.SESSION_ERRORS", (CloudUnavailable,)),
         pytest.raises(CloudUnavailable),
     ):
         await device.async_collect()
-    gateway.count(quoted)
+    gateway.account.count(quoted)
     transport.tell(ConnectionState.CREDENTIALS_REFUSED)
     await hass.async_block_till_done()
     with patch.object(gateway.cloud, "diagnostics", return_value={"told": [quoted, TOKEN]}):
@@ -147,8 +147,8 @@ async def test_a_small_customer_number_is_hidden_where_it_names_the_customer(
 async def test_an_account_tells_what_a_support_case_needs(
     hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
 ) -> None:
-    await account.runtime_data.outbox.add(log(fault=CaptureFault.TOO_LONG))
-    await account.runtime_data.async_refresh_counters()
+    await account.runtime_data.account.outbox.add(log(fault=CaptureFault.TOO_LONG))
+    await account.runtime_data.account.async_refresh_counters()
     data = json.loads(await download.account(account))["data"]
     assert data["versions"].keys() == {"home_assistant", "ulogger"}
     assert data["entry"]["data"]["broker"] == "broker.invalid"
@@ -170,7 +170,7 @@ async def test_a_device_tells_its_last_fifty_sessions_with_reasons(
     for _ in range(51):
         with pytest.raises(ConnectError):
             await device.async_collect()
-    await account.runtime_data.outbox.add(log())
+    await account.runtime_data.account.outbox.add(log())
     data = json.loads(await download.device(account, device.identifier))["data"]
     assert len(data["device"]["sessions"]) == 50
     session = data["device"]["sessions"][-1]

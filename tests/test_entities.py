@@ -283,7 +283,9 @@ async def test_the_event_entity_tells_of_what_came_twice(
     coordinator = await road.adopted(account)
     await coordinator.async_collect()
     # It is here already, but nobody knows that the device has erased it.
-    await account.runtime_data.keep(Capture(CaptureKind.LOG, IDENTITY, log, time.time()))
+    await account.runtime_data.account.outbox.add(
+        Capture(CaptureKind.LOG, IDENTITY, log, time.time())
+    )
     del road.adapter.devices[ADDRESS]
     events = history(hass, "event")
     again = road.device(log=log)

@@ -174,11 +174,11 @@ async def test_a_denied_topic_of_an_account_that_went_can_not_be_tried(
 @pytest.fixture
 async def quarantine(hass: HomeAssistant, account: MockConfigEntry) -> Outbox:
     """Put two captures into quarantine; the cloud is away."""
-    outbox: Outbox = account.runtime_data.outbox
+    outbox: Outbox = account.runtime_data.account.outbox
     for capture in (log(), core_dump()):
         added = await outbox.add(capture)
         await outbox.quarantine(added.capture_id, CaptureFault.REFUSED)
-    await account.runtime_data.async_refresh_counters()
+    await account.runtime_data.account.async_refresh_counters()
     return outbox
 
 
@@ -200,9 +200,9 @@ async def test_a_serial_in_the_list_is_text_whatever_it_looks_like(
     hass: HomeAssistant, client: Any, account: MockConfigEntry
 ) -> None:
     identity = replace(SENSOR, serial="![x](www.evil.invalid)<b>")
-    added = await account.runtime_data.outbox.add(log(identity))
-    await account.runtime_data.outbox.quarantine(added.capture_id, CaptureFault.REFUSED)
-    await account.runtime_data.async_refresh_counters()
+    added = await account.runtime_data.account.outbox.add(log(identity))
+    await account.runtime_data.account.outbox.quarantine(added.capture_id, CaptureFault.REFUSED)
+    await account.runtime_data.account.async_refresh_counters()
     menu = await card(hass, client, "quarantine").open()
     assert menu["description_placeholders"]["captures"].startswith(
         "- ! x (www evil.invalid) b: log, "
@@ -266,7 +266,7 @@ async def test_what_is_refused_again_comes_back(
     await repair.answer(await repair.open(), next_step_id="retry")
     for row in await quarantine.listing():
         await quarantine.quarantine(row.capture_id, CaptureFault.REFUSED)
-    await account.runtime_data.async_refresh_counters()
+    await account.runtime_data.account.async_refresh_counters()
     assert kinds(hass) == ["quarantine"]
 
 
@@ -418,7 +418,7 @@ async def test_the_limit_can_be_raised_too_little(
     form = await repair.answer(await repair.open(), next_step_id="raise")
     with in_range(True):
         await repair.answer(form, device_limit=2)
-    full.runtime_data.changed()
+    full.runtime_data.account.changed.notify()
     assert card(hass, client, "device_limit").issue.translation_placeholders["count"] == "1"
 
 
@@ -444,7 +444,7 @@ async def changing(hass: HomeAssistant, account: MockConfigEntry) -> DeviceCoord
     entry = registered_device(hass, account.entry_id, last.identity)
     assert entry is not None
     dr.async_get(hass).async_update_device(entry.id, name_by_user="Front door")
-    account.runtime_data.changed()
+    account.runtime_data.account.changed.notify()
     return last
 
 
@@ -460,7 +460,7 @@ async def test_a_device_that_changes_its_serial_is_told_by_its_own_name(
         "most": "5",
     }
     await account.runtime_data.async_forget(changing.identity.key)
-    account.runtime_data.changed()
+    account.runtime_data.account.changed.notify()
     again = card(hass, client, "new_devices_at_address").issue
     assert again.translation_placeholders["device"] == "uLogger"
 
@@ -502,7 +502,7 @@ async def test_an_account_that_went_meanwhile_takes_in_nobody(
     for _ in range(5):
         fleet.newcomers.taken_in(ADDRESS)
     assert fleet.newcomers.limit(ADDRESS)
-    full.runtime_data.changed()
+    full.runtime_data.account.changed.notify()
     repair = card(hass, client, kind)
     menu = await repair.open()
     full.mock_state(hass, ConfigEntryState.UNLOAD_IN_PROGRESS)
@@ -520,7 +520,7 @@ async def left_behind(
 ) -> None:
     """Remove an account while a capture waits."""
     transport.tell(ConnectionState.DISCONNECTED)
-    await account.runtime_data.outbox.add(log())
+    await account.runtime_data.account.outbox.add(log())
     await hass.config_entries.async_remove(account.entry_id)
     transport.tell(ConnectionState.CONNECTED)
 
@@ -540,8 +540,8 @@ async def test_captures_of_a_removed_account_can_be_kept_for_when_it_comes_back(
     assert kinds(hass) == ["left_behind"]
     entry = await load(hass)
     assert kinds(hass) == []
-    (row,) = await entry.runtime_data.outbox.listing()
-    assert (await entry.runtime_data.outbox.read(row.capture_id)).data == CRASH_LOG
+    (row,) = await entry.runtime_data.account.outbox.listing()
+    assert (await entry.runtime_data.account.outbox.read(row.capture_id)).data == CRASH_LOG
 
 
 @pytest.mark.usefixtures("left_behind")
@@ -550,7 +550,7 @@ async def test_another_account_does_not_take_them_over(
 ) -> None:
     entry = await load(hass, customer_id=43)
     assert kinds(hass) == ["left_behind"]
-    assert await entry.runtime_data.outbox.listing() == []
+    assert await entry.runtime_data.account.outbox.listing() == []
 
 
 @pytest.mark.usefixtures("left_behind")
@@ -582,7 +582,7 @@ async def test_what_was_set_aside_of_a_damaged_outbox_goes_with_it(
     await hass.async_add_executor_job(path.write_bytes, b"not a database" * 1000)
     await hass.config_entries.async_setup(account.entry_id)
     transport.tell(ConnectionState.DISCONNECTED)
-    await account.runtime_data.outbox.add(log())
+    await account.runtime_data.account.outbox.add(log())
     await hass.config_entries.async_remove(account.entry_id)
     assert all(name.startswith("removed-") for name in files(hass))
     assert any(".damaged-" in name for name in files(hass))
@@ -625,7 +625,9 @@ async def test_what_one_account_left_behind_does_not_orphan_the_outbox_of_anothe
     """An account becomes the one that was removed, by reconfiguration, and is removed itself."""
     transport.tell(ConnectionState.DISCONNECTED)
     other = await load(hass, customer_id=43)
-    await other.runtime_data.outbox.add(replace(log(), data=b"other", fault=CaptureFault.CHECKSUM))
+    await other.runtime_data.account.outbox.add(
+        replace(log(), data=b"other", fault=CaptureFault.CHECKSUM)
+    )
     await hass.config_entries.async_unload(other.entry_id)
     hass.config_entries.async_update_entry(other, unique_id="42-0")
     await hass.config_entries.async_remove(other.entry_id)
@@ -633,7 +635,7 @@ async def test_what_one_account_left_behind_does_not_orphan_the_outbox_of_anothe
     assert all(name.startswith("removed-") for name in files(hass))
     entry = await load(hass)
     assert "left_behind" not in kinds(hass)
-    outbox = entry.runtime_data.outbox
+    outbox = entry.runtime_data.account.outbox
     datas = [(await outbox.read(row.capture_id)).data for row in await outbox.listing()]
     assert sorted(datas) == sorted([CRASH_LOG, b"other"])
     assert all(name.startswith(entry.entry_id) for name in files(hass))
@@ -645,7 +647,9 @@ async def test_each_outbox_left_behind_is_discarded_by_its_own_card(
 ) -> None:
     transport.tell(ConnectionState.DISCONNECTED)
     other = await load(hass, customer_id=43)
-    await other.runtime_data.outbox.add(replace(log(), data=b"other", fault=CaptureFault.CHECKSUM))
+    await other.runtime_data.account.outbox.add(
+        replace(log(), data=b"other", fault=CaptureFault.CHECKSUM)
+    )
     await hass.config_entries.async_unload(other.entry_id)
     hass.config_entries.async_update_entry(other, unique_id="42-0")
     await hass.config_entries.async_remove(other.entry_id)
@@ -671,5 +675,5 @@ async def test_what_can_not_be_merged_now_stays_where_it_is(
     assert kinds(hass) == ["left_behind"]
     await hass.config_entries.async_reload(other.entry_id)
     assert kinds(hass) == []
-    (row,) = await other.runtime_data.outbox.listing()
-    assert (await other.runtime_data.outbox.read(row.capture_id)).data == CRASH_LOG
+    (row,) = await other.runtime_data.account.outbox.listing()
+    assert (await other.runtime_data.account.outbox.read(row.capture_id)).data == CRASH_LOG

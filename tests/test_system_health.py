@@ -31,10 +31,10 @@ async def test_accounts_are_summed_up(hass: HomeAssistant, transport: ToldTransp
     transport.tell(ConnectionState.DISCONNECTED)
     meet(account)
     gateway = account.runtime_data
-    await gateway.outbox.add(log())
-    await gateway.outbox.add(core_dump())
-    added = await gateway.outbox.add(log(fault=CaptureFault.CHECKSUM))
-    await gateway.async_refresh_counters()
+    await gateway.account.outbox.add(log())
+    await gateway.account.outbox.add(core_dump())
+    added = await gateway.account.outbox.add(log(fault=CaptureFault.CHECKSUM))
+    await gateway.account.async_refresh_counters()
     assert added.outcome == "quarantined"
     assert await info(hass) == {
         "accounts": 2,

@@ -10,15 +10,15 @@ from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
+from .account.account import Account
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
 from .const import DOMAIN, MANUFACTURER
-from .coordinator import DeviceCoordinator, UloggerConfigEntry
 from .gateway.destinations import async_set_up_cloud
 from .gateway.discovery import Discovery
-from .gateway.gateway import Gateway
+from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.heartbeats import Heartbeats
 from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
@@ -69,15 +69,11 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
             translation_placeholders={"device": entry.title, "detail": str(err)},
         ) from err
     gateway = entry.runtime_data = Gateway(
-        hass,
-        entry,
-        store=store,
-        outbox=outbox,
+        Account(hass, entry, store, outbox),
         transport=setup.transport,
         cloud=setup.cloud,
         telemetry=setup.telemetry,
         certificate_expiry=setup.certificate_expiry,
-        make_device=lambda gateway, record: DeviceCoordinator(hass, gateway, record),
     )
     dr.async_get(hass).async_get_or_create(
         config_entry_id=entry.entry_id,

@@ -13,8 +13,8 @@ async def async_pre_backup(hass: HomeAssistant) -> None:
     without the captures.
     """
     for entry in hass.config_entries.async_loaded_entries(DOMAIN):
-        await entry.runtime_data.store.async_save()
-        await entry.runtime_data.outbox.freeze()
+        await entry.runtime_data.account.store.async_save()
+        await entry.runtime_data.account.outbox.freeze()
 
 
 async def async_post_backup(hass: HomeAssistant) -> None:
@@ -22,7 +22,7 @@ async def async_post_backup(hass: HomeAssistant) -> None:
     failure: OutboxError | None = None
     for entry in hass.config_entries.async_loaded_entries(DOMAIN):
         try:
-            await entry.runtime_data.outbox.thaw()
+            await entry.runtime_data.account.outbox.thaw()
         except OutboxError as err:
             failure = err
     if failure is not None:

@@ -13,9 +13,9 @@ from homeassistant.const import EntityCategory
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .coordinator import DeviceCoordinator
 from .entity import AccountEntity, DeviceEntity, add_device_entities
-from .gateway.gateway import Gateway
+from .gateway.gateway import Gateway, UloggerConfigEntry
 
 PARALLEL_UPDATES = 0
 
@@ -24,14 +24,14 @@ PARALLEL_UPDATES = 0
 class DeviceBinaryDescription(BinarySensorEntityDescription):
     """A binary sensor of one device."""
 
-    value: Callable[[DeviceCoordinator], bool]
+    value: Callable[[Gateway, DeviceCoordinator], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccountBinaryDescription(BinarySensorEntityDescription):
     """A binary sensor of the account."""
 
-    value: Callable[[Gateway[DeviceCoordinator]], bool]
+    value: Callable[[Gateway], bool]
 
 
 DEVICE_BINARY_SENSORS = (
@@ -40,7 +40,7 @@ DEVICE_BINARY_SENSORS = (
         translation_key="session_token",
         entity_category=EntityCategory.DIAGNOSTIC,
         entity_registry_enabled_default=False,
-        value=lambda device: device.has_token,
+        value=lambda gateway, device: gateway.has_token(device.identity),
     ),
 )
 
@@ -82,7 +82,7 @@ class DeviceBinarySensor(DeviceEntity, BinarySensorEntity):
     @property
     @override
     def is_on(self) -> bool:
-        return self.entity_description.value(self.coordinator)
+        return self.entity_description.value(self.gateway, self.coordinator)
 
 
 class AccountBinarySensor(AccountEntity, BinarySensorEntity):

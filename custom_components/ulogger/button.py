@@ -6,9 +6,9 @@ from homeassistant.components.button import ButtonEntity, ButtonEntityDescriptio
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from .coordinator import UloggerConfigEntry
 from .entity import DeviceEntity, add_device_entities
 from .errors import user_errors
+from .gateway.gateway import UloggerConfigEntry
 
 PARALLEL_UPDATES = 0
 
@@ -33,4 +33,4 @@ class UploadButton(DeviceEntity, ButtonEntity):
     async def async_press(self) -> None:
         with user_errors(self.coordinator.identity.serial):
             await self.coordinator.async_collect()
-        self.coordinator.gateway.delivery.retry_now()
+        self.gateway.delivery.retry_now()

@@ -26,7 +26,8 @@ from .const import (
     CONF_PRIVATE_KEY,
     DOMAIN,
 )
-from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .coordinator import DeviceCoordinator
+from .gateway.gateway import Gateway, UloggerConfigEntry
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState
 
@@ -69,8 +70,8 @@ async def async_get_config_entry_diagnostics(
                 {"name": record.name, "application_id": record.identity.application_id}
                 for record in gateway.fleet.uncollected()
             ],
-            "rejections": dict(gateway.rejections),
-            "devices": [_device(hass, device) for device in gateway.devices.values()],
+            "rejections": dict(gateway.account.rejections),
+            "devices": [_device(hass, gateway, device) for device in gateway.devices.values()],
         },
     )
 
@@ -86,7 +87,7 @@ async def async_get_device_diagnostics(
                 entry,
                 {
                     "bluetooth": _bluetooth(hass),
-                    "device": _device(hass, coordinator),
+                    "device": _device(hass, entry.runtime_data, coordinator),
                     "captures": await _captures(entry, coordinator),
                 },
             )
@@ -107,7 +108,7 @@ def _bluetooth(hass: HomeAssistant) -> dict[str, Any]:
     }
 
 
-def _device(hass: HomeAssistant, device: DeviceCoordinator) -> dict[str, Any]:
+def _device(hass: HomeAssistant, gateway: Gateway, device: DeviceCoordinator) -> dict[str, Any]:
     identity, record, state = device.identity, device.record, device.data
     return {
         "identity": asdict(identity),
@@ -119,7 +120,7 @@ def _device(hass: HomeAssistant, device: DeviceCoordinator) -> dict[str, Any]:
             hass, record.address, BluetoothReachabilityIntent.CONNECTION
         ),
         "last_seen": record.last_seen,
-        "token": REDACTED if device.has_token else None,
+        "token": REDACTED if gateway.has_token(identity) else None,
         "log_setting": asdict(record.log_setting) if record.log_setting else None,
         "modules": record.modules,
         "state": asdict(state),
@@ -130,16 +131,16 @@ def _device(hass: HomeAssistant, device: DeviceCoordinator) -> dict[str, Any]:
 async def _outbox(entry: UloggerConfigEntry) -> dict[str, Any]:
     gateway = entry.runtime_data
     try:
-        space = asdict(await gateway.outbox.space())
-        undelivered = await gateway.outbox.listing(
+        space = asdict(await gateway.account.outbox.space())
+        undelivered = await gateway.account.outbox.listing(
             states=(CaptureState.WAITING, CaptureState.QUARANTINED), limit=ROWS
         )
     except OutboxError as err:
         return {"error": err.reason, "detail": str(err)}
-    recovered = gateway.outbox.recovered
+    recovered = gateway.account.outbox.recovered
     return {
         "space": space,
-        "totals": asdict(gateway.totals),
+        "totals": asdict(gateway.account.totals),
         "undelivered": [asdict(row) for row in undelivered],
         "recovered": None
         if recovered is None
@@ -151,7 +152,7 @@ async def _captures(
     entry: UloggerConfigEntry, device: DeviceCoordinator
 ) -> list[dict[str, Any]] | dict[str, Any]:
     try:
-        rows = await entry.runtime_data.outbox.listing(device.identity.key, limit=ROWS)
+        rows = await entry.runtime_data.account.outbox.listing(device.identity.key, limit=ROWS)
     except OutboxError as err:
         return {"error": err.reason, "detail": str(err)}
     return [asdict(row) for row in rows]
@@ -163,7 +164,7 @@ async def _without_secrets(
     """Hide the values of all secrets, wherever they turned up."""
     named = {**entry.data, **entry.options, **await async_load_secrets(hass, entry)}
     values = {str(named[name]) for name in SECRETS if named.get(name)}
-    values |= {str(stored["token"]) for stored in entry.runtime_data.store.tokens.values()}
+    values |= {str(stored["token"]) for stored in entry.runtime_data.account.store.tokens.values()}
     long = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
     customer = re.escape(str(entry.data[CONF_CUSTOMER_ID]))
     topics = (rf"(?<=cust-){customer}(?=-)", rf"(?<=/){customer}(?=/)")

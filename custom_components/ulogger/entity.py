@@ -11,8 +11,8 @@ from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .account.device_registry import registered_device
 from .const import DOMAIN
-from .coordinator import DeviceCoordinator, UloggerConfigEntry
-from .gateway.gateway import Gateway
+from .coordinator import DeviceCoordinator
+from .gateway.gateway import Gateway, UloggerConfigEntry
 
 
 class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):
@@ -24,14 +24,18 @@ class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):
         super().__init__(coordinator)
         self.entity_description = description
         _, identifier = coordinator.identifier
-        self._attr_unique_id = (
-            f"{coordinator.gateway.entry.entry_id}-{identifier}-{description.key}"
-        )
+        self._attr_unique_id = f"{coordinator.account.entry_id}-{identifier}-{description.key}"
         # The coordinator has registered its device; asking again for each entity costs a third
         # of the time that they take to be added.
         self.device_entry = registered_device(
-            coordinator.hass, coordinator.gateway.entry.entry_id, coordinator.identity
+            coordinator.hass, coordinator.account.entry_id, coordinator.identity
         )
+
+    @property
+    def gateway(self) -> Gateway:
+        """The account's gateway."""
+        gateway: Gateway = self.coordinator.account.entry.runtime_data
+        return gateway
 
     @property
     @override
@@ -45,7 +49,7 @@ class AccountEntity(Entity):
     _attr_has_entity_name = True
     _attr_should_poll = False
 
-    def __init__(self, gateway: Gateway[DeviceCoordinator], description: EntityDescription) -> None:
+    def __init__(self, gateway: Gateway, description: EntityDescription) -> None:
         self.gateway = gateway
         self.entity_description = description
         entry_id = gateway.entry.entry_id
@@ -55,7 +59,7 @@ class AccountEntity(Entity):
     @override
     async def async_added_to_hass(self) -> None:
         """Follow the account."""
-        self.async_on_remove(self.gateway.async_add_listener(self.async_write_ha_state))
+        self.async_on_remove(self.gateway.account.changed.add(self.async_write_ha_state))
 
 
 @callback

@@ -8,8 +8,8 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .collecting.device_state import DeviceEvent
-from .coordinator import UloggerConfigEntry
 from .entity import DeviceEntity, add_device_entities
+from .gateway.gateway import UloggerConfigEntry
 
 PARALLEL_UPDATES = 0
 

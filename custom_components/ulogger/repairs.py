@@ -13,8 +13,8 @@ from homeassistant.helpers import issue_registry as ir
 
 from .account import removal
 from .const import CONF_DEVICE_LIMIT, DOMAIN
-from .coordinator import UloggerConfigEntry
 from .flows.options_schema import device_limit_field
+from .gateway.gateway import UloggerConfigEntry
 from .model.plain_text import LONGEST_LINE, plain_text
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState, Row
@@ -138,7 +138,7 @@ class QuarantineFlow(_EntryFlow):
         if (entry := self.entry) is None:
             return self.not_loaded()
         try:
-            rows = await _quarantined(entry.runtime_data.outbox)
+            rows = await _quarantined(entry.runtime_data.account.outbox)
         except OutboxError as err:
             return self.failed(err)
         lines = [
@@ -167,7 +167,7 @@ class QuarantineFlow(_EntryFlow):
         """Let everything wait for the cloud again."""
         if (entry := self.entry) is None:
             return self.not_loaded()
-        return await self._with_each(entry, entry.runtime_data.outbox.retry)
+        return await self._with_each(entry, entry.runtime_data.account.outbox.retry)
 
     async def async_step_discard(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Delete everything in quarantine, after one more question."""
@@ -175,16 +175,16 @@ class QuarantineFlow(_EntryFlow):
             return self.not_loaded()
         if user_input is None:
             return self.ask("discard")
-        return await self._with_each(entry, entry.runtime_data.outbox.discard)
+        return await self._with_each(entry, entry.runtime_data.account.outbox.discard)
 
     async def _with_each(
         self, entry: UloggerConfigEntry, do: Callable[[int], Awaitable[bool]]
     ) -> RepairsFlowResult:
         gateway = entry.runtime_data
         try:
-            for row in await _quarantined(gateway.outbox):
+            for row in await _quarantined(gateway.account.outbox):
                 await do(row.capture_id)
-            await gateway.async_refresh_counters()
+            await gateway.account.async_refresh_counters()
         except OutboxError as err:
             return self.failed(err)
         gateway.async_forgive()
@@ -205,10 +205,10 @@ class RecoveredFlow(_EntryFlow):
         if (entry := self.entry) is None:
             return self.not_loaded()
         try:
-            await entry.runtime_data.outbox.dismiss_recovery()
+            await entry.runtime_data.account.outbox.dismiss_recovery()
         except OutboxError as err:
             return self.failed(err)
-        entry.runtime_data.changed()
+        entry.runtime_data.account.changed.notify()
         return self.async_create_entry(data={})
 
 
@@ -268,7 +268,7 @@ class DeviceLimitFlow(_NewcomersFlow):
             entry, options={**entry.options, CONF_DEVICE_LIMIT: limit}
         )
         gateway.fleet.adopt_heard()
-        gateway.changed()
+        gateway.account.changed.notify()
         return self.async_create_entry(data={})
 
 
@@ -291,7 +291,7 @@ class NewDevicesAtAddressFlow(_NewcomersFlow):
             return self.not_loaded()
         gateway = entry.runtime_data
         gateway.fleet.allow_at(self._address)
-        gateway.changed()
+        gateway.account.changed.notify()
         return self.async_create_entry(data={})
 
 

@@ -7,8 +7,8 @@ from homeassistant.const import EntityCategory
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from .coordinator import UloggerConfigEntry
 from .entity import DeviceEntity, add_device_entities
+from .gateway.gateway import UloggerConfigEntry
 from .model.log_setting import ALL_MODULES, LEVELS, setting_for
 
 PARALLEL_UPDATES = 0

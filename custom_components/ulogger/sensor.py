@@ -22,10 +22,10 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
 from .collecting.device_state import Phase
-from .coordinator import DeviceCoordinator, UloggerConfigEntry
+from .coordinator import DeviceCoordinator
 from .entity import AccountEntity, DeviceEntity, add_device_entities
 from .errors import REASONS
-from .gateway.gateway import Gateway
+from .gateway.gateway import Gateway, UloggerConfigEntry
 
 PARALLEL_UPDATES = 0
 
@@ -45,7 +45,7 @@ class DeviceSensorDescription(SensorEntityDescription):
 class AccountSensorDescription(SensorEntityDescription):
     """A sensor of the account."""
 
-    value: Callable[[Gateway[DeviceCoordinator]], StateType | datetime]
+    value: Callable[[Gateway], StateType | datetime]
 
 
 def _moment(seconds: float | None) -> datetime | None:
@@ -225,13 +225,15 @@ ACCOUNT_SENSORS = (
         suggested_unit_of_measurement=UnitOfInformation.KILOBYTES,
         suggested_display_precision=1,
         entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda gateway: gateway.totals.waiting_bytes + gateway.totals.quarantined_bytes,
+        value=lambda gateway: (
+            gateway.account.totals.waiting_bytes + gateway.account.totals.quarantined_bytes
+        ),
     ),
     AccountSensorDescription(
         key="captures_waiting",
         translation_key="captures_waiting",
         state_class=SensorStateClass.MEASUREMENT,
-        value=lambda gateway: gateway.totals.waiting,
+        value=lambda gateway: gateway.account.totals.waiting,
     ),
 )
 

@@ -6,7 +6,7 @@ from homeassistant.components import system_health
 from homeassistant.core import HomeAssistant, callback
 
 from .const import DOMAIN
-from .coordinator import UloggerConfigEntry
+from .gateway.gateway import UloggerConfigEntry
 
 
 @callback
@@ -22,6 +22,6 @@ async def _info(hass: HomeAssistant) -> dict[str, Any]:
         "accounts": len(gateways),
         "broker_reachable": all(gateway.transport.connected for gateway in gateways),
         "devices": sum(len(gateway.devices) for gateway in gateways),
-        "captures_waiting": sum(gateway.totals.waiting for gateway in gateways),
-        "captures_quarantined": sum(gateway.totals.quarantined for gateway in gateways),
+        "captures_waiting": sum(gateway.account.totals.waiting for gateway in gateways),
+        "captures_quarantined": sum(gateway.account.totals.quarantined for gateway in gateways),
     }

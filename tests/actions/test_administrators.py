@@ -30,7 +30,7 @@ async def call(
 ) -> Any:
     """Call an action as a user."""
     entry = dr.async_get(hass).async_get_device_by_identifier(
-        device.identifier, device.gateway.entry.entry_id
+        device.identifier, device.account.entry_id
     )
     assert entry is not None
     return await hass.services.async_call(
@@ -48,7 +48,7 @@ async def told(
     hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
 ) -> DeviceCoordinator:
     """A device with a log that is kept here."""
-    await account.runtime_data.outbox.add(log())
+    await account.runtime_data.account.outbox.add(log())
     await hass.async_block_till_done()
     return device
 
@@ -100,7 +100,7 @@ async def test_an_automation_runs_on_whoever_set_it_off(
     data: dict[str, Any],
 ) -> None:
     device = dr.async_get(hass).async_get_device_by_identifier(
-        told.identifier, told.gateway.entry.entry_id
+        told.identifier, told.account.entry_id
     )
     assert device is not None
     action = {"action": f"{DOMAIN}.{name}", "data": {"device_id": device.id, **data}}
@@ -134,7 +134,7 @@ async def test_a_script_acts_for_whoever_starts_it(
     transport: ToldTransport,
 ) -> None:
     device = dr.async_get(hass).async_get_device_by_identifier(
-        told.identifier, told.gateway.entry.entry_id
+        told.identifier, told.account.entry_id
     )
     assert device is not None
     action = {

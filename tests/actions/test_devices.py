@@ -29,7 +29,7 @@ OTHER = Identity(42, "OTHER")
 
 def registered(hass: HomeAssistant, device: DeviceCoordinator) -> dr.DeviceEntry:
     """Find a device in the registry."""
-    return in_registry(hass, device.gateway.entry.entry_id, device.identifier)
+    return in_registry(hass, device.account.entry_id, device.identifier)
 
 
 def gateway_of(hass: HomeAssistant, account: MockConfigEntry) -> dr.DeviceEntry:
@@ -204,7 +204,7 @@ async def captures(
 async def test_captures_of_each_device_are_listed_newest_first(
     hass: HomeAssistant, account: MockConfigEntry, devices: list[DeviceCoordinator]
 ) -> None:
-    outbox = account.runtime_data.outbox
+    outbox = account.runtime_data.account.outbox
     first = await outbox.add(log())
     await outbox.add(core_dump())
     await outbox.delivered([first.capture_id])
@@ -226,7 +226,7 @@ async def test_captures_of_each_device_are_listed_newest_first(
 async def test_captures_are_read_as_text(
     hass: HomeAssistant, account: MockConfigEntry, devices: list[DeviceCoordinator]
 ) -> None:
-    outbox = account.runtime_data.outbox
+    outbox = account.runtime_data.account.outbox
     await outbox.add(log())
     await outbox.add(core_dump())
     await outbox.add(
@@ -241,7 +241,7 @@ async def test_captures_are_read_as_text(
 async def test_a_capture_that_goes_while_it_is_listed_has_no_text(
     hass: HomeAssistant, account: MockConfigEntry, devices: list[DeviceCoordinator]
 ) -> None:
-    await account.runtime_data.outbox.add(log())
+    await account.runtime_data.account.outbox.add(log())
     with patch.object(Outbox, "read", side_effect=NoSuchCapture("gone")):
         (row,) = (await captures(hass, devices[0], text=True))[SENSOR.serial]
     assert "lines" not in row
@@ -267,8 +267,8 @@ async def captured(hass: HomeAssistant, transport: ToldTransport) -> MockConfigE
     transport.tell(ConnectionState.DISCONNECTED)
     account = await load(hass)
     meet(account)
-    await account.runtime_data.outbox.add(log())
-    await account.runtime_data.outbox.add(
+    await account.runtime_data.account.outbox.add(log())
+    await account.runtime_data.account.outbox.add(
         Capture(CaptureKind.LOG, SENSOR, b"\xff\xff", 1_790_000_200.0, CaptureFault.CHECKSUM)
     )
     return account

@@ -34,9 +34,7 @@ def device_ids(hass: HomeAssistant, *devices: DeviceCoordinator) -> list[str]:
     registry = dr.async_get(hass)
     found = []
     for device in devices:
-        entry = registry.async_get_device_by_identifier(
-            device.identifier, device.gateway.entry.entry_id
-        )
+        entry = registry.async_get_device_by_identifier(device.identifier, device.account.entry_id)
         assert entry is not None
         found.append(entry.id)
     return found
@@ -223,11 +221,11 @@ async def test_without_a_connection_it_says_that_nothing_was_published(
 async def test_a_forgotten_session_is_registered_again(
     hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
 ) -> None:
-    await device.gateway.cloud.register(SENSOR)
-    assert device.has_token
+    await device.account.entry.runtime_data.cloud.register(SENSOR)
+    assert device.account.entry.runtime_data.has_token(device.identity)
     await call(hass, "forget_session", device_ids(hass, device))
-    assert not device.has_token
-    await device.gateway.cloud.register(SENSOR)
+    assert not device.account.entry.runtime_data.has_token(device.identity)
+    await device.account.entry.runtime_data.cloud.register(SENSOR)
     assert [topic for topic, _ in transport.published] == ["boot/v0/42/0/42"] * 2
 
 
@@ -237,7 +235,7 @@ async def test_a_real_cloud_gets_what_the_actions_send(
     entry = await add_account(hass, broker, approving(0))
     transport = entry.runtime_data.transport
     changed = asyncio.Event()
-    stop = entry.runtime_data.async_add_listener(changed.set)
+    stop = entry.runtime_data.account.changed.add(changed.set)
     while not transport.connected:
         changed.clear()
         await changed.wait()

@@ -98,7 +98,7 @@ async def test_the_action_tells_what_was_collected_and_delivered(
     ]
     assert told["delivered"] == 2
     assert told["bytes"] == len(LOG) + len(CORE_DUMP)
-    rows = await account.runtime_data.outbox.listing(IDENTITY.key)
+    rows = await account.runtime_data.account.outbox.listing(IDENTITY.key)
     assert {each["id"] for each in told["collected"]} == {row.capture_id for row in rows}
     kinds = [topic.split("/")[0] for topic, _ in transport.published]
     assert sorted(kinds) == ["binlog", "boot", "core-dump"]

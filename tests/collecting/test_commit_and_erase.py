@@ -58,7 +58,7 @@ async def visited(
 
 async def rows(account: MockConfigEntry) -> list[tuple[str, bool]]:
     """What is kept here, oldest first: the kind, and whether it may repeat another."""
-    listing = await account.runtime_data.outbox.listing()
+    listing = await account.runtime_data.account.outbox.listing()
     return [(row.kind.value, row.may_repeat) for row in reversed(listing)]
 
 
@@ -76,7 +76,7 @@ async def test_between_commit_and_erase_nothing_parses_fires_or_notifies(
     happened: list[str] = []
     gateway = account.runtime_data
     _, coordinator = await visited(road, account)
-    add, attributes = gateway.outbox.add, collection.crash_attributes
+    add, attributes = gateway.account.outbox.add, collection.crash_attributes
 
     async def on_disk(capture: Capture) -> Any:
         added = await add(capture)
@@ -89,9 +89,9 @@ async def test_between_commit_and_erase_nothing_parses_fires_or_notifies(
 
     coordinator.async_add_event_listener(lambda event, _: happened.append(event.value))
     coordinator.async_add_listener(lambda: happened.append("shown"))
-    gateway.async_add_listener(lambda: happened.append("account"))
+    gateway.account.changed.add(lambda: happened.append("account"))
     with (
-        patch.object(gateway.outbox, "add", on_disk),
+        patch.object(gateway.account.outbox, "add", on_disk),
         patch.object(gateway.delivery, "wake", lambda: happened.append("delivery")),
         patch.object(collection, "crash_attributes", parsed),
         at_the_erase(lambda _: happened.append("erase")),
@@ -118,8 +118,8 @@ async def test_a_listener_that_raises_changes_nothing(
     elif what == "device":
         coordinator.async_add_listener(fail)
     elif what == "account":
-        gateway.async_add_listener(fail)
-        gateway.async_add_session_listener(fail)
+        gateway.account.changed.add(fail)
+        gateway.session_succeeded.add(fail)
     road.listen(coordinator)
     wake = fail if what == "delivery" else gateway.delivery.wake
     crash = fail if what == "crash" else collection.crash_attributes
@@ -149,7 +149,7 @@ async def test_what_could_not_be_put_on_disk_is_told_to_nobody(
     async def full(_: Capture) -> Any:
         raise DiskFull("no space left")
 
-    with patch.object(account.runtime_data.outbox, "add", full), pytest.raises(DiskFull):
+    with patch.object(account.runtime_data.account.outbox, "add", full), pytest.raises(DiskFull):
         await visited(road, account, LOG)
     assert road.events == []
     assert [device.empty for device in road.adapter.devices.values()] == [False]
@@ -239,7 +239,7 @@ async def test_a_log_behind_which_the_dump_never_came_whole_is_still_there(
 ) -> None:
     """The log's command was answered, yet only the dump's erases: the log is not taken again."""
     gateway = account.runtime_data
-    add = gateway.outbox.add
+    add = gateway.account.outbox.add
 
     async def only_logs(capture: Capture) -> Any:
         if capture.data == CORE_DUMP:
@@ -247,7 +247,7 @@ async def test_a_log_behind_which_the_dump_never_came_whole_is_still_there(
         return await add(capture)
 
     _, coordinator = await visited(road, account)
-    with patch.object(gateway.outbox, "add", only_logs), pytest.raises(DiskFull):
+    with patch.object(gateway.account.outbox, "add", only_logs), pytest.raises(DiskFull):
         await visited(road, account, LOG, CORE_DUMP)
     road.listen(coordinator)
     device, _ = await visited(road, account, LOG, CORE_DUMP)

@@ -68,7 +68,7 @@ async def test_what_the_broker_does_not_take_is_counted_and_kept(
     gateway = account.runtime_data
     await gateway.cloud.register(SENSOR)
     transport.refusal = refusal
-    added = await gateway.keep(log())
+    added = await gateway.account.outbox.add(log())
     assert await gateway.delivery.wait_delivered(SENSOR.key, [added.capture_id], 0.3) == set()
 
     counted = await diagnostics(hass, account)

@@ -346,11 +346,11 @@ async def test_a_device_with_a_bad_identification_is_refused_and_counted(
     await meet(road, device)
     await meet(road, device)
 
-    assert entry.runtime_data.rejections == {"bad_identification": 1}
+    assert entry.runtime_data.account.rejections == {"bad_identification": 1}
     assert road.operations(device) == IDENTIFIED
     assert untouched(device)
     assert entry.runtime_data.devices == {}
-    assert entry.runtime_data.store.devices == {}
+    assert entry.runtime_data.account.store.devices == {}
     assert cards(hass) == []
 
 
@@ -390,7 +390,7 @@ async def test_a_device_that_is_no_agent_is_not_connected_to_again_for_a_day(
     await meet(road, device)
     # The second time with services that are not remembered from other firmware.
     assert device.connections == 2
-    assert entry.runtime_data.rejections == {"not_an_agent": 1}
+    assert entry.runtime_data.account.rejections == {"not_an_agent": 1}
     for hours in (1, 23):
         await road.pass_time(hours=hours)
         await meet(road, device)

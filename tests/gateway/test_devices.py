@@ -129,7 +129,7 @@ async def test_other_firmware_updates_the_registry_and_is_told(
     assert entry_of(road, account).sw_version == "5.0.0"
     assert [event for event, _ in road.events] == ["firmware_changed"]
     assert road.events[0][1]["to_git_hash"] == "0ddba11"
-    await account.runtime_data.store.async_save()
+    await account.runtime_data.account.store.async_save()
     kept = (await stored(hass, account)).devices[IDENTITY.key]
     assert kept.identity == newer
 
@@ -248,7 +248,7 @@ async def test_unloading_ends_a_session_and_the_device_keeps_its_capture(
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
-    gateway.keep = never_on_disk
+    gateway.account.outbox.add = never_on_disk
     device = road.device()
     async with asyncio.timeout(10):
         await keeping.wait()
@@ -268,7 +268,7 @@ async def test_unloading_ends_a_session_and_the_device_keeps_its_capture(
         assert await hass.config_entries.async_setup(account.entry_id)
     await road.collected(device)
     await road.until_shown(account, "uploads", "1")
-    [row] = await account.runtime_data.outbox.listing()
+    [row] = await account.runtime_data.account.outbox.listing()
     assert row.size == len(LOG)
 
 
@@ -276,7 +276,7 @@ async def test_a_removed_account_takes_its_store_and_its_outbox_with_it(
     hass: HomeAssistant, account: MockConfigEntry, road: Road, hass_storage: dict[str, Any]
 ) -> None:
     await arrived(road, account)
-    await account.runtime_data.store.async_save()
+    await account.runtime_data.account.store.async_save()
     assert [key for key in hass_storage if account.entry_id in key]
     assert files(hass)
     await hass.config_entries.async_remove(account.entry_id)

@@ -134,7 +134,7 @@ async def test_devices_of_one_application_go_up_together(
         for number, identity in enumerate((SENSOR, OTHER, OF_ANOTHER_APPLICATION))
     ]
     for device in devices:
-        account.runtime_data.session_succeeded(device)
+        account.runtime_data.session_succeeded.notify(device)
     await let_pass(hass, freezer, 6)
     assert sorted(sorted(message) for message in beats(transport)) == [
         [SENSOR.serial, OTHER.serial],
@@ -150,7 +150,7 @@ async def test_without_a_connection_heartbeats_wait_with_the_time_of_the_session
     transport: ToldTransport,
 ) -> None:
     transport.tell(ConnectionState.DISCONNECTED)
-    account.runtime_data.session_succeeded(device)
+    account.runtime_data.session_succeeded.notify(device)
     then = int(freezer().timestamp())
     await let_pass(hass, freezer, 600)
     assert beats(transport) == []
@@ -171,19 +171,19 @@ async def test_what_was_not_acknowledged_is_sent_again_and_what_is_refused_is_no
 ) -> None:
     gateway = account.runtime_data
     transport.refusal = NotAcknowledged("told so")
-    gateway.session_succeeded(device)
+    gateway.session_succeeded.notify(device)
     await let_pass(hass, freezer, 6)
-    assert gateway.rejections["not_acknowledged"] == 1
+    assert gateway.account.rejections["not_acknowledged"] == 1
     transport.refusal = None
-    gateway.changed()
+    gateway.account.changed.notify()
     await let_pass(hass, freezer, 6)
     assert len(beats(transport)) == 1
 
     transport.refusal = MessageRefused("told so")
-    gateway.session_succeeded(device)
+    gateway.session_succeeded.notify(device)
     await let_pass(hass, freezer, 6)
     transport.refusal = None
-    gateway.changed()
+    gateway.account.changed.notify()
     await let_pass(hass, freezer, 6)
     assert len(beats(transport)) == 1
 
@@ -194,7 +194,7 @@ async def test_heartbeats_can_be_turned_off(
     account = await load(hass, options={**APPROVED, "heartbeats": False})
     device = meet(account)
     see(device)
-    account.runtime_data.session_succeeded(device)
+    account.runtime_data.session_succeeded.notify(device)
     await let_pass(hass, freezer, 1800)
     await let_pass(hass, freezer, 6)
     assert transport.published == []
@@ -210,7 +210,7 @@ async def test_with_an_api_token_heartbeats_need_no_mqtt(
     account = await load(hass, options={**APPROVED, "api_token": "ulg_secret"})
     device = meet(account)
     transport.tell(ConnectionState.DISCONNECTED)
-    account.runtime_data.session_succeeded(device)
+    account.runtime_data.session_succeeded.notify(device)
     await let_pass(hass, freezer, 6)
     assert aioclient_mock.call_count == 1
     assert transport.published == []

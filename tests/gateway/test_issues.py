@@ -264,14 +264,14 @@ async def test_captures_in_quarantine_are_told_until_none_is_left(
     hass: HomeAssistant, account: MockConfigEntry
 ) -> None:
     gateway = account.runtime_data
-    added = await gateway.outbox.add(log(fault=CaptureFault.CHECKSUM))
-    await gateway.async_refresh_counters()
+    added = await gateway.account.outbox.add(log(fault=CaptureFault.CHECKSUM))
+    await gateway.account.async_refresh_counters()
     assert shown(hass)["quarantine"].translation_placeholders == {
         "account": "uLogger 42",
         "count": "1",
     }
-    await gateway.outbox.discard(added.capture_id)
-    await gateway.async_refresh_counters()
+    await gateway.account.outbox.discard(added.capture_id)
+    await gateway.account.async_refresh_counters()
     assert shown(hass) == {}
 
 
@@ -280,9 +280,9 @@ async def test_a_full_disk_is_told_until_there_is_room(
 ) -> None:
     with patch("custom_components.ulogger.outbox.outbox.shutil.disk_usage") as usage:
         usage.return_value.free = 1000
-        await account.runtime_data.room.sweep()
+        await account.runtime_data.account.disk_space.sweep()
         assert list(shown(hass)) == ["no_room"]
-    await account.runtime_data.room.sweep()
+    await account.runtime_data.account.disk_space.sweep()
     assert shown(hass) == {}
 
 
@@ -296,8 +296,8 @@ async def test_a_damaged_outbox_is_told_until_somebody_took_note(
     await hass.async_block_till_done()
     issue = shown(hass)["outbox_recovered"]
     assert Path(issue.translation_placeholders["file"]).name.startswith(path.name)
-    await account.runtime_data.outbox.dismiss_recovery()
-    account.runtime_data.changed()
+    await account.runtime_data.account.outbox.dismiss_recovery()
+    account.runtime_data.account.changed.notify()
     assert shown(hass) == {}
 
 
@@ -370,8 +370,8 @@ async def test_without_a_quota_there_is_nothing_to_tell(
 async def test_a_card_that_was_answered_comes_back_while_its_cause_is_there(
     hass: HomeAssistant, account: MockConfigEntry, time_passes: Pass
 ) -> None:
-    await account.runtime_data.outbox.add(log(fault=CaptureFault.CHECKSUM))
-    await account.runtime_data.async_refresh_counters()
+    await account.runtime_data.account.outbox.add(log(fault=CaptureFault.CHECKSUM))
+    await account.runtime_data.account.async_refresh_counters()
     ir.async_delete_issue(hass, DOMAIN, shown(hass)["quarantine"].issue_id)
     assert shown(hass) == {}
     await time_passes(MINUTE)
@@ -421,7 +421,7 @@ async def test_issues_of_two_accounts_stand_beside_each_other(
         "custom_components.ulogger.gateway.issues.bluetooth.async_scanner_count", return_value=0
     ):
         for entry in hass.config_entries.async_entries(DOMAIN):
-            entry.runtime_data.changed()
+            entry.runtime_data.account.changed.notify()
     titles = [
         issue.translation_placeholders["account"]
         for issue in ir.async_get(hass).issues.values()

@@ -125,7 +125,7 @@ async def test_a_flood_is_dropped_counted_and_told(
     dropped = log_forwarding.MOST_PER_MINUTE + 25 - (len(told) - 1)
     assert 0 < dropped <= 25
     assert told[-1] == (3, f"{dropped} lines were dropped: there were too many")
-    assert forwarding.runtime_data.rejections["log_lines_dropped"] == dropped
+    assert forwarding.runtime_data.account.rejections["log_lines_dropped"] == dropped
     await send(hass, 200)
     assert len(lines(transport)) == len(told)
 
@@ -189,6 +189,6 @@ async def test_in_bridge_mode_records_of_mqtt_never_go_up_and_otherwise_they_do(
     await send(hass)
     assert lines(transport) == [(3, "homeassistant.components.mqtt.client: of mqtt")]
     assert not any("logs/v0/43" in str(call) for call in home_assistants_mqtt.mock_calls)
-    assert not bridged.runtime_data.rejections
+    assert not bridged.runtime_data.account.rejections
     for account in (bridged, direct):
         await hass.config_entries.async_unload(account.entry_id)

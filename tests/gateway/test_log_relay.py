@@ -121,14 +121,14 @@ async def test_a_configuration_is_written_at_once_to_a_device_that_is_connected(
     coordinator = await road.adopted(entry)
     collection_began = asyncio.Event()
     go_on = asyncio.Event()
-    keep = entry.runtime_data.keep
+    keep = entry.runtime_data.account.outbox.add
 
     async def hold(capture: Any) -> Any:
         collection_began.set()
         await go_on.wait()
         return await keep(capture)
 
-    entry.runtime_data.keep = hold
+    entry.runtime_data.account.outbox.add = hold
     async with asyncio.timeout(10):
         await collection_began.wait()
     await coordinator.async_set_log_setting(setting_for(3, ALL_MODULES, [], 60))
@@ -203,7 +203,7 @@ async def test_a_newer_setting_replaces_an_older_and_ends_at_its_own_time(
 
     assert shown(hass, account, "log_level").state == "critical"
     store = AccountStore(hass, account.entry_id)
-    await account.runtime_data.store.async_save()
+    await account.runtime_data.account.store.async_save()
     await store.async_load()
     kept = store.devices[SENSOR.key].log_setting
     assert kept is not None
@@ -239,7 +239,7 @@ async def test_a_configuration_for_nobody_or_without_time_changes_nothing(
     assert told["log_configs_invalid"] == 10
     assert told["log_configs_for_others"] == 1
     assert told["log_config_names_invalid"] == 1
-    assert account.runtime_data.rejections["log_config_expired"] == 1
+    assert account.runtime_data.account.rejections["log_config_expired"] == 1
     assert shown(hass, account, "log_level").state == "info"
 
 
@@ -283,7 +283,7 @@ async def test_a_broker_that_refuses_to_be_listened_to_is_told_and_survived(
 def writes(account: MockConfigEntry) -> Iterator[list[int]]:
     """How often the account's file is written."""
     times: list[int] = []
-    store = account.runtime_data.store._store
+    store = account.runtime_data.account.store._store
     write = store._async_write_data
 
     async def counted(data: Any) -> None:
@@ -327,7 +327,7 @@ async def test_a_flood_writes_the_file_a_few_times_and_the_last_configuration_co
     assert setting is not None
     assert (setting.level, setting.modules) == (4, ["module 1499", "other 1499"])
     assert setting.remaining() <= 3600 - 115
-    assert account.runtime_data.rejections["log_config_superseded"] > 1400
+    assert account.runtime_data.account.rejections["log_config_superseded"] > 1400
     store = AccountStore(hass, account.entry_id)
     await store.async_load()
     assert store.devices[SENSOR.key].log_setting == setting
@@ -372,7 +372,7 @@ async def test_saves_that_are_asked_for_without_end_are_not_put_off_without_end(
     writes: list[int],
 ) -> None:
     for _ in range(30):
-        account.runtime_data.store.save_soon()
+        account.runtime_data.account.store.save_soon()
         await pass_time(hass, freezer, 1)
     assert 2 <= len(writes) <= 3
 
@@ -412,7 +412,7 @@ async def test_a_retained_configuration_ends_when_it_would_have_without_reconnec
     transport.receive(TOPIC, config, retained=True)
     await hass.async_block_till_done()
     assert again.log_setting is None
-    assert account.runtime_data.rejections["log_config_repeated"] == 2
+    assert account.runtime_data.account.rejections["log_config_repeated"] == 2
     transport.receive(TOPIC, LogConfig(3, 1, 600).encode(), retained=True)
     await hass.async_block_till_done()
     assert again.log_setting is not None

@@ -145,10 +145,10 @@ async def test_a_device_that_changes_its_serial_becomes_five_devices(
             await last.async_collect()
     await look_again(hass)
     assert len(serials(account)) == 5
-    assert len(account.runtime_data.store.devices) == 6
+    assert len(account.runtime_data.account.store.devices) == 6
     assert device.erased == []
     assert device.firmware.log == LOG
-    assert account.runtime_data.rejections["new_devices_at_address"] >= 4
+    assert account.runtime_data.account.rejections["new_devices_at_address"] >= 4
 
 
 async def test_known_devices_are_collected_whoever_pretends_to_be_at_their_address(
@@ -336,7 +336,7 @@ async def test_ten_cards_are_shown_and_the_next_when_one_is_answered(
     await hass.async_block_till_done()
     first = [f"application-{number}" for number in range(1, 11)]
     assert cards(hass) == sorted(first)
-    waiting = [record.identity.application_id for record in fleet.strangers()]
+    waiting = [record.identity.application_id for record in fleet.uncollected()]
     await hass.config_entries.flow.async_init(
         DOMAIN,
         context={"source": SOURCE_IGNORE},

@@ -36,9 +36,11 @@ async def test_captures_wait_for_the_broker_over_a_restart_and_go_up_in_order(
         await road.until_shown(entry, "state", "waiting_for_cloud", identity)
     # A newer capture of the first device, from before the restart too.
     newer = replace(
-        await entry.runtime_data.outbox.read(1), data=sample_log(500, seed=9), captured_at=2e9
+        await entry.runtime_data.account.outbox.read(1),
+        data=sample_log(500, seed=9),
+        captured_at=2e9,
     )
-    await entry.runtime_data.keep(newer)
+    await entry.runtime_data.account.outbox.add(newer)
 
     assert await hass.config_entries.async_reload(entry.entry_id)
     await hass.async_block_till_done()
@@ -68,7 +70,7 @@ async def test_without_a_token_a_log_waits_and_never_goes_up_with_token_0(
     await road.adopted(entry)
     await road.collected(device)
     await cloud_service.wait_for("boot")
-    await road.until(lambda: entry.runtime_data.rejections["registration_failed"])
+    await road.until(lambda: entry.runtime_data.account.rejections["registration_failed"])
     await road.until_shown(entry, "captures_waiting", "1")
     assert cloud_service.of("binlog") == []
 
@@ -134,14 +136,14 @@ async def test_a_connection_that_is_back_does_not_try_again_what_was_blamed(
 ) -> None:
     gateway = account.runtime_data
     transport.refusal = HeldBack("told so", 1_000)
-    await gateway.keep(log())
-    gateway.kept()
-    await until(lambda: gateway.rejections["held_back"])
+    await gateway.account.outbox.add(log())
+    gateway._captures_stored()
+    await until(lambda: gateway.account.rejections["held_back"])
     transport.refusal = None
     transport.tell(ConnectionState.DISCONNECTED)
     transport.tell(ConnectionState.CONNECTED)
     await asyncio.sleep(0.1)
-    assert gateway.rejections["held_back"] == 1
+    assert gateway.account.rejections["held_back"] == 1
     assert transport.published == []
     gateway.async_forgive()
     assert await gateway.delivery.wait_delivered(SENSOR.key, [1], 10) == {1}
@@ -152,9 +154,9 @@ async def test_what_is_not_denied_any_more_goes_at_once(
 ) -> None:
     gateway = account.runtime_data
     transport.refusal = TopicDenied("core-dump/v0/42/0", 1_000)
-    await gateway.keep(core_dump())
-    gateway.kept()
-    await until(lambda: gateway.rejections["topic_denied"])
+    await gateway.account.outbox.add(core_dump())
+    gateway._captures_stored()
+    await until(lambda: gateway.account.rejections["topic_denied"])
     transport.refusal = None
     transport.deny()
     assert await gateway.delivery.wait_delivered(SENSOR.key, [1], 10) == {1}

@@ -48,9 +48,9 @@ async def account(hass: HomeAssistant, transport: ToldTransport, day: Day) -> Mo
     """An account whose devices may send 5 KB a day; its cloud is away."""
     transport.tell(ConnectionState.DISCONNECTED)
     # The hourly sweep would read the counters too.
-    with patch("custom_components.ulogger.gateway.gateway.SWEEP_EVERY", timedelta(days=30)):
+    with patch("custom_components.ulogger.account.account.SWEEP_EVERY", timedelta(days=30)):
         entry = await load(hass, options={**APPROVED, "daily_quota_kb": 5})
-    entry.runtime_data.outbox._now = day
+    entry.runtime_data.account.outbox._now = day
     meet(entry)
     return entry
 
@@ -65,9 +65,9 @@ async def pass_midnight(hass: HomeAssistant, day: Day) -> None:
 async def read_counters(hass: HomeAssistant, account: MockConfigEntry) -> None:
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=1))
     await hass.async_block_till_done()
-    await account.runtime_data.async_refresh_counters()
+    await account.runtime_data.account.async_refresh_counters()
     await hass.async_block_till_done()
-    assert account.runtime_data._refresh_timer is None
+    assert account.runtime_data.account._refresh_timer is None
 
 
 async def until(hass: HomeAssistant, holds: Callable[[], bool]) -> None:
@@ -87,8 +87,10 @@ async def test_logs_over_the_quota_wait_until_midnight_and_core_dumps_pass(
     hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport, day: Day
 ) -> None:
     gateway = account.runtime_data
-    ids = [(await gateway.keep(numbered_log(number))).capture_id for number in range(8)]
-    dump = (await gateway.keep(core_dump())).capture_id
+    ids = [
+        (await gateway.account.outbox.add(numbered_log(number))).capture_id for number in range(8)
+    ]
+    dump = (await gateway.account.outbox.add(core_dump())).capture_id
 
     transport.tell(ConnectionState.CONNECTED)
 
@@ -114,7 +116,9 @@ async def test_without_a_quota_everything_goes_up(
 ) -> None:
     hass.config_entries.async_update_entry(account, options=APPROVED)
     gateway = account.runtime_data
-    ids = {(await gateway.keep(numbered_log(number))).capture_id for number in range(8)}
+    ids = {
+        (await gateway.account.outbox.add(numbered_log(number))).capture_id for number in range(8)
+    }
     transport.tell(ConnectionState.CONNECTED)
 
     assert await gateway.delivery.wait_delivered(SENSOR.key, ids, 10) == ids
@@ -124,7 +128,7 @@ async def test_bytes_of_today_are_nothing_after_midnight_without_any_traffic(
     hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport, day: Day
 ) -> None:
     gateway = account.runtime_data
-    capture = (await gateway.keep(numbered_log(1))).capture_id
+    capture = (await gateway.account.outbox.add(numbered_log(1))).capture_id
     transport.tell(ConnectionState.CONNECTED)
     await gateway.delivery.wait_delivered(SENSOR.key, [capture], 10)
     await read_counters(hass, account)

@@ -185,7 +185,7 @@ def meet(
     account: MockConfigEntry, identity: Identity = SENSOR, address: str = ADDRESS
 ) -> DeviceCoordinator:
     """Have the account meet a device that is out of range again already."""
-    gateway: Gateway[DeviceCoordinator] = account.runtime_data
+    gateway: Gateway = account.runtime_data
     gateway.fleet.identified(identity, address, "uLogger Example")
     return gateway.devices[identity.key]
 

@@ -65,7 +65,7 @@ async def _get_captures(call: ServiceCall) -> ServiceResponse:
     answer: dict[str, JsonValueType] = {}
     for device in async_targets(call.hass, call).devices:
         with user_errors(device.identity.serial):
-            rows = await device.gateway.outbox.listing(
+            rows = await device.account.outbox.listing(
                 device.identity.key, limit=call.data[ATTR_LIMIT]
             )
             answer[device.identity.serial] = [
@@ -98,11 +98,11 @@ async def _describe(
         "last_error": row.last_error,
         "reason": row.reason,
         "may_repeat": row.may_repeat,
-        "download": capture_path(device.gateway.entry.entry_id, row.capture_id),
+        "download": capture_path(device.account.entry_id, row.capture_id),
     }
     if text:
         try:
-            capture = await device.gateway.outbox.read(row.capture_id)
+            capture = await device.account.outbox.read(row.capture_id)
         except NoSuchCapture:
             return described
         described["lines"] = list(await hass.async_add_executor_job(_lines, capture))

@@ -23,7 +23,7 @@ from ..model.log_setting import ALL_MODULES, LEVELS, LONGEST, SHORTEST, setting_
 from ..outbox.model import Outcome
 from .captures import async_register_viewing
 from .publish import async_register_publishing
-from .targets import async_targets
+from .targets import async_targets, gateway_of
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -84,7 +84,7 @@ async def _upload(call: ServiceCall) -> ServiceResponse:
 
 
 async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str, JsonValueType]:
-    gateway = device.gateway
+    gateway = gateway_of(device)
     serial = device.identity.serial
     with user_errors(serial):
         try:
@@ -156,7 +156,7 @@ def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, 
 async def _forget_session(call: ServiceCall) -> None:
     """Have devices registered again with their next capture."""
     for device in async_targets(call.hass, call).devices:
-        await device.gateway.cloud.forget(device.identity.key)
+        await gateway_of(device).cloud.forget(device.identity.key)
         device.async_update_listeners()
 
 

@@ -17,12 +17,11 @@ from homeassistant.util import dt as dt_util
 from ..cloud.errors import CloudUnavailable
 from ..cloud.ulogger.text_logs import TextLine
 from ..const import DOMAIN
-from ..coordinator import DeviceCoordinator
 from ..errors import user_errors
 from ..gateway.gateway import Gateway
 from ..model.identity import DeviceIdentity
 from ..model.log_setting import LEVELS
-from .targets import async_targets
+from .targets import async_targets, gateway_of
 
 ATTR_METRICS = "metrics"
 ATTR_TIMESTAMP = "timestamp"
@@ -54,7 +53,7 @@ LOG_SCHEMA = probatio.Schema(
     }
 )
 
-type Senders = dict[Gateway[DeviceCoordinator], list[DeviceIdentity]]
+type Senders = dict[Gateway, list[DeviceIdentity]]
 """Whom a call is for: devices of an account, or its gateway itself."""
 
 
@@ -109,7 +108,7 @@ def _senders(call: ServiceCall) -> Senders:
     targets = async_targets(call.hass, call, gateways=True)
     senders: Senders = defaultdict(list)
     for device in targets.devices:
-        senders[device.gateway].append(device.identity)
+        senders[gateway_of(device)].append(device.identity)
     for gateway in targets.gateways:
         senders[gateway].append(gateway.identity)
     return senders

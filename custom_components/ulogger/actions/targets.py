@@ -20,7 +20,13 @@ class Targets:
     """The devices and gateways of a call, each once."""
 
     devices: list[DeviceCoordinator] = field(default_factory=list)
-    gateways: list[Gateway[DeviceCoordinator]] = field(default_factory=list)
+    gateways: list[Gateway] = field(default_factory=list)
+
+
+def gateway_of(device: DeviceCoordinator) -> Gateway:
+    """Return the gateway that a device belongs to."""
+    gateway: Gateway = device.account.entry.runtime_data
+    return gateway
 
 
 @callback
@@ -62,7 +68,7 @@ def _add(hass: HomeAssistant, device_id: str, targets: Targets, *, gateways: boo
     device, entry = async_get_device_and_config_entry(
         hass, DOMAIN, device_id, include_child_devices=False
     )
-    gateway: Gateway[DeviceCoordinator] = entry.runtime_data
+    gateway: Gateway = entry.runtime_data
     if (DOMAIN, entry.entry_id) in device.identifiers:
         if gateways:
             targets.gateways.append(gateway)

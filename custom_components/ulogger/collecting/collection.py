@@ -1,131 +1,177 @@
-"""One session with one device: it is let in, asked, and its captures are put on disk."""
+"""One session with one device: it is let in, asked, and its captures are put on disk.
+
+Nothing but the identification is read from a device, and nothing is written to it, until it is
+known to be the one that is meant and that may be collected. Invariants: a device erases only
+what is on disk; between the commit and the erase command nothing is parsed, notified or waited
+for; what the device has erased is noted afterwards, and nobody waits for the note.
+"""
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import callback
 
-from ..account.store import DeviceRecord
-from ..agent.errors import AgentError, NotAnAgent
-from ..agent.memory import TransferMemory
-from ..agent.session import AgentSession, Progress
-from ..gateway.gateway import Gateway
+from ..account.account import Account
+from ..agent.errors import AgentError, NotAnAgent, StaleTransfer
+from ..agent.session import RECONNECTIONS, AgentSession, Pending, Progress
 from ..insight.crash_attributes import crash_attributes
 from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity
 from ..model.signal import Telling
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added, Outcome
-from .connection import DeviceOutOfRange, visit
+from .connection import DeviceOutOfRange, Drop, connected, with_services_read_anew
 from .device_state import DeviceEvent, Phase
+
+if TYPE_CHECKING:
+    from .collector import DeviceCollector
 
 _LOGGER = logging.getLogger(__name__)
 
 CHECKSUM_SESSIONS = 3
 
 
-class Collected(Protocol):
-    """What a session asks of the device's coordinator."""
-
-    record: DeviceRecord
-    memory: TransferMemory
-
-    def identified(self, identity: DeviceIdentity) -> None:
-        """Take what the device says of itself."""
-
-    def show(self, **changes: Any) -> None:
-        """Show something else of the device."""
-
-    def fire(self, event: DeviceEvent, attributes: Mapping[str, Any]) -> None:
-        """Tell that something happened."""
-
-    def async_update_listeners(self) -> None:
-        """Have entities read their state anew."""
+type MetAnother = Callable[[DeviceIdentity, str, str], None]
+"""Takes note of a device that answered in place of the one meant, with address and name."""
 
 
 class Collection:
-    """The host of a session (see `visit.Host`), for the one device that it is about."""
+    """One session, over one connection, or over a few right after another."""
 
-    def __init__(self, hass: HomeAssistant, gateway: Gateway[Any], device: Collected) -> None:
-        self.hass = hass
+    def __init__(self, account: Account, device: DeviceCollector, met_another: MetAnother) -> None:
+        self.hass = account.hass
         self.memory = device.memory
         self.added: list[Added] = []
-        self._untold: deque[tuple[Capture, Added]] = deque()
+        self._unnotified: deque[tuple[Capture, Added]] = deque()
         self._noting: asyncio.Task[None] | None = None
-        self._gateway = gateway
+        self._account = account
         self._device = device
+        self._met_another = met_another
         self._address = device.record.address
         self._name = device.record.name
         self._session: AgentSession | None = None
+        self._admitted: DeviceIdentity | None = None
 
     async def run(self) -> list[Added]:
-        """Collect everything; returns what came to disk, also in `added` when this raises."""
-        await self._gateway.room.check()
+        """Collect everything; returns what came to disk, also in `added` when this raises.
+
+        Raises `NoDiskSpace`, `ConnectError` when no connection came about, `AgentError` when the
+        device or its link failed, `OutboxError` when the disk did: the device keeps what was not
+        committed.
+        """
+        await self._account.disk_space.check()
         try:
-            met = await visit(self.hass, self._address, self._name, self._admit, expected=self)
+            await with_services_read_anew(self._collect)
         finally:
             self._session = None
             if self._noting is not None:
                 await asyncio.wait([self._noting])
-        if not met.admitted:
+        if self._admitted is None:
             raise DeviceOutOfRange("another device answered, or its application is not approved")
         return self.added
 
-    def _admit(self, identity: DeviceIdentity) -> Collection | None:
+    async def _collect(self) -> None:
+        """Connect and collect, again at once as long as the device was faster than we."""
+        self._admitted = None
+        for _ in range(RECONNECTIONS):
+            with suppress(StaleTransfer):
+                return await self._collect_once()
+        return await self._collect_once()
+
+    async def _collect_once(self) -> None:
+        drop = Drop()
+        async with connected(self.hass, self._address, self._name, drop) as client:
+            session = drop.session = AgentSession(
+                client,
+                memory=self.memory,
+                on_progress=self._on_progress,
+                accept_damaged=self._accept_damaged,
+            )
+            if self._admitted is None:
+                # The device begins to send by itself: it is subscribed to before anything is read.
+                await session.subscribe()
+                identity = await session.identify()
+                if not self._admits(identity):
+                    return
+                self._began(session)
+                await self._write_log_setting(session)
+                self._admitted = identity
+            else:
+                # It was identified a moment ago: now its log comes first, before its next tick.
+                self._began(session)
+            await self._take(session, self._admitted)
+            with suppress(AgentError):
+                await self._read_rssi(session)
+
+    def _admits(self, identity: DeviceIdentity) -> bool:
         """Let the session go on only with this very device, and only with consent."""
-        if identity.key == self._device.record.identity.key and self._gateway.fleet.collects(
-            identity
-        ):
+        if identity.key == self._device.record.identity.key and self._account.collects(identity):
             self._device.identified(identity)
-            return self
-        self._gateway.fleet.identified(identity, self._address, self._name)
-        return None
+            return True
+        self._met_another(identity, self._address, self._name)
+        return False
+
+    async def _take(self, session: AgentSession, identity: DeviceIdentity) -> None:
+        """Have all captures kept, and nobody notified of one before its device may erase it."""
+        taken: list[Pending] = []
+        ended = False
+        try:
+            async with aclosing(session.captures(identity)) as captures:
+                async for pending in captures:
+                    taken.append(pending)
+                    try:
+                        async with pending as capture:
+                            await self._keep(capture)
+                    finally:
+                        self._notify()
+            ended = True
+        finally:
+            dump_waits = CaptureKind.CORE_DUMP in self.memory.partials
+            if (erased := has_erased(taken, ended=ended, dump_waits=dump_waits)) is not None:
+                self._note(erased=erased)
 
     @property
-    def accept_damaged(self) -> bool:
+    def _accept_damaged(self) -> bool:
         """A capture damaged in three sessions in a row goes to quarantine as it is."""
         return self.memory.checksum_failures >= CHECKSUM_SESSIONS - 1
 
     @callback
-    def session_began(self, session: AgentSession) -> None:
+    def _began(self, session: AgentSession) -> None:
         """Show that captures are coming."""
         self._session = session
         self._device.show(phase=Phase.DOWNLOADING, present=True)
 
     @callback
-    def on_progress(self, progress: Progress) -> None:
+    def _on_progress(self, progress: Progress) -> None:
         """Show how much of the capture is here."""
         self._device.show(bytes_done=progress.done, bytes_total=progress.total)
 
-    async def before_captures(self, session: AgentSession) -> None:
-        """Give the device its log configuration."""
-        await self._write_log_setting(session)
-
-    async def after_captures(self, session: AgentSession) -> None:
+    async def _read_rssi(self, session: AgentSession) -> None:
         """Ask the device how well it hears us: it measures that every two seconds."""
         if (rssi := await session.read_rssi()) is not None:
             self._device.show(rssi=rssi)
 
-    async def keep(self, capture: Capture) -> None:
-        """Put *capture* on disk; only then may the device erase it, and only then is it told."""
-        added = await self._gateway.keep(capture)
+    async def _keep(self, capture: Capture) -> None:
+        """Put *capture* on disk and do nothing else; the device erases it when this returns."""
+        added = await self._account.outbox.add(capture)
         self.added.append(added)
-        self._untold.append((capture, added))
+        self._unnotified.append((capture, added))
 
     @callback
-    def notify(self) -> None:
-        """Tell what is on disk; whatever goes wrong with that, the captures are safe."""
-        while self._untold:
+    def _notify(self) -> None:
+        """Notify of what is on disk; whatever goes wrong with that, the captures are safe."""
+        while self._unnotified:
             with Telling(f"of a capture of {self._name}"):
-                self._tell(*self._untold.popleft())
+                self._fire(*self._unnotified.popleft())
 
-    def _tell(self, capture: Capture, added: Added) -> None:
-        self._gateway.kept()
+    def _fire(self, capture: Capture, added: Added) -> None:
+        self._device.captures_stored.notify()
         fire = self._device.fire
         attributes: dict[str, Any] = {"kind": capture.kind.value, "bytes": len(capture.data)}
         if added.outcome is Outcome.DUPLICATE:
@@ -138,14 +184,14 @@ class Collection:
             fire(DeviceEvent.CORE_DUMP, {**attributes, **crash_attributes(capture)})
 
     @callback
-    def note(self, *, erased: bool) -> None:
+    def _note(self, *, erased: bool) -> None:
         """Have the outbox note what the device has erased; nobody waits for it meanwhile."""
-        self._noting = self._gateway.entry.async_create_background_task(
-            self.hass, self._note(erased=erased), f"{self._name} has erased"
+        self._noting = self._account.entry.async_create_background_task(
+            self.hass, self._write_note(erased=erased), f"{self._name} has erased"
         )
 
-    async def _note(self, *, erased: bool) -> None:
-        outbox = self._gateway.outbox
+    async def _write_note(self, *, erased: bool) -> None:
+        outbox = self._account.outbox
         try:
             if erased:
                 await outbox.erased(self._device.record.identity.key)
@@ -162,7 +208,7 @@ class Collection:
         try:
             await self._write_log_setting(self._session)
         except AgentError as err:
-            self._gateway.count(err.reason)
+            self._account.count(err.reason)
 
     async def _write_log_setting(self, session: AgentSession) -> None:
         record = self._device.record
@@ -176,10 +222,25 @@ class Collection:
                 await session.write_log_config(setting.packet())
             except NotAnAgent as err:
                 # Old firmware has no such characteristic; its captures are wanted all the same.
-                self._gateway.count(err.reason)
+                self._account.count(err.reason)
                 return
             if record.log_setting is setting:
                 told = replace(setting, written_at=time.time())
                 record.log_setting = None if setting.revoked else told
-        self._gateway.store.save_soon()
+        self._account.store.save_soon()
         self._device.async_update_listeners()
+
+
+def has_erased(taken: Sequence[Pending], *, ended: bool, dump_waits: bool) -> bool | None:
+    """Tell whether a device has erased all that it had, or none of it; None if nobody knows.
+
+    A session that came to its end found nothing more; then only what was not confirmed is in
+    doubt. The command that erases is the last one: a log's, unless a core dump comes behind it.
+    """
+    if ended and all(pending.answered for pending in taken):
+        return True
+    if not taken:
+        return None
+    last = taken[-1]
+    log_waits = last.capture.kind is CaptureKind.LOG and dump_waits
+    return False if not last.told or log_waits else None

@@ -26,11 +26,12 @@ from ..account import approval
 from ..account.store import DeviceRecord
 from ..agent.errors import AgentError
 from ..agent.gatt import SERVICE
-from ..collecting.connection import ConnectError, NoConnectionSlot, visit
+from ..collecting.connection import ConnectError, NoConnectionSlot, identify
 from ..const import ATTR_ADDRESS, ATTR_APPLICATION_ID, ATTR_DEVICE_TYPE, ATTR_NAME, DOMAIN
-from ..coordinator import DeviceCoordinator, UloggerConfigEntry
+from ..coordinator import DeviceCoordinator
 from ..model.plain_text import one_line, plain_text
 from .fleet import Fleet
+from .gateway import UloggerConfigEntry
 from .newcomers import Limit
 from .waiting_line import WaitingLine
 
@@ -78,7 +79,7 @@ class Discovery:
         matchers = [BluetoothCallbackMatcher(service_uuid=SERVICE, connectable=True)]
         matchers += [
             BluetoothCallbackMatcher(local_name=pattern, connectable=True)
-            for pattern in self._gateway.settings.name_patterns
+            for pattern in self._gateway.account.settings.name_patterns
         ]
         for matcher in matchers:
             on_unload(
@@ -151,7 +152,7 @@ class Discovery:
                 return
         self._identify_soon(address, name)
 
-    def _fleets(self) -> list[Fleet[DeviceCoordinator]]:
+    def _fleets(self) -> list[Fleet]:
         """All accounts' devices, ours first."""
         others = self.hass.config_entries.async_loaded_entries(DOMAIN)
         return [
@@ -171,7 +172,7 @@ class Discovery:
         try:
             # A few at a time: they must not take the connections that our devices need.
             async with self._line.turn(self._unidentified.get(address, 0)):
-                met = await visit(self.hass, address, name, lambda _identity: None)
+                identity = await identify(self.hass, address, name)
         except NoConnectionSlot:
             self._retry(address, name, RETRY_SLOT)
         except (ConnectError, AgentError) as err:
@@ -182,9 +183,9 @@ class Discovery:
                 )
             delay = min(RETRY_FAILED * 2.0 ** min(failures - 1, 16), RETRY_LONGEST)
             self._retry(address, name, delay if err.retryable else RETRY_NOT_OURS)
-            self._gateway.count(err.reason)
+            self._gateway.account.count(err.reason)
         else:
-            self._fleet.identified(met.identity, address, name)
+            self._fleet.identified(identity, address, name)
         finally:
             self._fleet.identifying.discard(address)
 
@@ -226,8 +227,8 @@ class Discovery:
     def _turned_away(self, record: DeviceRecord, limit: Limit) -> None:
         """Have it said and counted that a device is not taken in."""
         _LOGGER.debug("%s at %s is one too many", record.identity.serial, record.address)
-        self._gateway.count(limit.value)
-        self._gateway.changed()
+        self._gateway.account.count(limit.value)
+        self._gateway.account.changed.notify()
 
     # Consent given or withdrawn while we listen
 

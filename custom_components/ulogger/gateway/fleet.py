@@ -6,23 +6,20 @@ account may collect is handed to that account; one that nobody may collect is on
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
 
 from homeassistant.components import bluetooth
-from homeassistant.config_entries import ConfigEntry, ConfigEntryState
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.singleton import singleton
 
 from ..account import approval
+from ..account.account import Account
 from ..account.device_registry import registered_device
-from ..account.settings import AccountSettings
-from ..account.store import AccountStore, DeviceRecord
+from ..account.store import DeviceRecord
 from ..const import CONF_CONFIRMED_ADDRESS, DOMAIN
-from ..model.capture import Capture
+from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.signal import Signal
-from ..outbox.model import DeviceCounters
 from .newcomers import Limit, Newcomers
 
 LONGEST_NAME = 64
@@ -30,57 +27,23 @@ MOST_UNCOLLECTED = 256
 """Devices remembered that nobody collects; whoever was met longest ago is forgotten first."""
 
 
-class Device(Protocol):
-    """What the account asks of a device's coordinator."""
-
-    record: DeviceRecord
-
-    def start(self) -> None:
-        """Begin to watch for when the device is due."""
-
-    async def async_stop(self) -> None:
-        """End a session under way."""
-
-    def identified(self, identity: DeviceIdentity) -> None:
-        """Take what the device says of itself."""
-
-    def counters_changed(self, counters: DeviceCounters) -> None:
-        """Show what the outbox counts for this device."""
-
-    def delivered(self, capture: Capture) -> None:
-        """Tell that the cloud acknowledged a capture."""
-
-    def delivery_failed(self, reason: str, capture_id: int) -> None:
-        """Tell that the cloud did not take a capture."""
-
-
-class Fleet[DeviceT: Device]:
+class Fleet:
     """All devices that one account has met."""
 
-    def __init__(
-        self,
-        hass: HomeAssistant,
-        entry: ConfigEntry[Any],
-        store: AccountStore,
-        make_device: Callable[[DeviceRecord], DeviceT],
-    ) -> None:
-        self.hass = hass
-        self.entry = entry
-        self.store = store
-        self.devices: dict[DeviceKey, DeviceT] = {}
+    def __init__(self, account: Account) -> None:
+        self.hass = account.hass
+        self.account = account
+        self.entry = account.entry
+        self.store = account.store
+        self.devices: dict[DeviceKey, DeviceCoordinator] = {}
         self.identifying: set[str] = set()
         # Outlives a reload, so that nobody is taken in faster by bringing one about.
-        self.newcomers = _newcomers(hass).setdefault(entry.entry_id, Newcomers())
-        self.adopted = Signal[DeviceT]()
-        self.moved = Signal[DeviceT]()
-        self.forgotten = Signal[DeviceT]()
+        self.newcomers = _newcomers(account.hass).setdefault(account.entry_id, Newcomers())
+        self.adopted = Signal[DeviceCoordinator]()
+        self.moved = Signal[DeviceCoordinator]()
+        self.forgotten = Signal[DeviceCoordinator]()
         self.unapproved = Signal[DeviceRecord]()
         self.turned_away = Signal[DeviceRecord, Limit]()
-        self._make_device = make_device
-
-    def collects(self, identity: DeviceIdentity) -> bool:
-        """Whether this account has the consent to collect the device, and no other account."""
-        return approval.approving_entry(self.hass, identity.application_id) is self.entry
 
     def uncollected(self) -> list[DeviceRecord]:
         """Return the devices that were met and are not collected."""
@@ -88,12 +51,12 @@ class Fleet[DeviceT: Device]:
 
     def waiting(self) -> list[DeviceRecord]:
         """Return the devices that may be collected and were turned away, by where they were met."""
-        return [r for r in self.uncollected() if r.address and self.collects(r.identity)]
+        return [r for r in self.uncollected() if r.address and self.account.collects(r.identity)]
 
     @property
     def full(self) -> bool:
         """Whether there are as many devices as the account may take in."""
-        return len(self.devices) >= AccountSettings.of(self.entry).device_limit
+        return len(self.devices) >= self.account.settings.device_limit
 
     @callback
     def adopt_approved(self) -> None:
@@ -102,7 +65,7 @@ class Fleet[DeviceT: Device]:
         Those that were taken in before come first and are never too many.
         """
         for record in self.uncollected():
-            if self.collects(record.identity) and self._is_known(record):
+            if self.account.collects(record.identity) and self._is_known(record):
                 self._adopt(record)
         for record in self._waiting_alone():
             self._adopt_within_limits(record)
@@ -218,7 +181,8 @@ class Fleet[DeviceT: Device]:
 
     @callback
     def _adopt(self, record: DeviceRecord) -> None:
-        device = self.devices[record.identity.key] = self._make_device(record)
+        device = DeviceCoordinator(self.hass, self.account, record, met_another=self.identified)
+        self.devices[record.identity.key] = device
         device.start()
         self.adopted.notify(device)
 

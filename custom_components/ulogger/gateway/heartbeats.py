@@ -11,8 +11,9 @@ from homeassistant.util import dt as dt_util
 from ..cloud.errors import CloudError
 from ..cloud.ulogger.samples import Sample
 from ..cloud.ulogger.telemetry import heartbeat
-from ..coordinator import DeviceCoordinator, UloggerConfigEntry
+from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceKey
+from .gateway import UloggerConfigEntry
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,8 +38,8 @@ class Heartbeats:
     def start(self) -> None:
         """Send heartbeats until the entry is unloaded."""
         on_unload = self._entry.async_on_unload
-        on_unload(self._gateway.async_add_session_listener(self._session_succeeded))
-        on_unload(self._gateway.async_add_listener(self._send_soon))
+        on_unload(self._gateway.session_succeeded.add(self._session_succeeded))
+        on_unload(self._gateway.account.changed.add(self._send_soon))
         on_unload(async_track_time_interval(self.hass, self._look, LOOK_EVERY))
         on_unload(self._stop)
         # Those seen before a restart may be due.
@@ -65,7 +66,7 @@ class Heartbeats:
 
     @callback
     def _beat(self, device: DeviceCoordinator) -> None:
-        if not self._gateway.settings.heartbeats:
+        if not self._gateway.account.settings.heartbeats:
             return
         self._waiting[device.identity.key] = heartbeat(device.data.rssi, int(time.time()))
         self._send_soon()
@@ -81,7 +82,7 @@ class Heartbeats:
         try:
             await self._gateway.telemetry.publish_metrics(sending)
         except CloudError as err:
-            self._gateway.count(err.reason)
+            self._gateway.account.count(err.reason)
             if not err.retryable:
                 _LOGGER.debug("Heartbeats are refused: %s", err)
                 return
@@ -91,4 +92,4 @@ class Heartbeats:
         for key in sending:
             if (device := self._gateway.devices.get(key)) is not None:
                 device.record.last_heartbeat = time.time()
-        self._gateway.store.save_soon()
+        self._gateway.account.store.save_soon()

@@ -14,8 +14,8 @@ from homeassistant.util import dt as dt_util
 
 from ..account.device_registry import registered_device
 from ..const import DOMAIN
-from ..coordinator import UloggerConfigEntry
 from ..model.plain_text import LONGEST_LINE, plain_text
+from .gateway import UloggerConfigEntry
 from .newcomers import MOST_AT_ADDRESS
 
 EVALUATE_EVERY = timedelta(minutes=1)
@@ -54,7 +54,7 @@ class Issues:
     def start(self) -> None:
         """Evaluate now, on changes and every minute, until the entry is unloaded."""
         on_unload = self._entry.async_on_unload
-        on_unload(self._gateway.async_add_listener(self.evaluate))
+        on_unload(self._gateway.account.changed.add(self.evaluate))
         on_unload(async_track_time_interval(self.hass, self._evaluate_at, EVALUATE_EVERY))
         on_unload(self._clear)
         self.evaluate()
@@ -158,11 +158,11 @@ class Issues:
 
     def _outbox(self) -> Iterator[Issue]:
         gateway = self._gateway
-        if not gateway.has_room:
+        if not gateway.account.disk_space.enough:
             yield Issue("no_room", severity=ir.IssueSeverity.ERROR)
-        if count := gateway.totals.quarantined:
+        if count := gateway.account.totals.quarantined:
             yield Issue("quarantine", fixable=True, placeholders={"count": str(count)})
-        if (recovered := gateway.outbox.recovered) is not None:
+        if (recovered := gateway.account.outbox.recovered) is not None:
             yield Issue(
                 "outbox_recovered",
                 fixable=True,
@@ -186,14 +186,14 @@ class Issues:
             failing = since is not None and now - since >= DEVICE_PATIENCE
             if failing and seen and not device.excluded:
                 yield Issue("device_unreachable", about, placeholders=placeholders)
-            if self._gateway.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
+            if self._gateway.account.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
                 yield Issue("quota_reached", about, placeholders=placeholders)
 
     def _newcomers(self) -> Iterator[Issue]:
         fleet = self._gateway.fleet
         if fleet.full and (waiting := fleet.waiting()):
             placeholders = {
-                "limit": str(self._gateway.settings.device_limit),
+                "limit": str(self._gateway.account.settings.device_limit),
                 "count": str(len(waiting)),
             }
             yield Issue("device_limit", fixable=True, placeholders=placeholders)

@@ -19,8 +19,8 @@ from homeassistant.helpers.event import async_call_later
 from ..cloud.errors import CloudError
 from ..cloud.ulogger.text_logs import TextLine
 from ..const import CONF_FORWARD_LOGS, CONF_INTEGRATIONS, CONF_LEVEL, DOMAIN, LEVEL_OFF
-from ..coordinator import UloggerConfigEntry
 from ..model.log_setting import LEVELS
+from .gateway import UloggerConfigEntry
 from .home_assistant_mqtt import HomeAssistantTransport
 
 _LOGGER = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class LogForwarding:
         self._lines.extend(lines[:room])
         if dropped := dropped + len(lines[room:]):
             self._dropped += dropped
-            self._gateway.rejections["log_lines_dropped"] += dropped
+            self._gateway.account.rejections["log_lines_dropped"] += dropped
 
 
 class _Forwarder(logging.Handler):

@@ -14,9 +14,10 @@ from homeassistant.util import dt as dt_util
 from ..cloud.errors import CloudError
 from ..cloud.ulogger.messages import LogConfig
 from ..const import DOMAIN
-from ..coordinator import DeviceCoordinator, UloggerConfigEntry
+from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceKey
 from ..model.log_setting import LONGEST, LogSetting, one_name_a_bit
+from .gateway import UloggerConfigEntry
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class LogRelay:
         on_unload = self._entry.async_on_unload
         on_unload(self._gateway.async_add_device_listener(self._watch))
         on_unload(self._gateway.async_add_forget_listener(self._unwatch))
-        on_unload(self._gateway.async_add_session_listener(self._met))
+        on_unload(self._gateway.session_succeeded.add(self._met))
         on_unload(self._stop)
 
     @callback
@@ -94,7 +95,7 @@ class LogRelay:
         def end(_now: datetime) -> None:
             del self._ends[key]
             device.record.log_setting = None
-            self._gateway.store.save_soon()
+            self._gateway.account.store.save_soon()
             device.async_update_listeners()
 
         ends_at = dt_util.utc_from_timestamp(expires_at)
@@ -128,11 +129,11 @@ class LogRelay:
         if (device := self._gateway.devices.get(key)) is None:
             return
         if not config.timeout_seconds:
-            self._gateway.count("log_config_expired")
+            self._gateway.account.count("log_config_expired")
             return
         record, mark = device.record, _mark(config)
         if retained and mark == record.last_config:
-            self._gateway.count("log_config_repeated")
+            self._gateway.account.count("log_config_repeated")
             return
         record.modules = one_name_a_bit(record.modules, named_bits(config))
         record.last_config = mark
@@ -147,11 +148,11 @@ class LogRelay:
             self._in_background_set(device, setting)
             return
         record.log_setting = setting.after(record.log_setting)
-        self._gateway.store.save_soon()
+        self._gateway.account.store.save_soon()
         if limit.cancel is None:
             limit.cancel = async_call_later(self.hass, wait, partial(self._waited, key))
         else:
-            self._gateway.count("log_config_superseded")
+            self._gateway.account.count("log_config_superseded")
 
     @callback
     def _waited(self, key: DeviceKey, _now: datetime) -> None:

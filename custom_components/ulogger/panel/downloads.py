@@ -50,7 +50,7 @@ def _outbox(request: web.Request, entry_id: str) -> Outbox:
     entry = request.app[KEY_HASS].config_entries.async_get_entry(entry_id)
     if entry is None or entry.domain != DOMAIN or entry.state is not ConfigEntryState.LOADED:
         raise web.HTTPNotFound
-    outbox: Outbox = entry.runtime_data.outbox
+    outbox: Outbox = entry.runtime_data.account.outbox
     return outbox
 
 

@@ -18,7 +18,7 @@ from demo.cloud.limits import WILDCARDS, Answer, Client, Limits
 from demo.cloud.policy import PolicyGate
 from demo.cloud.service import LocalCloud
 
-from .conftest import QUICK, Transports, customer_context, until
+from ..cloud.conftest import QUICK, Transports, customer_context, until
 
 BODY = b"frames"
 LOG = LogHeader(4, 0, 0, 1, 1, 1, len(BODY), xor_checksum(BODY)).pack() + BODY

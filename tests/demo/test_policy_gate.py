@@ -14,7 +14,7 @@ from demo.cloud.broker import LocalBroker
 from demo.cloud.policy import PolicyGate
 from demo.cloud.service import LocalCloud
 
-from .conftest import QUICK, Transports, customer_context, until
+from ..cloud.conftest import QUICK, Transports, customer_context, until
 
 
 @pytest.fixture

@@ -1,0 +1,153 @@
+"""One account: its entry, what it is set to, remembers, keeps on disk, and counts."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.helpers.event import (
+    async_call_later,
+    async_track_time_interval,
+    async_track_utc_time_change,
+)
+
+from ..model.identity import DeviceIdentity, DeviceKey
+from ..model.signal import Signal
+from ..outbox.errors import OutboxDamaged, OutboxError
+from ..outbox.model import DeviceCounters
+from ..outbox.outbox import Outbox
+from . import approval
+from .disk_space import DiskSpace
+from .settings import AccountSettings
+from .store import AccountStore
+
+_LOGGER = logging.getLogger(__name__)
+
+SWEEP_EVERY = timedelta(hours=1)
+REFRESH_AFTER = 0.25
+"""Seconds after a change until the counters are read; what changes meanwhile is read with it."""
+
+
+class Account:
+    """What stands below everything that an account does: nothing here collects or sends.
+
+    ``changed`` notifies whenever something of the account is other than before, ``counted``
+    when the outbox's counters were read anew.
+    """
+
+    def __init__(
+        self, hass: HomeAssistant, entry: ConfigEntry[Any], store: AccountStore, outbox: Outbox
+    ) -> None:
+        self.hass = hass
+        self.entry = entry
+        self.store = store
+        self.outbox = outbox
+        self.counters: Mapping[DeviceKey, DeviceCounters] = {}
+        self.rejections: Counter[str] = Counter()
+        self.changed = Signal[()]()
+        self.counted = Signal[()]()
+        self.disk_space = DiskSpace(outbox, lambda: self.settings, self.changed.notify)
+        self._refresh_timer: CALLBACK_TYPE | None = None
+        self._closed = False
+
+    async def async_start(self) -> None:
+        """Read the counters, and keep them and the disk in order until the entry is unloaded."""
+        await self.async_refresh_counters()
+        on_unload = self.entry.async_on_unload
+        on_unload(
+            async_track_time_interval(self.hass, self._sweep, SWEEP_EVERY, cancel_on_shutdown=True)
+        )
+        # A new day of quotas and of bytes today, also where nothing is going on.
+        on_unload(async_track_utc_time_change(self.hass, self._new_day, hour=0, minute=0, second=0))
+
+    async def async_close(self) -> None:
+        """Write what is to be remembered, then let go of the files."""
+        self._closed = True
+        if self._refresh_timer is not None:
+            self._refresh_timer()
+        await self.store.async_close()
+        await self.outbox.close()
+
+    # What it is
+
+    @property
+    def entry_id(self) -> str:
+        """The ID of the config entry."""
+        return self.entry.entry_id
+
+    @property
+    def settings(self) -> AccountSettings:
+        """The account's options as they are now."""
+        return AccountSettings.of(self.entry)
+
+    @property
+    def totals(self) -> DeviceCounters:
+        """All devices' counters, added up."""
+        return DeviceCounters.total(self.counters.values())
+
+    def collects(self, identity: DeviceIdentity) -> bool:
+        """Whether this account has the consent to collect the device, and no other account."""
+        return approval.approving_entry(self.hass, identity.application_id) is self.entry
+
+    def over_quota(self) -> list[DeviceKey]:
+        """Return the devices that have sent today what they may in a day."""
+        quota = self.settings.daily_quota
+        if not quota:
+            return []
+        return [key for key, each in self.counters.items() if each.bytes_today >= quota]
+
+    # What it counts
+
+    @callback
+    def count(self, rejection: str) -> None:
+        """Count something that was refused; the diagnostics show it."""
+        self.rejections[rejection] += 1
+
+    @callback
+    def count_sent(self, key: DeviceKey, size: int) -> None:
+        """Count bytes of a device at once: its quota can't wait for the counters to be read."""
+        counted = self.counters.get(key, DeviceCounters())
+        now = replace(counted, bytes_today=counted.bytes_today + size)
+        self.counters = {**self.counters, key: now}
+
+    async def async_refresh_counters(self) -> None:
+        """Read what the outbox counts, and notify whoever shows it."""
+        self.counters = await self.outbox.counters()
+        self.counted.notify()
+        self.changed.notify()
+
+    @callback
+    def refresh_soon(self) -> None:
+        """Have the counters read in a moment."""
+        if self._refresh_timer is None and not self._closed:
+            self._refresh_timer = async_call_later(self.hass, REFRESH_AFTER, self._refresh)
+
+    @callback
+    def outbox_failed(self, error: OutboxError) -> None:
+        """Have a damaged outbox opened anew, which repairs what can be repaired."""
+        self.count(error.reason)
+        if isinstance(error, OutboxDamaged) and not self._closed:
+            _LOGGER.error("%s: the outbox is damaged and is opened anew", self.entry.title)
+            self.hass.config_entries.async_schedule_reload(self.entry_id)
+
+    async def _refresh(self, _now: datetime) -> None:
+        self._refresh_timer = None
+        try:
+            await self.async_refresh_counters()
+        except OutboxError as err:
+            _LOGGER.debug("The counters can't be read: %s", err)
+
+    @callback
+    def _new_day(self, _now: datetime) -> None:
+        self.refresh_soon()
+
+    async def _sweep(self, _now: datetime) -> None:
+        try:
+            await self.disk_space.sweep()
+        except OutboxError as err:
+            _LOGGER.warning("%s: the outbox can't be tidied up: %s", self.entry.title, err)
+        self.refresh_soon()

@@ -1,0 +1,312 @@
+"""One device that is collected when it is due, and whenever somebody asks.
+
+States: *idle*, with a timer in `Schedule`; *in a session*, with a task; *stopped*, for good.
+There is at most one session at a time, whoever asks for it. However it ends, the next one is
+planned in `_session_ended`, and nowhere else.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, override
+
+from homeassistant.components import bluetooth
+from homeassistant.components.bluetooth import BluetoothServiceInfoBleak
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
+from homeassistant.util import dt as dt_util
+
+from ..account.account import Account
+from ..account.device_registry import register_device, registered_device
+from ..account.disk_space import NoDiskSpace
+from ..account.store import DeviceRecord
+from ..agent.errors import AgentError
+from ..agent.memory import TransferMemory
+from ..const import DOMAIN
+from ..model.identity import DeviceIdentity
+from ..model.plain_text import one_line
+from ..model.signal import Signal
+from ..outbox.errors import OutboxError
+from ..outbox.model import Added
+from .collection import Collection, MetAnother
+from .connection import ConnectError, DeviceOutOfRange, NoConnectionSlot
+from .device_state import DeviceEvent, DeviceState, Phase, SessionRecord
+from .schedule import PATIENT_SLOT_RETRIES, Schedule
+
+_LOGGER = logging.getLogger(__name__)
+
+TIMELINE_LENGTH = 50
+STOP_WITHIN = 6.0
+"""Seconds that a session has to take leave of its device when it is ended."""
+RSSI_EVERY = 60.0
+SESSION_ERRORS = (AgentError, ConnectError, OutboxError, NoDiskSpace)
+
+type SessionError = AgentError | ConnectError | OutboxError | NoDiskSpace
+
+
+class DeviceCollector(DataUpdateCoordinator[DeviceState]):
+    """Collects one device, shows how that goes, and notifies of what came of it.
+
+    ``captures_stored`` notifies after captures came to disk and their device was released,
+    ``session_succeeded`` after each session with a good end. ``met_another`` is called with a
+    device that answered in this one's place.
+    """
+
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        account: Account,
+        record: DeviceRecord,
+        *,
+        met_another: MetAnother,
+    ) -> None:
+        super().__init__(
+            hass,
+            _LOGGER,
+            config_entry=account.entry,
+            name=f"{DOMAIN} {record.identity.serial}",
+        )
+        self.account = account
+        self.record = record
+        self.data = DeviceState()
+        self.memory = TransferMemory()
+        self.timeline: deque[SessionRecord] = deque(maxlen=TIMELINE_LENGTH)
+        self.unreachable_since: float | None = None
+        self.session_succeeded = Signal[()]()
+        self.captures_stored = Signal[()]()
+        self._met_another = met_another
+        self._events = Signal[DeviceEvent, Mapping[str, Any]]()
+        self._schedule = Schedule(hass, begin=self._due, reachable=self._reachable)
+        self._task: asyncio.Task[list[Added]] | None = None
+        self._collection: Collection | None = None
+        self._unavailable_logged = False
+        self._upload_error: str | None = None
+        self._rssi_shown_at = float("-inf")
+        self._stopped = False
+
+    @property
+    def identity(self) -> DeviceIdentity:
+        """Who the device said it is when it was last met."""
+        return self.record.identity
+
+    @property
+    def disabled(self) -> bool:
+        """Whether a person disabled the device in the device registry."""
+        device = registered_device(self.hass, self.account.entry.entry_id, self.identity)
+        return device is not None and device.disabled
+
+    @property
+    def excluded(self) -> bool:
+        """Whether a person said not to collect the device."""
+        return not self.record.collect or self.disabled
+
+    async def async_stop(self) -> None:
+        """End a session under way; the device keeps what was not committed."""
+        self._stopped = True
+        self._schedule.stop()
+        if (task := self._task) is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=STOP_WITHIN)
+            # A link that hangs even while it takes leave is left to the Bluetooth stack.
+            task.cancel()
+        await self.async_shutdown()
+
+    @override
+    async def _async_update_data(self) -> DeviceState:
+        return self.data
+
+    # What is shown and told
+
+    @callback
+    def async_add_event_listener(
+        self, listener: Callable[[DeviceEvent, Mapping[str, Any]], None]
+    ) -> CALLBACK_TYPE:
+        """Tell *listener* what happens; returns what ends that."""
+        return self._events.add(listener)
+
+    @callback
+    def fire(self, event: DeviceEvent, attributes: Mapping[str, Any]) -> None:
+        """Tell the event entity that something happened."""
+        self._events.notify(event, attributes)
+
+    @callback
+    def show(self, **changes: Any) -> None:
+        """Show something else of the device, if it is something else."""
+        state = replace(self.data, **changes)
+        if state != self.data:
+            self.async_set_updated_data(state)
+
+    # What the radio hears
+
+    @callback
+    def seen(self, info: BluetoothServiceInfoBleak) -> None:
+        """Take note of an advertisement; called as often as the device sends another one."""
+        self.record.last_seen = time.time()
+        if self._unavailable_logged:
+            self._unavailable_logged = False
+            _LOGGER.info("%s is in range again", self.identity.serial)
+        now = time.monotonic()
+        if not self.data.present or now - self._rssi_shown_at >= RSSI_EVERY:
+            self._rssi_shown_at = now
+            self.show(present=True, rssi=info.rssi)
+        self._due()
+
+    @callback
+    def lost(self) -> None:
+        """Take note that the device is not seen any more."""
+        if self._task is not None:
+            return
+        if not self._unavailable_logged:
+            self._unavailable_logged = True
+            _LOGGER.info("%s is out of range", self.identity.serial)
+        self.show(present=False, rssi=None)
+
+    @callback
+    def identified(self, identity: DeviceIdentity) -> None:
+        """Take what the device says of itself; new firmware is an event."""
+        before = self.record.identity
+        self.record.identity = identity
+        self.record.last_identified = time.time()
+        self.account.store.save_soon()
+        self._register_device()
+        if before == identity:
+            return
+        if (before.git_version, before.git_hash) != (identity.git_version, identity.git_hash):
+            self.fire(
+                DeviceEvent.FIRMWARE_CHANGED,
+                {
+                    "from_version": before.git_version,
+                    "to_version": identity.git_version,
+                    "from_git_hash": before.git_hash,
+                    "to_git_hash": identity.git_hash,
+                },
+            )
+        self.async_update_listeners()
+
+    async def async_collect(self) -> list[Added]:
+        """Collect now, or join the session under way; returns what came to disk.
+
+        Raises what a session raises (see `SessionError`); nobody's waiting ends it.
+        """
+        if self._stopped:
+            raise DeviceOutOfRange("the account is being unloaded")
+        task = self._begin()
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise DeviceOutOfRange("the account was unloaded meanwhile")
+        return task.result()
+
+    # Collecting
+
+    def _reachable(self) -> bool:
+        return bluetooth.async_address_present(self.hass, self.record.address, connectable=True)
+
+    @callback
+    def _due(self) -> None:
+        """Begin a session if it is time for one."""
+        if self._task is None and self._schedule.due and not self._stopped and not self.excluded:
+            self._begin()
+
+    @callback
+    def _begin(self) -> asyncio.Task[list[Added]]:
+        if self._task is None:
+            self._schedule.stop()
+            self._collection = Collection(self.account, self, self._met_another)
+            self._task = self.account.entry.async_create_background_task(
+                self.hass,
+                self._collect(self._collection),
+                f"{self.name} collects",
+                eager_start=False,
+            )
+            self._task.add_done_callback(self._session_ended)
+        return self._task
+
+    async def _collect(self, collection: Collection) -> list[Added]:
+        began, clock = dt_util.utcnow(), time.monotonic()
+        result, detail = "ok", ""
+        self.show(phase=Phase.CONNECTING, next_collection=None)
+        try:
+            return await collection.run()
+        except SESSION_ERRORS as err:
+            result, detail = err.reason, str(err)
+            raise
+        except asyncio.CancelledError:
+            result = "cancelled"
+            raise
+        finally:
+            added = collection.added
+            self.timeline.append(
+                SessionRecord(
+                    began,
+                    round(time.monotonic() - clock, 3),
+                    result,
+                    detail,
+                    len(added),
+                    sum(each.size for each in added),
+                )
+            )
+
+    @callback
+    def _session_ended(self, task: asyncio.Task[list[Added]]) -> None:
+        """Plan the next session, however this one ended."""
+        self._task = self._collection = None
+        self.show(bytes_done=None, bytes_total=None)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            self.show(phase=Phase.IDLE)
+        elif error is None:
+            self._succeeded()
+        elif isinstance(error, NoConnectionSlot):
+            self._waits_for_slot(error)
+        elif isinstance(error, SESSION_ERRORS):
+            self._failed(error)
+        else:
+            _LOGGER.error("Collecting from %s failed", self.identity.serial, exc_info=error)
+            self.account.count("internal_error")
+            self.show(phase=Phase.ERROR)
+            self._schedule.after_failure(self.account.settings.interval)
+        if self._stopped or self.excluded:
+            self._schedule.stop()
+        self._show_schedule()
+        if not self._stopped and not self._reachable():
+            self.lost()
+
+    def _succeeded(self) -> None:
+        self.unreachable_since = None
+        self.record.last_collected = time.time()
+        self.account.store.save_soon()
+        self.show(phase=Phase.IDLE, last_error=self._upload_error)
+        self._schedule.after_success(self.account.settings.interval)
+        self.session_succeeded.notify()
+
+    def _waits_for_slot(self, error: NoConnectionSlot) -> None:
+        """Wait for others to be done; that takes long only where something is wrong."""
+        if self._schedule.slot_waits >= PATIENT_SLOT_RETRIES:
+            self._show_failure(error)
+        else:
+            self.show(phase=Phase.IDLE)
+        self._schedule.when_slot_is_free()
+
+    def _failed(self, error: SessionError) -> None:
+        if isinstance(error, ConnectError | AgentError) and self.unreachable_since is None:
+            self.unreachable_since = time.time()
+        if isinstance(error, OutboxError):
+            self.account.outbox_failed(error)
+        self._show_failure(error)
+        self._schedule.after_failure(self.account.settings.interval)
+
+    def _show_failure(self, error: SessionError) -> None:
+        if self.data.last_error != error.reason:
+            _LOGGER.info("Collecting from %s failed: %s", self.identity.serial, one_line(error))
+        self.show(phase=Phase.ERROR, last_error=error.reason)
+        self.account.count(error.reason)
+
+    def _show_schedule(self) -> None:
+        self.show(next_collection=self._schedule.when)
+
+    def _register_device(self) -> dr.DeviceEntry:
+        return register_device(self.hass, self.account.entry.entry_id, self.record)
