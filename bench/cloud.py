@@ -33,6 +33,7 @@ import ulogger_cloud  # type: ignore[import-untyped]
 
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
 from custom_components.ulogger.cloud.errors import CloudError, RegistrationFailed
+from custom_components.ulogger.cloud.mqtt.broker import Broker
 from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.credentials import Credentials, build_tls_context
@@ -163,7 +164,12 @@ async def road(broker: LocalBroker, folder: Path) -> AsyncGenerator[Bench]:
 
         outbox = await Outbox.open(folder / "outbox.db", run)
         transport = MqttTransport(
-            broker.host, broker.port, context, client_id=f"cust-{CUSTOMER_ID}-ha-bench"
+            Broker(
+                host=broker.host,
+                port=broker.port,
+                client_id=f"cust-{CUSTOMER_ID}-ha-bench",
+                tls=context,
+            )
         )
         tokens = TokenCache({}, save)
         for number in range(DEVICES):

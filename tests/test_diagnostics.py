@@ -1,6 +1,7 @@
 """Diagnostics tell what a support case needs, and no secret, whatever way it might take."""
 
 import json
+import ssl
 from typing import Any
 from unittest.mock import patch
 
@@ -73,7 +74,7 @@ async def test_no_secret_gets_into_a_file_by_any_way(
     hass: HomeAssistant, download: Download, transport: ToldTransport
 ) -> None:
     with patch("custom_components.ulogger.gateway.destinations._tls") as tls:
-        tls.return_value = (None, None)
+        tls.return_value = (ssl.create_default_context(), None)
         entry = await load(
             hass,
             customer_id=CUSTOMER,

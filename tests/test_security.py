@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from custom_components.ulogger.agent.errors import BadIdentification
 from custom_components.ulogger.agent.packets import MAX_TEXT, parse_identification
 from custom_components.ulogger.cloud.errors import CloudError
+from custom_components.ulogger.cloud.mqtt.broker import Broker
 from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.ulogger.topics import Topics
 from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
@@ -141,7 +142,9 @@ async def test_a_broker_without_tls_gets_a_tls_greeting_and_a_closed_connection(
     server = await asyncio.start_server(listen, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     context = await asyncio.to_thread(ssl.create_default_context)
-    transport = MqttTransport("127.0.0.1", port, context, client_id="cust-1-canary")
+    transport = MqttTransport(
+        Broker(host="127.0.0.1", port=port, client_id="cust-1-canary", tls=context)
+    )
     running = asyncio.create_task(transport.run())
     try:
         async with asyncio.timeout(20):

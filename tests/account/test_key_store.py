@@ -1,6 +1,7 @@
 """Key and API token stand in a file of their own, and go when their account goes."""
 
 import asyncio
+import ssl
 from typing import Any
 from unittest.mock import patch
 
@@ -84,7 +85,10 @@ async def test_a_key_within_a_certificate_of_an_entry_is_cut_off_at_the_start(
 async def test_a_key_in_what_is_no_certificate_is_cut_off_too(
     hass: HomeAssistant, transport: ToldTransport
 ) -> None:
-    with patch("custom_components.ulogger.gateway.destinations._tls", return_value=(None, None)):
+    with patch(
+        "custom_components.ulogger.gateway.destinations._tls",
+        return_value=(ssl.create_default_context(), None),
+    ):
         entry = await load(hass, ca=f"mine\n{certificate(1000).private_key}")
     assert "PRIVATE KEY" not in public(entry)
 

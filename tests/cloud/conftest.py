@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trustme
 
+from custom_components.ulogger.cloud.mqtt.broker import Broker
 from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.ulogger.credentials import Credentials, build_tls_context
 from custom_components.ulogger.model.backoff import Backoff
@@ -62,7 +63,15 @@ class Transports:
             customer_context(broker) if isinstance(broker, LocalBroker) else more.pop("context")
         )
         defaults = {"client_id": f"cust-{CUSTOMER_ID}-ha-test", "backoff": QUICK}
-        return MqttTransport("127.0.0.1", broker.port, context, **(defaults | more))
+        named = defaults | more
+        settings = {
+            name: named.pop(name)
+            for name in ("client_id", "keepalive", "connect_timeout")
+            if name in named
+        }
+        return MqttTransport(
+            Broker(host="127.0.0.1", port=broker.port, tls=context, **settings), **named
+        )
 
     async def stop(self) -> None:
         for task in self._tasks:

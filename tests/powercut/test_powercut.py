@@ -62,8 +62,8 @@ async def test_whenever_the_power_goes_nothing_is_lost():
         ("outbox/database.py", PRAGMA, "", "lost"),
         ("outbox/files.py", DIRECTORY_SYNC, "        pass\n", "lost"),
         ("outbox/files.py", NEW_DIRECTORY, "", "lost"),
-        ("storage.py", ATOMIC, "", "stores_behind"),
-        ("key_store.py", ATOMIC, "", "stores_behind"),
+        ("account/store.py", ATOMIC, "", "stores_behind"),
+        ("account/key_store.py", ATOMIC, "", "stores_behind"),
     ],
 )
 async def test_a_sync_that_is_missing_is_noticed(tmp_path, name, line, instead, fault):

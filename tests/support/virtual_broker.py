@@ -13,6 +13,7 @@ from typing import Any
 from paho.mqtt.client import topic_matches_sub
 
 from custom_components.ulogger.cloud.errors import CannotConnect, CloudUnavailable
+from custom_components.ulogger.cloud.mqtt.broker import Broker
 from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.mqtt.connection import ConnectionEnded
 
@@ -38,13 +39,15 @@ class VirtualBroker:
     def transport(self, client_id: str = "cust-42-ha-test", **more: Any) -> MqttTransport:
         """Make a transport to this broker, not running."""
 
-        def make(*_where: object, **named: Any) -> VirtualConnection:
-            return VirtualConnection(self, **named)
+        def make(settings: Broker, **named: Any) -> VirtualConnection:
+            return VirtualConnection(self, client_id=settings.client_id, **named)
 
         loop = asyncio.get_running_loop()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         options = {"clock": loop.time, "now": loop.time, "make_connection": make} | more
-        return MqttTransport("virtual", 0, context, client_id=client_id, **options)
+        return MqttTransport(
+            Broker(host="virtual", port=8883, client_id=client_id, tls=context), **options
+        )
 
     def arrivals(self, kind: str) -> list[tuple[float, str, bytes]]:
         """What was taken on topics that begin with a word."""

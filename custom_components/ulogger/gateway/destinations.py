@@ -16,6 +16,7 @@ from homeassistant.util.ssl import create_client_context
 from .. import const as c
 from ..account.key_store import async_load_secrets
 from ..account.store import AccountStore
+from ..cloud.mqtt.broker import Broker
 from ..cloud.mqtt.client import MqttTransport
 from ..cloud.mqtt.rate_limit import RateLimit
 from ..cloud.mqtt.transport import Transport
@@ -91,10 +92,12 @@ async def async_set_up_cloud(
         if not _is_aws(host):
             longest_topic = LONGEST
         transport = MqttTransport(
-            host,
-            entry.data[c.CONF_PORT],
-            context,
-            client_id=client_id(entry),
+            Broker(
+                host=host,
+                port=entry.data[c.CONF_PORT],
+                client_id=client_id(entry),
+                tls=context,
+            ),
             pace=RateLimit() if keeps_pace(entry.data) else None,
         )
     cloud = UloggerCloud(

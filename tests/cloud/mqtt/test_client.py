@@ -126,7 +126,7 @@ async def test_a_dead_link_is_noticed_by_its_silence(
 
 
 def test_a_dead_link_is_noticed_within_a_minute() -> None:
-    from custom_components.ulogger.cloud.mqtt.client import KEEPALIVE
+    from custom_components.ulogger.cloud.mqtt.broker import KEEPALIVE
 
     assert 2 * KEEPALIVE + 2 <= 60
 

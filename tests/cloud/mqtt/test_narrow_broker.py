@@ -11,6 +11,7 @@ from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.errors import CloudError, InvalidSerial
 from custom_components.ulogger.cloud.mqtt import subscriber
+from custom_components.ulogger.cloud.mqtt.broker import Broker
 from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.mqtt.rate_limit import RateLimit
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
@@ -50,10 +51,7 @@ class Gateway:
         self.broker = broker
         self.states: list[ConnectionState] = []
         self.transport = MqttTransport(
-            "broker",
-            8883,
-            None,  # type: ignore[arg-type]
-            client_id="cust-42-ha-test",
+            Broker(host="broker", port=8883, client_id="cust-42-ha-test", unencrypted=True),
             clock=self.loop.time,
             pace=RateLimit(clock=self.loop.time),
             backoff=Backoff(chance=lambda: 0.0),

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import ssl
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from ..errors import (
     NotAcknowledged,
 )
 from .breaker import QUIET, REFUSED, Breaker
+from .broker import Broker
 from .connection import ConnectionEnded, MqttConnection
 from .rate_limit import Clock, RateLimit, Sleep
 from .subscriber import Subscriber
@@ -30,9 +30,6 @@ from .transport import MessageCallback, Unsubscribe
 
 LARGEST_MESSAGE = 131_072
 """AWS IoT Core takes 128 KiB in one message, and closes the connection on a larger one."""
-KEEPALIVE = 25
-"""Seconds of silence before a ping; without an answer the link is dead after as many again."""
-CONNECT_TIMEOUT = 15.0
 ACKNOWLEDGE_TIMEOUT = 30.0
 IN_FLIGHT = 20
 REFUSED_WITHIN = 5.0
@@ -72,15 +69,10 @@ class MqttTransport:
 
     def __init__(
         self,
-        host: str,
-        port: int,
-        context: ssl.SSLContext,
+        broker: Broker,
         *,
-        client_id: str,
         pace: RateLimit | None = None,
         in_flight: int = IN_FLIGHT,
-        keepalive: int = KEEPALIVE,
-        connect_timeout: float = CONNECT_TIMEOUT,
         acknowledge_timeout: float = ACKNOWLEDGE_TIMEOUT,
         backoff: Backoff | None = None,
         clock: Clock = time.monotonic,
@@ -94,14 +86,7 @@ class MqttTransport:
         self.history: deque[ConnectionEvent] = deque(maxlen=HISTORY)
         self.counters: Counter[str] = Counter()
         self._connect: Callable[[], MqttConnection] = lambda: make_connection(
-            host,
-            port,
-            context,
-            client_id=client_id,
-            keepalive=keepalive,
-            connect_timeout=connect_timeout,
-            on_message=self._received,
-            on_end=self._lost,
+            broker, on_message=self._received, on_end=self._lost
         )
         self._pace = pace
         self._acknowledge_timeout = acknowledge_timeout

@@ -1,21 +1,39 @@
-"""One MQTT connection on the event loop: aiomqtt's, which also tells at once how it ended."""
+"""One MQTT connection: paho's client on the event loop, from `open` to `close`.
+
+| state | how it is entered | how it is left |
+|---|---|---|
+| new | by making it | `open` |
+| connecting | `open`: the executor opens the socket, CONNECT is sent | CONNACK, an error, `abort` |
+| connected | CONNACK with code 0 | the broker or the network ends it, `close`, `abort` |
+| ended | once, for ever | never: a new connection is made for each attempt |
+
+Invariants: everything but connecting happens on the loop's thread; whatever waits for an answer of
+the broker is answered or fails, at the latest in the instant in which the connection ends; a
+message is never sent twice by this room, since whoever keeps it sends it again.
+"""
 
 import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any, override
+from typing import TYPE_CHECKING, Any, override
 
-import aiomqtt
-from aiomqtt.types import PahoSocket
-from paho.mqtt.client import Client as PahoClient
-from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.client import (
+    Client,
+    ConnectFlags,
+    DisconnectFlags,
+    MQTTMessage,
+)
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ..errors import CannotConnect, CloudError, CloudUnavailable
+from ..errors import CannotConnect, CloudError, CloudUnavailable, ConnectTimeout, MessageRefused
+from .broker import Broker
 from .failures import why_not_connected, why_refused
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import SocketLike
 
 _LOGGER = logging.getLogger(__name__)
 _PAHO_LOGGER = logging.getLogger(f"{__name__}.paho")
@@ -23,6 +41,10 @@ _PAHO_LOGGER = logging.getLogger(f"{__name__}.paho")
 _PAHO_LOGGER.addFilter(lambda _record: _LOGGER.isEnabledFor(logging.DEBUG))
 
 CLOSE_TIMEOUT = 2.0
+MISC_EVERY = 1.0
+"""Seconds between looks at whether a ping is due or unanswered."""
+MOST_PACKETS = 500
+"""Packets that are read in one go: what TLS has decrypted already wakes no reader."""
 KEEPALIVE_TIMEOUT = 141
 """The reason that paho gives when the broker has answered no ping."""
 
@@ -66,80 +88,110 @@ class WatchedSocket(ssl.SSLSocket):
             raise
 
 
-class MqttConnection(aiomqtt.Client):
-    """One connection, from `open` to `close`. A new one is made for each attempt.
+class MqttConnection:
+    """One connection to a broker.
 
-    Acknowledgements fail at the moment the connection ends, instead of after a time limit,
-    and a refused certificate is told from a broker that does not answer.
+    Acknowledgements fail at the moment the connection ends, instead of after a time limit, and a
+    refused certificate is told from a broker that does not answer. ``on_message`` gets each
+    message's topic, payload, and whether it was retained; ``on_end`` is called once, at the end.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
-        context: ssl.SSLContext,
+        broker: Broker,
         *,
-        client_id: str,
-        keepalive: int,
-        connect_timeout: float,
         on_message: Callable[[str, bytes, bool], None],
         on_end: Callable[[], None],
     ) -> None:
-        context.sslsocket_class = WatchedSocket
-        super().__init__(
-            host,
-            port,
-            identifier=client_id,
-            tls_context=context,
-            keepalive=keepalive,
-            timeout=connect_timeout,
-            clean_session=True,
-            logger=_PAHO_LOGGER,
-        )
-        # What is not acknowledged is sent again by whoever keeps it, not by paho.
-        self._client.max_inflight_messages_set(0)
+        self._broker = broker
         self._on_payload = on_message
         self._on_end = on_end
-        self._watched: PahoSocket | None = None
+        self._loop = asyncio.get_running_loop()
+        self._connected: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[bool] = self._loop.create_future()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._socket: SocketLike | None = None
+        self._failure: OSError | None = None
+        self._misc: asyncio.TimerHandle | None = None
+        self._client = self._make_client()
+
+    def _make_client(self) -> Client:
+        broker = self._broker
+        client = Client(
+            callback_api_version=CallbackAPIVersion.VERSION2,
+            client_id=broker.client_id,
+            clean_session=None if broker.version_5 else True,
+            protocol=broker.protocol,
+            reconnect_on_failure=False,
+        )
+        client.enable_logger(_PAHO_LOGGER)
+        client.connect_timeout = broker.connect_timeout
+        # What is not acknowledged is sent again by whoever keeps it, not by paho.
+        client.max_inflight_messages_set(0)
+        if broker.tls is not None:
+            broker.tls.sslsocket_class = WatchedSocket
+            client.tls_set_context(broker.tls)
+        if broker.username is not None:
+            client.username_pw_set(broker.username, broker.password and broker.password())
+        if (will := broker.last_will) is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_socket_open = self._on_socket_open
+        client.on_socket_close = self._on_socket_close
+        client.on_socket_register_write = self._on_socket_register_write
+        client.on_socket_unregister_write = self._on_socket_unregister_write
+        return client
 
     # Life
 
     async def open(self) -> None:
         """Connect; raises CloudError that says why not."""
-        entering = asyncio.ensure_future(self.__aenter__())
+        broker = self._broker
+        connecting = self._loop.run_in_executor(
+            None, self._client.connect, broker.host, broker.port, broker.keepalive
+        )
         try:
-            await asyncio.shield(entering)
+            await asyncio.shield(connecting)
+            async with asyncio.timeout(broker.connect_timeout):
+                await asyncio.shield(self._connected)
         except asyncio.CancelledError:
             # The executor can't be stopped: what it still opens is closed when it is done.
-            entering.add_done_callback(self._discard)
-            await asyncio.wait([entering], timeout=CLOSE_TIMEOUT)
+            connecting.add_done_callback(self._discard)
+            await asyncio.wait([connecting], timeout=CLOSE_TIMEOUT)
             raise
-        except aiomqtt.MqttError as err:
+        except TimeoutError as err:
             self.abort()
-            raise self._open_failure(err) from err
+            raise ConnectTimeout("the broker did not answer in time") from err
+        except (OSError, UnicodeError) as err:
+            self.abort()
+            raise why_not_connected(err) from err
+        except CloudError:
+            self.abort()
+            raise
 
     async def ended(self) -> bool:
         """Wait for the end; tell whether it was the broker that closed the connection."""
-        await asyncio.wait([self._disconnected])
-        return self._closed_by_broker()
+        return await asyncio.shield(self._ended)
 
     async def close(self) -> None:
         """Say good-bye, as far as the broker listens."""
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self.__aexit__(None, None, None)
-        except TimeoutError, aiomqtt.MqttError, OSError:
-            pass
+            if not self._ended.done():
+                self._client.disconnect()
+                await asyncio.wait([self._ended], timeout=CLOSE_TIMEOUT)
         finally:
             self.abort()
 
     def abort(self) -> None:
         """Close at once; everything that waits fails."""
-        self._client._sock_close()  # noqa: SLF001 - paho has no public way to close silently
-        if not self._disconnected.done():
-            self._disconnected.set_result(None)
-        self._fail_waiting()
+        if (sock := self._socket) is not None:
+            self._forget(sock)
+            sock.close()
+        self._end(by_broker=False)
 
     # Traffic
 
@@ -164,117 +216,122 @@ class MqttConnection(aiomqtt.Client):
         self._client.unsubscribe(topic_filter)
 
     def _answer(self, result: MQTTErrorCode, mid: int | None) -> asyncio.Future[Any]:
-        if mid is None or result != MQTTErrorCode.MQTT_ERR_SUCCESS or self._disconnected.done():
+        if mid is None or result != MQTTErrorCode.MQTT_ERR_SUCCESS or self._ended.done():
             raise CloudUnavailable("there is no connection to the broker", sent=False)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting[mid] = future
         return future
 
-    def _resolve(self, mid: int, result: object) -> None:
-        future = self._waiting.pop(mid, None)
-        if future is not None and not future.done():
-            future.set_result(result)
+    # What paho asks of the loop
 
-    def _fail_waiting(self) -> None:
-        self._on_end()
-        waiting, self._waiting = self._waiting, {}
-        lost = [future for future in waiting.values() if not future.done()]
-        for future in lost:
-            future.set_exception(
-                ConnectionEnded(closed_by_broker=self._closed_by_broker(), in_flight=len(lost))
-            )
+    def _on_socket_open(self, _client: Client, _userdata: Any, sock: SocketLike) -> None:
+        """Take the new socket over from the executor thread that opened it."""
+        self._loop.call_soon_threadsafe(self._watch, sock)
 
-    def _closed_by_broker(self) -> bool:
-        if not self._disconnected.done() or (err := self._disconnected.exception()) is None:
-            return False
-        code = err.rc if isinstance(err, aiomqtt.MqttCodeError) else None
-        return not (isinstance(code, ReasonCode) and code.value == KEEPALIVE_TIMEOUT)
+    def _watch(self, sock: SocketLike) -> None:
+        if self._ended.done():
+            sock.close()
+        elif sock.fileno() >= 0:
+            self._socket = sock
+            self._loop.add_reader(sock, self._read)
+            self._look_after()
 
-    def _open_failure(self, err: aiomqtt.MqttError) -> CloudError:
-        if isinstance(err, aiomqtt.exceptions.MqttConnectError):
-            code = err.rc.value if isinstance(err.rc, ReasonCode) else err.rc
-            return why_refused(_RETURN_CODES.get(code or 0, code or 0))
-        if isinstance(cause := err.__context__, OSError):
-            return why_not_connected(cause)
-        failure = getattr(self._watched, "failure", None)
-        if failure is None and isinstance(err, aiomqtt.MqttCodeError):
-            return CannotConnect("the broker closed the connection")
-        return why_not_connected(failure)
+    def _on_socket_register_write(self, _client: Client, _userdata: Any, sock: SocketLike) -> None:
+        # The first packet is queued by the thread that connects, the others on the loop.
+        self._loop.call_soon_threadsafe(self._watch_write, sock)
 
-    def _discard(self, entering: asyncio.Future[Any]) -> None:
-        if not entering.cancelled():
-            entering.exception()
-        self.abort()
+    def _watch_write(self, sock: SocketLike) -> None:
+        if sock is self._socket and self._client.want_write():
+            self._loop.add_writer(sock, self._write)
 
-    # What aiomqtt hears from paho
+    def _on_socket_unregister_write(
+        self, _client: Client, _userdata: Any, sock: SocketLike
+    ) -> None:
+        if sock is self._socket:
+            self._loop.remove_writer(sock)
 
-    @override
-    def _on_socket_open(self, client: PahoClient, userdata: Any, sock: PahoSocket) -> None:
-        self._watched = sock
-        super()._on_socket_open(client, userdata, sock)
+    def _on_socket_close(self, _client: Client, _userdata: Any, sock: SocketLike) -> None:
+        if sock is self._socket:
+            self._forget(sock)
 
-    @override
+    def _forget(self, sock: SocketLike) -> None:
+        self._socket = None
+        self._failure = getattr(sock, "failure", None)
+        if self._misc is not None:
+            self._misc.cancel()
+            self._misc = None
+        if sock.fileno() >= 0:
+            self._loop.remove_reader(sock)
+            self._loop.remove_writer(sock)
+
+    def _read(self) -> None:
+        self._client.loop_read(MOST_PACKETS)
+
+    def _write(self) -> None:
+        self._client.loop_write()
+
+    def _look_after(self) -> None:
+        """Have pings sent and missed ones noticed."""
+        if self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._misc = self._loop.call_later(MISC_EVERY, self._look_after)
+
+    # What paho says
+
     def _on_connect(
         self,
-        client: PahoClient,
-        userdata: Any,
-        flags: ConnectFlags,
+        _client: Client,
+        _userdata: Any,
+        _flags: ConnectFlags,
         reason_code: ReasonCode,
-        properties: Properties | None = None,
+        _properties: Properties | None,
     ) -> None:
-        super()._on_connect(client, userdata, flags, reason_code, properties)
+        if self._connected.done():
+            return
+        if reason_code.is_failure:
+            code = reason_code.value
+            self._connected.set_exception(why_refused(_RETURN_CODES.get(code, code)))
+        else:
+            self._connected.set_result(None)
 
-    @override
     def _on_disconnect(
         self,
-        client: PahoClient,
-        userdata: Any,
+        _client: Client,
+        _userdata: Any,
         flags: DisconnectFlags,
         reason_code: ReasonCode,
-        properties: Properties | None = None,
+        _properties: Properties | None,
     ) -> None:
-        """Fail what waits; aiomqtt would let it wait for its time limit."""
-        if not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttCodeError(reason_code, "Closed"))
-            return
-        super()._on_disconnect(client, userdata, flags, reason_code, properties)
-        self._fail_waiting()
+        said = flags.is_disconnect_packet_from_server
+        self._end(by_broker=said or reason_code.value not in {0, KEEPALIVE_TIMEOUT})
 
-    @override
     def _on_publish(
         self,
-        client: PahoClient,
-        userdata: Any,
+        _client: Client,
+        _userdata: Any,
         mid: int,
         reason_code: ReasonCode,
-        properties: Properties,
+        _properties: Properties,
     ) -> None:
-        self._resolve(mid, None)
+        """Pass on an acknowledgement; one of MQTT 5 can be a refusal."""
+        if (future := self._taken(mid)) is None:
+            return
+        if reason_code.is_failure:
+            future.set_exception(MessageRefused(f"the broker refuses it: {reason_code}"))
+        else:
+            future.set_result(None)
 
-    @override
     def _on_subscribe(
         self,
-        client: PahoClient,
-        userdata: Any,
+        _client: Client,
+        _userdata: Any,
         mid: int,
         reason_codes: list[ReasonCode],
-        properties: Properties | None = None,
+        _properties: Properties | None,
     ) -> None:
-        self._resolve(mid, reason_codes)
+        if (future := self._taken(mid)) is not None:
+            future.set_result(reason_codes)
 
-    @override
-    def _on_unsubscribe(
-        self,
-        client: PahoClient,
-        userdata: Any,
-        mid: int,
-        reason_codes: list[ReasonCode],
-        properties: Properties | None = None,
-    ) -> None:
-        pass
-
-    @override
-    def _on_message(self, client: PahoClient, userdata: Any, message: MQTTMessage) -> None:
+    def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         try:
             topic = message.topic
         except UnicodeDecodeError:
@@ -283,6 +340,36 @@ class MqttConnection(aiomqtt.Client):
         payload = bytes(message.payload)
         self._loop.call_soon(self._on_payload, topic, payload, message.retain)
 
+    # The end
+
+    def _taken(self, mid: int) -> asyncio.Future[Any] | None:
+        future = self._waiting.pop(mid, None)
+        return None if future is None or future.done() else future
+
+    def _end(self, *, by_broker: bool) -> None:
+        """End once: fail the attempt to connect, or all that waits for an answer."""
+        if self._ended.done():
+            return
+        self._ended.set_result(by_broker)
+        if not self._connected.done():
+            self._connected.set_exception(self._why_never_connected())
+            self._connected.exception()
+        self._on_end()
+        waiting, self._waiting = self._waiting, {}
+        lost = [future for future in waiting.values() if not future.done()]
+        for future in lost:
+            future.set_exception(ConnectionEnded(closed_by_broker=by_broker, in_flight=len(lost)))
+
+    def _why_never_connected(self) -> CloudError:
+        if self._failure is None:
+            return CannotConnect("the broker closed the connection")
+        return why_not_connected(self._failure)
+
+    def _discard(self, connecting: asyncio.Future[Any]) -> None:
+        if not connecting.cancelled():
+            connecting.exception()
+        self.abort()
+
 
 _RETURN_CODES = {134: 4, 135: 5}
-"""MQTT 5 names by which paho tells the return codes of MQTT 3.1.1."""
+"""Reasons of MQTT 5, by which paho names the return codes of MQTT 3.1.1 too."""

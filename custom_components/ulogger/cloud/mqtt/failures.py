@@ -38,7 +38,7 @@ def why_not_connected(err: BaseException | None) -> CloudError:
     match err:
         case CloudError():
             return err
-        case socket.gaierror():
+        case socket.gaierror() | UnicodeError():
             return UnknownHost("the broker's name has no address")
         case ssl.SSLCertVerificationError():
             return Untrusted(f"the broker's certificate is not trusted: {err.verify_message}")

@@ -8,6 +8,7 @@ import pytest
 
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
 from custom_components.ulogger.cloud.errors import CloudError
+from custom_components.ulogger.cloud.mqtt.broker import Broker
 from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
@@ -18,7 +19,7 @@ from demo.cloud.limits import WILDCARDS, Answer, Client, Limits
 from demo.cloud.policy import PolicyGate
 from demo.cloud.service import LocalCloud
 
-from ..cloud.conftest import QUICK, Transports, customer_context, until
+from .conftest import QUICK, Transports, customer_context, until
 
 BODY = b"frames"
 LOG = LogHeader(4, 0, 0, 1, 1, 1, len(BODY), xor_checksum(BODY)).pack() + BODY
@@ -35,7 +36,8 @@ async def connected(gate: PolicyGate, broker: LocalBroker, transports: Transport
     """Run a transport through the gate, and wait until it is connected."""
     context = customer_context(broker)
     transport = MqttTransport(
-        gate.host, gate.port, context, client_id="cust-42-ha-test", backoff=QUICK
+        Broker(host=gate.host, port=gate.port, client_id="cust-42-ha-test", tls=context),
+        backoff=QUICK,
     )
     transports.run(transport)
     await transport.wait_connected(10)

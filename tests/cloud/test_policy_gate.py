@@ -8,13 +8,14 @@ import pytest
 
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.errors import CloudError, CloudUnavailable
+from custom_components.ulogger.cloud.mqtt.broker import Broker
 from custom_components.ulogger.cloud.mqtt.client import LARGEST_MESSAGE, MqttTransport
 from custom_components.ulogger.model.backoff import Backoff
 from demo.cloud.broker import LocalBroker
 from demo.cloud.policy import PolicyGate
 from demo.cloud.service import LocalCloud
 
-from ..cloud.conftest import QUICK, Transports, customer_context, until
+from .conftest import QUICK, Transports, customer_context, until
 
 
 @pytest.fixture
@@ -26,10 +27,12 @@ async def gate(broker: LocalBroker, socket_enabled: None) -> AsyncGenerator[Poli
 def through(gate: PolicyGate, broker: LocalBroker, backoff: Backoff = QUICK) -> MqttTransport:
     """Make a transport that reaches the broker through the gate."""
     return MqttTransport(
-        gate.host,
-        gate.port,
-        customer_context(broker),
-        client_id="cust-42-ha-test",
+        Broker(
+            host=gate.host,
+            port=gate.port,
+            client_id="cust-42-ha-test",
+            tls=customer_context(broker),
+        ),
         backoff=backoff,
     )
 
