@@ -2,7 +2,6 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,7 +45,7 @@ class Account:
         self.entry = entry
         self.store = store
         self.outbox = outbox
-        self.counters: Mapping[DeviceKey, DeviceCounters] = {}
+        self.counters: dict[DeviceKey, DeviceCounters] = {}
         self.rejections: Counter[str] = Counter()
         self.changed = Signal[()]()
         self.counted = Signal[()]()
@@ -111,12 +110,11 @@ class Account:
     def count_sent(self, key: DeviceKey, size: int) -> None:
         """Count bytes of a device at once: its quota can't wait for the counters to be read."""
         counted = self.counters.get(key, DeviceCounters())
-        now = replace(counted, bytes_today=counted.bytes_today + size)
-        self.counters = {**self.counters, key: now}
+        self.counters[key] = replace(counted, bytes_today=counted.bytes_today + size)
 
     async def async_refresh_counters(self) -> None:
         """Read what the outbox counts, and notify whoever shows it."""
-        self.counters = await self.outbox.counters()
+        self.counters = dict(await self.outbox.counters())
         self.counted.notify()
         self.changed.notify()
 

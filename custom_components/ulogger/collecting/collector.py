@@ -125,7 +125,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def async_add_event_listener(
         self, listener: Callable[[DeviceEvent, Mapping[str, Any]], None]
     ) -> CALLBACK_TYPE:
-        """Tell *listener* what happens; returns what ends that."""
+        """Notify *listener* of what happens; returns what ends that."""
         return self._events.add(listener)
 
     @callback

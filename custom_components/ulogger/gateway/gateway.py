@@ -136,7 +136,7 @@ class Gateway:
     def async_add_device_listener(
         self, listener: Callable[[DeviceCoordinator], None]
     ) -> CALLBACK_TYPE:
-        """Tell *listener* each device there is and will be; returns what ends that."""
+        """Notify *listener* of each device there is and will be; returns what ends that."""
         for device in self.devices.values():
             listener(device)
         return self.fleet.adopted.add(listener)
@@ -145,7 +145,7 @@ class Gateway:
     def async_add_forget_listener(
         self, listener: Callable[[DeviceCoordinator], None]
     ) -> CALLBACK_TYPE:
-        """Tell *listener* each device that was forgotten."""
+        """Notify *listener* of each device that was forgotten."""
         return self.fleet.forgotten.add(listener)
 
     @callback

@@ -1,4 +1,4 @@
-"""Those who want to be told of something, and telling them."""
+"""Listeners that want to be notified of something."""
 
 import logging
 from collections.abc import Callable
@@ -14,12 +14,12 @@ class Signal[*Ts]:
         self._listeners: list[Callable[[*Ts], object]] = []
 
     def add(self, listener: Callable[[*Ts], object]) -> Callable[[], None]:
-        """Tell *listener* from now on; returns what ends that."""
+        """Notify *listener* from now on; returns what ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def notify(self, *values: *Ts) -> None:
-        """Tell everyone, also when one of them leaves meanwhile or fails."""
+        """Notify everyone, also when one of them leaves meanwhile or fails."""
         for listener in list(self._listeners):
             with Telling("a listener"):
                 listener(*values)
