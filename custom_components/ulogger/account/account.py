@@ -51,7 +51,7 @@ class Account:
         self.counted = Signal[()]()
         self.disk_space = DiskSpace(outbox, lambda: self.settings, self.changed.notify)
         self._refresh_timer: CALLBACK_TYPE | None = None
-        self._closed = False
+        self._closing = False
 
     async def async_start(self) -> None:
         """Read the counters, and keep them and the disk in order until the entry is unloaded."""
@@ -63,9 +63,14 @@ class Account:
         # A new day of quotas and of bytes today, also where nothing is going on.
         on_unload(async_track_utc_time_change(self.hass, self._new_day, hour=0, minute=0, second=0))
 
+    @callback
+    def begin_closing(self) -> None:
+        """Plan nothing any more: the account ends, and what fails now is for its next start."""
+        self._closing = True
+
     async def async_close(self) -> None:
         """Write what is to be remembered, then let go of the files."""
-        self._closed = True
+        self.begin_closing()
         if self._refresh_timer is not None:
             self._refresh_timer()
         await self.store.async_close()
@@ -121,14 +126,14 @@ class Account:
     @callback
     def refresh_soon(self) -> None:
         """Have the counters read in a moment."""
-        if self._refresh_timer is None and not self._closed:
+        if self._refresh_timer is None and not self._closing:
             self._refresh_timer = async_call_later(self.hass, REFRESH_AFTER, self._refresh)
 
     @callback
     def outbox_failed(self, error: OutboxError) -> None:
         """Have a damaged outbox opened anew, which repairs what can be repaired."""
         self.count(error.reason)
-        if isinstance(error, OutboxDamaged) and not self._closed:
+        if isinstance(error, OutboxDamaged) and not self._closing:
             _LOGGER.error("%s: the outbox is damaged and is opened anew", self.entry.title)
             self.hass.config_entries.async_schedule_reload(self.entry_id)
 

@@ -95,6 +95,7 @@ class Gateway:
         if self._stopping:
             return
         self._stopping = True
+        self.account.begin_closing()
         await asyncio.gather(self.fleet.async_stop(), self.delivery.finish(FINISH_WITHIN))
         for cancel in self._restart_timers.values():
             cancel()
