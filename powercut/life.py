@@ -42,7 +42,7 @@ from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox import files
 from custom_components.ulogger.outbox.database import SUSPECT
-from custom_components.ulogger.outbox.model import CaptureState, Item
+from custom_components.ulogger.outbox.model import REFUSED, CaptureState, Item
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.sending.delivery import Delivery
 from demo.device.firmware import Firmware
@@ -343,7 +343,7 @@ async def _third(account: Account) -> None:
     await account.collect()
     for row in (await account.outbox.listing(states=(CaptureState.WAITING,)))[:5]:
         await account.outbox.failed(row.capture_id, "no answer")
-        await account.outbox.quarantine(row.capture_id, CaptureFault.REFUSED)
+        await account.outbox.quarantine(row.capture_id, REFUSED)
     await account.save()
 
 

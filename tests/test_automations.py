@@ -31,6 +31,8 @@ from custom_components.ulogger.trigger import TRIGGERS
 from tests.support.account import ToldTransport, core_dump, log, meet
 from tests.support.bluetooth import OTHER_ADDRESS
 
+from .support.outbox_world import queue
+
 BLUEPRINTS = Path(__file__).parents[1] / "blueprints"
 PACKAGE = Path(__file__).parents[1] / "custom_components" / DOMAIN
 
@@ -193,7 +195,7 @@ async def test_the_condition_holds_while_captures_wait(
     transport.tell(ConnectionState.DISCONNECTED)
     added = await gateway.account.outbox.add(log())
     assert await look() == 1
-    await gateway.account.outbox.delivered([added.capture_id])
+    await queue(gateway.account.outbox).delivered([added.capture_id])
     assert await look() == 1
 
 

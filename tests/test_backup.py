@@ -16,6 +16,8 @@ from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.outbox import Outbox
 from tests.support.account import ToldTransport, core_dump, load, log, meet
 
+from .support.outbox_world import open_outbox
+
 
 @pytest.fixture(autouse=True)
 def nothing_is_delivered(transport: ToldTransport) -> None:
@@ -30,7 +32,7 @@ def copied(hass: HomeAssistant, target: Path) -> Path:
 
 async def captures_in(hass: HomeAssistant, path: Path) -> list[bytes]:
     """Read a copy of an outbox."""
-    outbox = await Outbox.open(path, hass.async_add_executor_job)
+    outbox = await open_outbox(path, hass.async_add_executor_job)
     try:
         assert outbox.recovered is None
         rows = await outbox.listing()

@@ -26,6 +26,8 @@ from custom_components.ulogger.outbox.outbox import Outbox
 from tests.support.account import APPROVED, SENSOR, TOKEN, ToldTransport, load, log, meet
 from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
 
+from .support.outbox_world import queue
+
 CUSTOMER = 918273645
 SUFFIX = "ca11ab1e"
 API_TOKEN = "ulg_canary0123456789"
@@ -97,7 +99,7 @@ async def test_no_secret_gets_into_a_file_by_any_way(
     )
     gateway.fleet.identified(DeviceIdentity(7, "stranger"), "C0:FF:EE:00:00:03", quoted)
     added = await gateway.account.outbox.add(log(fault=CaptureFault.CHECKSUM))
-    await gateway.account.outbox.failed(added.capture_id, quoted)
+    await queue(gateway.account.outbox).failed(added.capture_id, quoted)
     with (
         patch(
             "custom_components.ulogger.collecting.collection.Collection.run",

@@ -14,11 +14,11 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.account.store import outbox_path
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.errors import MessageRefused
-from custom_components.ulogger.model.capture import CaptureFault
 from custom_components.ulogger.outbox.errors import DiskFailed
-from custom_components.ulogger.outbox.model import CaptureState
+from custom_components.ulogger.outbox.model import REFUSED, CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
 from tests.support.account import CRASH_LOG, SENSOR, ToldTransport, core_dump, load, log
+from tests.support.outbox_world import queue
 from tests.support.repairs import card, client, kinds
 
 __all__ = ["client"]
@@ -113,7 +113,7 @@ async def quarantine(hass: HomeAssistant, account: MockConfigEntry) -> Outbox:
     outbox: Outbox = account.runtime_data.account.outbox
     for capture in (log(), core_dump()):
         added = await outbox.add(capture)
-        await outbox.quarantine(added.capture_id, CaptureFault.REFUSED)
+        await queue(outbox).quarantine(added.capture_id, REFUSED)
     await account.runtime_data.account.async_refresh_counters()
     return outbox
 
@@ -137,7 +137,7 @@ async def test_a_serial_in_the_list_is_text_whatever_it_looks_like(
 ) -> None:
     identity = replace(SENSOR, serial="![x](www.evil.invalid)<b>")
     added = await account.runtime_data.account.outbox.add(log(identity))
-    await account.runtime_data.account.outbox.quarantine(added.capture_id, CaptureFault.REFUSED)
+    await queue(account.runtime_data.account.outbox).quarantine(added.capture_id, REFUSED)
     await account.runtime_data.account.async_refresh_counters()
     menu = await card(hass, client, "quarantine").open()
     assert menu["description_placeholders"]["captures"].startswith(
@@ -201,7 +201,7 @@ async def test_what_is_refused_again_comes_back(
     repair = card(hass, client, "quarantine")
     await repair.answer(await repair.open(), next_step_id="retry")
     for row in await quarantine.listing():
-        await quarantine.quarantine(row.capture_id, CaptureFault.REFUSED)
+        await queue(quarantine).quarantine(row.capture_id, REFUSED)
     await account.runtime_data.account.async_refresh_counters()
     assert kinds(hass) == ["quarantine"]
 

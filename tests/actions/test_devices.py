@@ -24,6 +24,8 @@ from tests.support.account import CRASH_DUMP, SENSOR, ToldTransport, core_dump, 
 from tests.support.bluetooth import OTHER_ADDRESS
 from tests.support.flows import ENGLISH
 
+from ..support.outbox_world import queue
+
 OTHER = Identity(42, "OTHER")
 
 
@@ -207,7 +209,7 @@ async def test_captures_of_each_device_are_listed_newest_first(
     outbox = account.runtime_data.account.outbox
     first = await outbox.add(log())
     await outbox.add(core_dump())
-    await outbox.delivered([first.capture_id])
+    await queue(outbox).delivered([first.capture_id])
     found = await captures(hass, *devices)
     assert found["OTHER"] == []
     dump, sent = found[SENSOR.serial]

@@ -38,6 +38,8 @@ from demo.device.radio import Air
 from demo.device.samples import sample_core_dump, sample_log
 from demo.device.virtual_time import run_virtually
 
+from ..support.outbox_world import open_outbox
+
 DEVICE = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
 
 
@@ -52,6 +54,7 @@ MEMORIES = (
     (dated_log(120, 1), sample_core_dump(DEVICE, 330, 1)),
     (dated_log(90, 2), None),
 )
+
 """What the device holds at first, and again once it has erased that."""
 AIR = Air(interval=0.0075)
 TOKEN = 7001
@@ -165,7 +168,7 @@ class Road:
 
     async def travel(self) -> list[str]:
         """Go until device and outbox are empty; return what waited on disk at the start."""
-        outbox = await Outbox.open(self._path, self._run)
+        outbox = await open_outbox(self._path, self._run)
         rows = await outbox.listing(states=(CaptureState.WAITING,))
         waited = [(await outbox.read(row.capture_id)).data.hex() for row in rows]
         tokens = json.loads(self._tokens.read_text()) if self._tokens.exists() else {}

@@ -24,9 +24,10 @@ from chaos.verdict import (
 )
 from custom_components.ulogger.capture.log_buffer import LogHeader, with_session_token
 from custom_components.ulogger.model.capture import Capture, CaptureKind
-from custom_components.ulogger.outbox.outbox import Outbox
 from demo.cloud.service import LocalCloud, Received, Registration
 from demo.device.virtual import Erased
+
+from ..support.outbox_world import open_outbox
 
 TOKEN = 77
 NOW = 1_000_000.0
@@ -129,7 +130,7 @@ async def test_the_same_dump_of_another_crash_is_another(traced, ledger, reader)
 @pytest.mark.parametrize("marked", [False, True])
 async def test_what_is_kept_again_has_to_be_marked(traced, reader, tmp_path, marked):
     log = taken_log(traced, 3)
-    outbox = await Outbox.open(tmp_path / "outbox/entry.sqlite", run)
+    outbox = await open_outbox(tmp_path / "outbox/entry.sqlite", run)
     for at in (1.0, 2.0):
         await outbox.add(Capture(CaptureKind.LOG, traced.identity, log, at))
         await outbox.erased(traced.identity.key)
@@ -219,7 +220,7 @@ async def test_a_capture_that_overtakes_another_kind_is_disorder(traced, ledger,
     log = taken_log(traced)
     traced.crash()
     dump = traced.firmware.core_dump
-    outbox = await Outbox.open(tmp_path / "outbox/entry.sqlite", run)
+    outbox = await open_outbox(tmp_path / "outbox/entry.sqlite", run)
     for kind, data in ((CaptureKind.LOG, log), (CaptureKind.CORE_DUMP, dump)):
         await outbox.add(Capture(kind, traced.identity, data, time.time()))
     await outbox.close()

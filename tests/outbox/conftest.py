@@ -12,7 +12,7 @@ import pytest
 from custom_components.ulogger.outbox import database
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from ..support.outbox_world import Clock, outbox_path
+from ..support.outbox_world import Clock, open_outbox, outbox_path
 
 type Opener = Callable[[], Awaitable[Outbox]]
 
@@ -51,7 +51,7 @@ async def opened(
     outboxes: list[Outbox] = []
 
     async def opener() -> Outbox:
-        outboxes.append(await Outbox.open(path, run, now=clock))
+        outboxes.append(await open_outbox(path, run, now=clock))
         return outboxes[-1]
 
     yield opener

@@ -20,10 +20,9 @@ from typing import Any, Final
 from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox import database
-from custom_components.ulogger.outbox.model import DAMAGED, CaptureState, Item
-from custom_components.ulogger.outbox.outbox import Outbox
+from custom_components.ulogger.outbox.model import DAMAGED, REFUSED, CaptureState, Item
 
-from ..support.outbox_world import CLOCK, LAMP, NOW, log
+from ..support.outbox_world import CLOCK, LAMP, NOW, log, open_outbox, queue
 
 PAGE: Final = 4096
 SECTOR: Final = 512
@@ -105,14 +104,14 @@ def _offered(noise: random.Random) -> Iterator[Capture]:
 async def build(path: Path) -> Small:
     """Write the outbox: delivered, waiting, quarantined and discarded captures of two devices."""
     noise = random.Random(9)
-    outbox = await Outbox.open(path, _run, now=lambda: NOW)
+    outbox = await open_outbox(path, _run, now=lambda: NOW)
     every: dict[int, Capture] = {}
     for capture in _offered(noise):
         added = await outbox.add(capture)
         every[added.capture_id or 0] = capture
     ids = list(every)
-    await outbox.delivered(ids[:3])
-    await outbox.quarantine(ids[4], CaptureFault.REFUSED)
+    await queue(outbox).delivered(ids[:3])
+    await queue(outbox).quarantine(ids[4], REFUSED)
     for gone in (ids[2], ids[6]):
         await outbox.discard(gone)
     await outbox.close()
@@ -183,17 +182,17 @@ async def judge(small: Small, damage: Damage, directory: Path) -> Verdict:
 
 
 async def _look(small: Small, path: Path, changed: range, verdict: Verdict) -> None:
-    outbox = await Outbox.open(path, _run, now=lambda: NOW)
+    outbox = await open_outbox(path, _run, now=lambda: NOW)
     try:
         try:
-            items = await outbox.batch(100, max_bytes=1 << 30)
+            items = await queue(outbox).batch(100, max_bytes=1 << 30)
             rows = await outbox.listing(states=[CaptureState.QUARANTINED])
         except Exception:
             if outbox.recovered is not None:
                 raise
             await outbox.close()
-            outbox = await Outbox.open(path, _run, now=lambda: NOW)
-            items = await outbox.batch(100, max_bytes=1 << 30)
+            outbox = await open_outbox(path, _run, now=lambda: NOW)
+            items = await queue(outbox).batch(100, max_bytes=1 << 30)
             rows = await outbox.listing(states=[CaptureState.QUARANTINED])
         kept = [(row.capture_id, await outbox.read(row.capture_id), row.reason) for row in rows]
         recovered = outbox.recovered

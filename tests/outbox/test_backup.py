@@ -7,7 +7,7 @@ from pathlib import Path
 from custom_components.ulogger.outbox.database import Run
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from ..support.outbox_world import captured
+from ..support.outbox_world import captured, open_outbox, queue
 from .conftest import Opener
 
 
@@ -28,9 +28,9 @@ def _log_size(path: Path) -> int:
 
 
 async def _numbers(path: Path, run: Run) -> list[float]:
-    outbox = await Outbox.open(path, run)
+    outbox = await open_outbox(path, run)
     assert outbox.recovered is None
-    captures = [item.capture for item in await outbox.batch(10_000)]
+    captures = [item.capture for item in await queue(outbox).batch(10_000)]
     await outbox.close()
     return [capture.captured_at - captured(0).captured_at for capture in captures]
 

@@ -12,7 +12,7 @@ from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox.errors import NoSuchCapture, OutboxDamaged, Unstorable
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from ..support.outbox_world import CLOCK, captured
+from ..support.outbox_world import CLOCK, captured, open_outbox, queue
 from .conftest import Opener
 
 
@@ -26,7 +26,7 @@ async def test_captures_that_come_together_share_one_commit(outbox: Outbox) -> N
     statements = await _trace(outbox)
     await asyncio.gather(*(outbox.add(captured(number)) for number in range(20)))
     assert statements.count("COMMIT") == 1
-    assert [item.capture.captured_at for item in await outbox.batch()] == [
+    assert [item.capture.captured_at for item in await queue(outbox).batch()] == [
         captured(number).captured_at for number in range(20)
     ]
 
@@ -41,14 +41,14 @@ async def test_nothing_returns_before_its_commit(outbox: Outbox) -> None:
 async def test_one_failing_call_takes_nobody_with_it(outbox: Outbox) -> None:
     added, failed, other = await asyncio.gather(
         outbox.add(captured(1)),
-        outbox.failed(999, "nobody"),
+        queue(outbox).failed(999, "nobody"),
         outbox.add(captured(2)),
         return_exceptions=True,
     )
     assert isinstance(failed, NoSuchCapture)
     assert not isinstance(added, BaseException)
     assert not isinstance(other, BaseException)
-    assert [item.capture for item in await outbox.batch()] == [captured(1), captured(2)]
+    assert [item.capture for item in await queue(outbox).batch()] == [captured(1), captured(2)]
     assert (await outbox.counters())[CLOCK.key].waiting == 2
 
 
@@ -95,7 +95,7 @@ async def test_an_executor_that_takes_no_more_work_leaves_nobody_waiting(
             raise RuntimeError("cannot schedule new futures after shutdown")
         return run(work, *values)
 
-    outbox = await Outbox.open(path, closing)
+    outbox = await open_outbox(path, closing)
     takes_work = False
     with pytest.raises(RuntimeError, match="shutdown"):
         await outbox.add(captured(1))
@@ -119,7 +119,7 @@ async def test_a_cancelled_caller_holds_nobody_up(outbox: Outbox) -> None:
     leaving.cancel()
     await asyncio.wait([adding, leaving])
     await outbox.add(captured(3))
-    waiting = [item.capture for item in await outbox.batch()]
+    waiting = [item.capture for item in await queue(outbox).batch()]
     assert waiting == [captured(1), captured(3)]
 
 
@@ -137,8 +137,8 @@ async def test_jobs_never_run_at_the_same_time(
         finally:
             running -= 1
 
-    outbox = await Outbox.open(path, counting)
+    outbox = await open_outbox(path, counting)
     calls = [outbox.add(captured(number)) for number in range(10)]
-    await asyncio.gather(*calls, outbox.counters(), outbox.batch(), outbox.space())
+    await asyncio.gather(*calls, outbox.counters(), queue(outbox).batch(), outbox.space())
     await outbox.close()
     assert most == 1

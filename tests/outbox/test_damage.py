@@ -14,7 +14,7 @@ from custom_components.ulogger.outbox.database import Run
 from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from ..support.outbox_world import LAMP, NOW, captured
+from ..support.outbox_world import LAMP, NOW, captured, open_outbox, queue
 from . import damage
 from .conftest import Opener
 from .damage import Damage, Small
@@ -94,7 +94,7 @@ async def test_text_that_is_none_in_the_schema_is_damage(path: Path, opened: Ope
     _replace(path, b"CREATE TABLE captures", b"CREATE T\xc1BLE captures")
     outbox = await opened()
     assert outbox.recovered is not None
-    assert [item.capture for item in await outbox.batch()] == [captured(1)]
+    assert [item.capture for item in await queue(outbox).batch()] == [captured(1)]
 
 
 async def test_one_high_id_does_not_make_the_recovery_long(path: Path, opened: Opener) -> None:
@@ -108,7 +108,7 @@ async def test_one_high_id_does_not_make_the_recovery_long(path: Path, opened: O
     assert time.monotonic() - begun < 5
     assert outbox.recovered is not None
     assert outbox.recovered.lost == 0
-    assert [item.capture for item in await outbox.batch()] == [captured(1), captured(2)]
+    assert [item.capture for item in await queue(outbox).batch()] == [captured(1), captured(2)]
     added = await outbox.add(captured(3))
     assert added.capture_id is not None
 
@@ -122,13 +122,13 @@ async def _with_a_hidden_capture(path: Path, opened: Opener) -> None:
     _alter(
         path,
         "UPDATE sqlite_schema SET sql = replace(sql, '''waiting''', '''waiting'' AND id <> 2')"
-        " WHERE name = 'captures_waiting'",
+        " WHERE name = 'deliveries_waiting'",
     )
-    _alter(path, "REINDEX captures_waiting")
+    _alter(path, "REINDEX deliveries_waiting")
     _alter(
         path,
         "UPDATE sqlite_schema SET sql = replace(sql, ' AND id <> 2', '')"
-        " WHERE name = 'captures_waiting'",
+        " WHERE name = 'deliveries_waiting'",
     )
 
 
@@ -136,7 +136,7 @@ async def test_a_capture_that_an_index_hides_is_found(path: Path, opened: Opener
     await _with_a_hidden_capture(path, opened)
     outbox = await opened()
     assert outbox.recovered is None
-    assert [item.capture for item in await outbox.batch()] == [captured(n) for n in range(3)]
+    assert [item.capture for item in await queue(outbox).batch()] == [captured(n) for n in range(3)]
 
 
 async def test_an_index_is_not_made_to_fit_a_table_that_is_damaged(
@@ -151,7 +151,7 @@ async def test_an_index_is_not_made_to_fit_a_table_that_is_damaged(
     outbox = await opened()
     assert outbox.recovered is not None
     assert (outbox.recovered.brought_over, outbox.recovered.lost) == (3, 0)
-    assert len(await outbox.batch()) == 3
+    assert len(await queue(outbox).batch()) == 3
 
 
 async def test_damage_in_a_triggers_text_starts_a_repair(path: Path, opened: Opener) -> None:
@@ -176,9 +176,9 @@ async def test_the_state_of_a_capture_outlives_a_repair(path: Path, opened: Open
     outbox = await opened()
     for number in range(4):
         await outbox.add(captured(number, LAMP))
-    await outbox.delivered([1])
-    await outbox.quarantine(2, "refused")
-    await outbox.failed(3, "no route")
+    await queue(outbox).delivered([1])
+    await queue(outbox).quarantine(2, "refused")
+    await queue(outbox).failed(3, "no route")
     before = await outbox.listing(), await outbox.counters()
     await outbox.close()
     _alter(path, "DROP TABLE meta")
@@ -217,7 +217,7 @@ async def test_a_damaged_frame_of_the_log_does_not_hide_those_behind_it(
     path.with_name("account.db-suspect").touch()
     outbox = await opened()
     assert outbox.recovered is not None
-    delivered = [item.capture for item in await outbox.batch()]
+    delivered = [item.capture for item in await queue(outbox).batch()]
     assert [capture for capture in delivered if capture != captured(2, size=3000)] == [
         captured(number, size=3000) for number in (0, 1, 3, 4, 5)
     ]
@@ -232,7 +232,7 @@ async def test_a_broken_chain_of_pages_is_found_again(path: Path, opened: Opener
     _alter_pointer(path, within=long.data[9000:9020])
     outbox = await opened()
     assert outbox.recovered is not None
-    assert [item.capture for item in await outbox.batch()] == [long]
+    assert [item.capture for item in await queue(outbox).batch()] == [long]
 
 
 async def test_a_rebuilt_file_that_is_damaged_itself_is_no_dead_end(
@@ -243,16 +243,16 @@ async def test_a_rebuilt_file_that_is_damaged_itself_is_no_dead_end(
     await outbox.close()
     path.with_name("account.db-rebuilt").write_bytes(b"garbage" * 4096)
     outbox = await opened()
-    assert [item.capture for item in await outbox.batch()] == [captured(1)]
+    assert [item.capture for item in await queue(outbox).batch()] == [captured(1)]
 
 
 async def test_thousands_of_captures_are_rebuilt_in_seconds(path: Path, run: Run) -> None:
-    outbox = await Outbox.open(path, run)
+    outbox = await open_outbox(path, run)
     await asyncio.gather(*(outbox.add(captured(number, size=200)) for number in range(3000)))
     await outbox.close()
     _alter(path, "DROP TABLE meta")
     begun = time.monotonic()
-    outbox = await Outbox.open(path, run)
+    outbox = await open_outbox(path, run)
     assert time.monotonic() - begun < 20
     assert outbox.recovered is not None
     assert (outbox.recovered.brought_over, outbox.recovered.lost) == (3000, 0)

@@ -13,7 +13,7 @@ from custom_components.ulogger.outbox.errors import DiskFailed, DiskFull
 from custom_components.ulogger.outbox.model import DeviceCounters, Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from ..support.outbox_world import CLOCK, captured
+from ..support.outbox_world import CLOCK, captured, open_outbox, queue
 from .conftest import Opener
 
 
@@ -37,7 +37,7 @@ async def test_a_full_disk_is_said_and_forgotten_once_there_is_room(
     _pages(outbox, None)
     assert (await outbox.add(captured(2, size=60_000))).outcome is Outcome.STORED
     await outbox.close()
-    assert len(await (await opened()).batch()) == 3
+    assert len(await queue(await opened()).batch()) == 3
 
 
 async def test_a_disk_that_becomes_read_only_is_said(outbox: Outbox) -> None:
@@ -75,7 +75,7 @@ async def test_every_step_of_adding_may_fail_and_leaves_all_or_nothing(outbox: O
         if rows:
             assert await outbox.read(rows[0].capture_id) == capture
             assert (await outbox.add(capture)).outcome is Outcome.DUPLICATE
-            await outbox.forget_device(CLOCK.key, force=True)
+            await outbox.discard(rows[0].capture_id)
     connection.set_progress_handler(None, 0)
     assert len(outcomes) > 50
     assert len(await outbox.listing()) == 1
@@ -111,7 +111,7 @@ async def test_a_really_full_disk_loses_nothing_that_was_acknowledged(
     small_disk: Path, run: Run
 ) -> None:
     path = small_disk / "ulogger" / "account.db"
-    outbox = await Outbox.open(path, run)
+    outbox = await open_outbox(path, run)
     acknowledged: list[int | None] = []
     with pytest.raises(DiskFull):
         await _overfill(outbox, acknowledged)
@@ -120,7 +120,7 @@ async def test_a_really_full_disk_loses_nothing_that_was_acknowledged(
     assert not (await outbox.space()).has_room(budget=2**30, reserve=8192)
     await outbox.close()
     _enlarge(small_disk)
-    outbox = await Outbox.open(path, run)
+    outbox = await open_outbox(path, run)
     acknowledged.append((await outbox.add(captured(2000, size=4000))).capture_id)
     assert outbox.recovered is None
     assert [row.capture_id for row in await outbox.listing()][::-1] == acknowledged
@@ -131,7 +131,7 @@ async def test_a_full_disk_does_not_keep_the_outbox_from_growing_later(
     small_disk: Path, run: Run
 ) -> None:
     path = small_disk / "ulogger" / "account.db"
-    outbox = await Outbox.open(path, run)
+    outbox = await open_outbox(path, run)
     await outbox.add(captured(1, size=4000))
     _fill(small_disk)
     with pytest.raises(DiskFull):
@@ -144,9 +144,9 @@ async def test_a_full_disk_does_not_keep_the_outbox_from_growing_later(
 async def test_a_full_disk_is_said_at_opening(small_disk: Path, run: Run) -> None:
     _fill(small_disk)
     with pytest.raises((DiskFull, DiskFailed)) as refused:
-        await Outbox.open(small_disk / "ulogger" / "account.db", run)
+        await open_outbox(small_disk / "ulogger" / "account.db", run)
     assert refused.value.retryable
     (small_disk / "ballast").unlink()
-    outbox = await Outbox.open(small_disk / "ulogger" / "account.db", run)
+    outbox = await open_outbox(small_disk / "ulogger" / "account.db", run)
     assert outbox.recovered is None
     await outbox.close()

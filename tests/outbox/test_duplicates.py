@@ -4,10 +4,10 @@ import pytest
 
 from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
 from custom_components.ulogger.outbox import contents
-from custom_components.ulogger.outbox.model import Outcome
+from custom_components.ulogger.outbox.model import REFUSED, Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from ..support.outbox_world import CLOCK, LAMP, NOW, Clock, captured, core_dump, frame, log
+from ..support.outbox_world import CLOCK, LAMP, NOW, Clock, captured, core_dump, frame, log, queue
 from .conftest import Opener
 
 LATER = NOW + 100
@@ -57,9 +57,9 @@ async def test_what_goes_on_but_cannot_be_cut_is_kept_whole_and_marked_for_good(
     added = await outbox.add(captured(data=whole))
     assert (added.outcome, added.size) == (Outcome.MAY_REPEAT, len(whole))
     assert (await outbox.read(added.capture_id or 0)).data == whole
-    await outbox.quarantine(added.capture_id or 0, CaptureFault.REFUSED)
+    await queue(outbox).quarantine(added.capture_id or 0, REFUSED)
     await outbox.retry(added.capture_id or 0)
-    await outbox.delivered([first.capture_id or 0, added.capture_id or 0])
+    await queue(outbox).delivered([first.capture_id or 0, added.capture_id or 0])
     marked, unmarked = await outbox.listing()
     assert (marked.may_repeat, marked.continues) == (True, first.capture_id)
     assert (unmarked.may_repeat, unmarked.continues) == (False, None)
@@ -70,7 +70,7 @@ async def test_what_goes_on_but_cannot_be_cut_is_kept_whole_and_marked_for_good(
 async def test_a_delivered_capture_that_was_not_to_be_erased_is_recognised(outbox: Outbox) -> None:
     added = await outbox.add(core_dump(1))
     await outbox.held([added.capture_id or 0])
-    await outbox.delivered([added.capture_id or 0])
+    await queue(outbox).delivered([added.capture_id or 0])
     assert (await outbox.add(core_dump(1))).outcome is Outcome.DUPLICATE
 
 
@@ -80,7 +80,7 @@ async def test_equal_keys_are_not_believed_without_equal_bytes(
     monkeypatch.setattr(contents, "content_key", lambda capture: b"always the same")
     await outbox.add(captured(1))
     assert (await outbox.add(captured(2))).outcome is Outcome.STORED
-    assert len(await outbox.batch()) == 2
+    assert len(await queue(outbox).batch()) == 2
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ async def test_a_content_is_remembered_after_its_capture_has_left(
     if how == "discard":
         await outbox.discard(capture_id)
     else:
-        await outbox.delivered([capture_id])
+        await queue(outbox).delivered([capture_id])
         await outbox.sweep(days=0, megabytes=0)
     assert await outbox.listing() == []
     await outbox.close()
@@ -159,7 +159,7 @@ async def test_frames_that_were_all_taken_in_two_pieces_are_a_duplicate(outbox: 
 
 async def test_a_log_that_goes_on_from_a_quarantined_one_is_kept_whole(outbox: Outbox) -> None:
     first = await outbox.add(captured(data=log(frame(1))))
-    await outbox.quarantine(first.capture_id or 0, CaptureFault.REFUSED)
+    await queue(outbox).quarantine(first.capture_id or 0, REFUSED)
     longer = captured(data=log(frame(1), frame(2), anchor=200_000))
     assert (await outbox.add(longer)).outcome is Outcome.STORED
 

@@ -10,7 +10,7 @@ from custom_components.ulogger.outbox.errors import DiskFull
 from custom_components.ulogger.outbox.model import CaptureState, Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from ..support.outbox_world import CLOCK, LAMP, NOW, captured, core_dump, frame, log
+from ..support.outbox_world import CLOCK, LAMP, NOW, captured, core_dump, frame, log, queue
 from .conftest import Opener
 
 DAY = 86_400.0
@@ -49,7 +49,7 @@ async def test_a_device_that_boots_a_day_later_and_logs_the_same_is_taken_anew(
     await taken(outbox, captured(data=older(*BOOT, version=version)))
     again = captured(data=older(*BOOT, version=version, anchor=anchor), at=NOW + DAY)
     assert (await outbox.add(again)).outcome is Outcome.STORED
-    assert len(await outbox.batch()) == 2
+    assert len(await queue(outbox).batch()) == 2
     assert not any(row.may_repeat for row in await outbox.listing())
     assert (await outbox.counters())[CLOCK.key].duplicates == 0
 
@@ -70,7 +70,7 @@ async def test_the_same_crash_after_an_erase_is_a_new_one(outbox: Outbox) -> Non
     assert (again.outcome, again.may_repeat) == (Outcome.STORED, False)
     await outbox.erased(CLOCK.key)
     assert (await outbox.add(core_dump(1))).outcome is Outcome.STORED
-    assert len(await outbox.batch()) == 3
+    assert len(await queue(outbox).batch()) == 3
 
 
 async def test_an_erase_of_one_device_says_nothing_of_another(outbox: Outbox) -> None:
@@ -89,7 +89,7 @@ async def test_what_newer_agents_offer_after_a_reset_is_kept_whole_and_marked(
     assert (again.outcome, again.may_repeat) == (Outcome.MAY_REPEAT, True)
     row = (await outbox.listing())[0]
     assert (row.may_repeat, row.continues, row.state) == (True, first, CaptureState.WAITING)
-    assert len(await outbox.batch()) == 2
+    assert len(await queue(outbox).batch()) == 2
 
 
 async def test_a_newer_agent_that_was_not_reset_has_written_anew(outbox: Outbox) -> None:
@@ -182,7 +182,7 @@ async def test_whether_a_content_was_erased_is_remembered_after_it_has_left(
     ids = await taken(outbox, logs[0], dumps[0])
     kept = await taken(outbox, logs[1], dumps[1], erased=False)
     await outbox.held(kept)
-    await outbox.delivered([*ids, *kept])
+    await queue(outbox).delivered([*ids, *kept])
     await outbox.sweep(days=-1, megabytes=0)
     assert await outbox.listing() == []
     await outbox.close()

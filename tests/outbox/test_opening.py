@@ -22,7 +22,7 @@ from custom_components.ulogger.outbox.model import Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.outbox.transactions import transaction
 
-from ..support.outbox_world import CLOCK, as_of_version, captured, core_dump
+from ..support.outbox_world import CLOCK, as_of_version, captured, core_dump, open_outbox, queue
 from .conftest import Opener
 
 _HOLDER = """
@@ -108,7 +108,7 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(
     # Nobody noted whether the dump was erased: the same again may be another crash.
     crash = await outbox.add(core_dump(2))
     assert (crash.outcome, crash.may_repeat) == (Outcome.MAY_REPEAT, True)
-    waiting = [item.capture for item in await outbox.batch()]
+    waiting = [item.capture for item in await queue(outbox).batch()]
     assert waiting == [captured(1), core_dump(2), core_dump(2)]
     assert dump.capture_id != crash.capture_id
 
@@ -177,7 +177,7 @@ async def test_two_accounts_cannot_share_a_file(outbox: Outbox, opened: Opener) 
 async def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path, run: Run) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DiskFailed) as refused:
-        await Outbox.open(tmp_path / "file" / "ulogger" / "account.db", run)
+        await open_outbox(tmp_path / "file" / "ulogger" / "account.db", run)
     assert refused.value.retryable
 
 

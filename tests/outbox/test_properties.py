@@ -19,10 +19,18 @@ from hypothesis.stateful import (
 
 from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
 from custom_components.ulogger.model.identity import DeviceKey
-from custom_components.ulogger.outbox.model import CaptureState, DeviceCounters, Outcome
-from custom_components.ulogger.outbox.outbox import Outbox
+from custom_components.ulogger.outbox.model import REFUSED, CaptureState, DeviceCounters, Outcome
 
-from ..support.outbox_world import CLOCK, LAMP, Clock, captured, core_dump, outbox_path
+from ..support.outbox_world import (
+    CLOCK,
+    LAMP,
+    Clock,
+    captured,
+    core_dump,
+    open_outbox,
+    outbox_path,
+    queue,
+)
 
 _DEVICES = st.sampled_from([CLOCK, LAMP])
 _ANY = st.integers(min_value=0)
@@ -52,7 +60,7 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        opening = Outbox.open(outbox_path(self.directory), _inline, now=self.clock)
+        opening = open_outbox(outbox_path(self.directory), _inline, now=self.clock)
         self.outbox = self.runner.run(opening)
 
     def teardown(self) -> None:
@@ -126,7 +134,7 @@ class Histories(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 4), device=st.none() | _DEVICES)
     def deliver_a_batch(self, limit: int, device: Any) -> None:
         exclude = set() if device is None else {device.key}
-        batch = self.runner.run(self.outbox.batch(limit, exclude=exclude))
+        batch = self.runner.run(queue(self.outbox).batch(limit, exclude=exclude))
         waiting = self._waiting()
         possible = sum(len(ids) for key, ids in waiting.items() if key not in exclude)
         assert len(batch) == min(limit, possible)
@@ -135,7 +143,7 @@ class Histories(RuleBasedStateMachine):
             assert mine == ids[: len(mine)]
             assert not (mine and key in exclude)
         ids = [item.capture_id for item in batch]
-        assert self.runner.run(self.outbox.delivered(ids)) == len(ids)
+        assert self.runner.run(queue(self.outbox).delivered(ids)) == len(ids)
         for capture_id in ids:
             capture = self.captures[capture_id]
             self.states[capture_id] = CaptureState.DELIVERED
@@ -146,14 +154,14 @@ class Histories(RuleBasedStateMachine):
         capture_id = self._pick(number, CaptureState.WAITING)
         if capture_id is not None:
             self.attempts[capture_id] += 1
-            attempts = self.runner.run(self.outbox.failed(capture_id, "no answer"))
+            attempts = self.runner.run(queue(self.outbox).failed(capture_id, "no answer"))
             assert attempts == self.attempts[capture_id]
 
     @rule(number=_ANY)
     def quarantine(self, number: int) -> None:
         capture_id = self._pick(number, CaptureState.WAITING)
         if capture_id is not None:
-            assert self.runner.run(self.outbox.quarantine(capture_id, CaptureFault.REFUSED))
+            assert self.runner.run(queue(self.outbox).quarantine(capture_id, REFUSED))
             self.states[capture_id] = CaptureState.QUARANTINED
 
     @rule(number=_ANY)
@@ -197,7 +205,7 @@ class Histories(RuleBasedStateMachine):
         rows = self.runner.run(self.outbox.listing())
         assert {row.capture_id: row.state for row in rows} == self.states
         assert {row.capture_id for row in rows if row.may_repeat} == self.marked & set(self.states)
-        for item in self.runner.run(self.outbox.batch(1000)):
+        for item in self.runner.run(queue(self.outbox).batch(1000)):
             capture = self.captures[item.capture_id]
             assert item.capture.data == capture.data
             assert item.attempts == self.attempts[item.capture_id]

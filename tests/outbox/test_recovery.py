@@ -11,10 +11,19 @@ import pytest
 from custom_components.ulogger.model.capture import CaptureFault
 from custom_components.ulogger.outbox.database import Run
 from custom_components.ulogger.outbox.errors import OutboxDamaged
-from custom_components.ulogger.outbox.model import CaptureState, Outcome, Recovery
+from custom_components.ulogger.outbox.model import REFUSED, CaptureState, Outcome, Recovery
 from custom_components.ulogger.outbox.outbox import Outbox
 
-from ..support.outbox_world import CLOCK, LAMP, NOW, as_of_version, captured, core_dump
+from ..support.outbox_world import (
+    CLOCK,
+    LAMP,
+    NOW,
+    as_of_version,
+    captured,
+    core_dump,
+    open_outbox,
+    queue,
+)
 from .conftest import Opener
 
 _PAGE = 4096
@@ -28,8 +37,8 @@ async def _filled(opened: Opener) -> list[int]:
         device = LAMP if number % 3 else CLOCK
         added = await outbox.add(captured(number, device, size=900))
         ids.append(added.capture_id or 0)
-    await outbox.delivered(ids[:6])
-    await outbox.quarantine(ids[7], CaptureFault.REFUSED)
+    await queue(outbox).delivered(ids[:6])
+    await queue(outbox).quarantine(ids[7], REFUSED)
     await outbox.add(core_dump(99))
     await outbox.add(captured(98, fault=CaptureFault.CHECKSUM))
     await outbox.add(captured(97, size=30_000))
@@ -101,7 +110,7 @@ async def test_whatever_page_is_lost_all_others_are_brought_over(
         copy = memory / f"page{page}" / path.name
         _copy(path, copy)
         _overwrite(copy, page * _PAGE, (junk * _PAGE)[:_PAGE])
-        outbox = await Outbox.open(copy, run)
+        outbox = await open_outbox(copy, run)
         if outbox.recovered is not None:
             recoveries += 1
             there = await _undelivered(outbox)
@@ -111,7 +120,7 @@ async def test_whatever_page_is_lost_all_others_are_brought_over(
                 if row.reason != "damaged":
                     kept = (await outbox.read(row.capture_id)).data
                     assert kept == bodies[row.captured_at].data
-        for item in await outbox.batch(100):
+        for item in await queue(outbox).batch(100):
             assert item.capture.data == bodies[item.capture.captured_at].data
         await outbox.close()
     assert recoveries > _pages(path) / 2
@@ -127,14 +136,14 @@ async def test_a_body_that_changed_on_disk_is_never_delivered(path: Path, opened
     _alter(path, f"UPDATE bodies SET data = zeroblob(length(data)) WHERE id = {ids[6]}")
     outbox = await opened()
     assert outbox.recovered is None
-    batch = {item.capture_id for item in await outbox.batch(100)}
+    batch = {item.capture_id for item in await queue(outbox).batch(100)}
     assert ids[6] not in batch
     assert set(ids[8:]) <= batch
     damaged = [row.capture_id for row in await outbox.listing() if row.reason == "damaged"]
     assert damaged == [ids[6]]
     assert len((await outbox.read(ids[6])).data) > 900
     await outbox.retry(ids[6])
-    assert ids[6] not in {item.capture_id for item in await outbox.batch(100)}
+    assert ids[6] not in {item.capture_id for item in await queue(outbox).batch(100)}
 
 
 async def test_a_changed_body_is_brought_over_but_not_trusted(path: Path, opened: Opener) -> None:
@@ -151,10 +160,12 @@ async def test_a_changed_body_is_brought_over_but_not_trusted(path: Path, opened
 async def test_captures_whose_state_is_lost_wait_again(path: Path, opened: Opener) -> None:
     await _filled(opened)
     _alter(path, "DROP TABLE captures")
+    _alter(path, "DROP TABLE deliveries")
     outbox = await opened()
     assert outbox.recovered is not None
     rows = await outbox.listing()
     assert len(rows) == outbox.recovered.brought_over == 27
+    assert {row.state for row in rows} == {CaptureState.WAITING, CaptureState.QUARANTINED}
     assert {row.reason for row in rows if row.state is CaptureState.QUARANTINED} == {"checksum"}
 
 
@@ -218,7 +229,7 @@ async def test_damage_met_while_running_is_an_error_and_repaired_at_the_next_ope
     outbox = await opened()
     assert outbox.recovered is not None
     assert outbox.recovered.brought_over == 1
-    assert [item.capture_id for item in await outbox.batch()] == [added.capture_id]
+    assert [item.capture_id for item in await queue(outbox).batch()] == [added.capture_id]
     assert _names(path) == ["account.db", "account.db-wal", outbox.recovered.set_aside.name]
     await outbox.dismiss_recovery()
     await outbox.close()
@@ -235,7 +246,7 @@ async def test_what_is_only_in_the_log_is_brought_over_too(
     path.with_name("account.db-suspect").touch()
     again = await opened()
     assert again.recovered is not None
-    assert [item.capture for item in await again.batch()] == [captured(1)]
+    assert [item.capture for item in await queue(again).batch()] == [captured(1)]
 
 
 async def test_what_was_noted_of_erasures_is_brought_over(path: Path, opened: Opener) -> None:

@@ -4,15 +4,12 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
-import pytest
-
 from custom_components.ulogger.model.capture import CaptureFault
 from custom_components.ulogger.outbox.database import Run
-from custom_components.ulogger.outbox.errors import CapturesWait
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.outbox.schema import migrate
 
-from ..support.outbox_world import CLOCK, LAMP, NOW, Clock, captured
+from ..support.outbox_world import CLOCK, NOW, Clock, captured, open_outbox, queue
 
 _DAY = 86_400
 
@@ -25,7 +22,7 @@ async def _delivered(outbox: Outbox, count: int, *, size: int = 20) -> list[int]
     ids = []
     for number in range(count):
         ids.append((await outbox.add(captured(number, size=size))).capture_id or 0)
-        await outbox.delivered(ids[-1:], NOW + number * _DAY)
+        await queue(outbox).delivered(ids[-1:], NOW + number * _DAY)
     return ids
 
 
@@ -63,36 +60,13 @@ async def test_undelivered_captures_are_never_shed(outbox: Outbox, clock: Clock)
 async def test_the_file_shrinks(outbox: Outbox, path: Path, clock: Clock) -> None:
     adding = (outbox.add(captured(number, size=4000)) for number in range(300))
     added = await asyncio.gather(*adding)
-    await outbox.delivered([each.capture_id or 0 for each in added])
+    await queue(outbox).delivered([each.capture_id or 0 for each in added])
     await outbox.checkpoint()
     full = _size(path)
     clock.now = NOW + 999 * _DAY
     assert await outbox.sweep(days=0, megabytes=0) == 300
     await outbox.checkpoint()
     assert _size(path) < full / 5
-
-
-async def test_a_device_with_waiting_captures_is_forgotten_only_by_force(outbox: Outbox) -> None:
-    await outbox.add(captured(1))
-    await outbox.add(captured(2, fault=CaptureFault.CHECKSUM))
-    await outbox.add(captured(3, LAMP))
-    with pytest.raises(CapturesWait) as refused:
-        await outbox.forget_device(CLOCK.key)
-    assert (refused.value.captures, refused.value.retryable) == (2, False)
-    assert len(await outbox.listing()) == 3
-    assert await outbox.forget_device(CLOCK.key, force=True) == 2
-    assert list(await outbox.counters()) == [LAMP.key]
-    assert [row.key for row in await outbox.listing()] == [LAMP.key]
-
-
-async def test_a_forgotten_device_may_come_back(outbox: Outbox) -> None:
-    [capture_id] = await _delivered(outbox, 1)
-    assert await outbox.forget_device(CLOCK.key) == 0
-    assert await outbox.forget_device(CLOCK.key) == 0
-    added = await outbox.add(captured(0))
-    assert added.capture_id is not None
-    assert added.capture_id > capture_id
-    assert (await outbox.counters())[CLOCK.key].uploads == 0
 
 
 async def test_a_file_without_auto_vacuum_is_swept_to_an_end(
@@ -104,7 +78,7 @@ async def test_a_file_without_auto_vacuum_is_swept_to_an_end(
     connection.execute("PRAGMA auto_vacuum = NONE")
     migrate(connection)
     connection.close()
-    outbox = await Outbox.open(path, run, now=clock)
+    outbox = await open_outbox(path, run, now=clock)
     await _delivered(outbox, 40, size=3000)
     async with asyncio.timeout(20):
         assert await outbox.sweep(days=0, megabytes=0) == 40

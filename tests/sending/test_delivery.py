@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.cloud.errors import (
     CloudUnavailable,
     MessageRefused,
@@ -28,8 +27,7 @@ from custom_components.ulogger.sending.delivery import (
 )
 from demo.device.virtual_time import run_virtually
 
-from ..support import made_captures as made
-from ..support.outbox_world import CLOCK, LAMP, NOW, captured, core_dump
+from ..support.outbox_world import CLOCK, LAMP, captured, core_dump
 from ..support.pump import (
     DEVICES,
     DOOR,
@@ -275,30 +273,15 @@ def test_waiting_ends_for_what_was_delivered_before_and_at_the_time_given(scene:
     scene(act)
 
 
-def test_a_log_without_a_clock_goes_up_with_the_time_it_came(scene: Scene) -> None:
-    old = made.log((1, made.payload()), version=3)
-    own = made.log((2, made.payload()), epoch_us=123_000_000)
-
-    async def act(pump: Pump) -> None:
-        ids = await pump.add(captured(0), captured(1, data=old), captured(2, data=own))
-        pump.start()
-        await pump.delivery.wait_delivered(CLOCK.key, ids, HOUR)
-        dated, *as_they_were = [capture.data for capture in pump.cloud.took]
-        assert LogHeader.parse(dated).epoch_us == NOW * 1_000_000
-        assert as_they_were == [old, own]
-
-    scene(act)
-
-
 def test_core_dumps_pass_logs_over_the_quota(scene: Scene) -> None:
     async def act(pump: Pump) -> None:
-        pump.over_quota = {CLOCK.key}
+        pump.cloud.over = {CLOCK.key}
         await pump.add(captured(0), core_dump(1), captured(2), captured(0, LAMP))
         pump.start()
         await asyncio.sleep(HOUR)
         assert pump.cloud.names(CLOCK) == [("CLOCK-1", 1)]
         assert pump.cloud.names(LAMP) == [("LAMP-1", 0)]
-        pump.over_quota.clear()
+        pump.cloud.over.clear()
         pump.delivery.wake()
         await asyncio.sleep(1)
         assert pump.cloud.names(CLOCK) == [("CLOCK-1", 1), ("CLOCK-1", 0), ("CLOCK-1", 2)]
@@ -324,7 +307,7 @@ def test_what_nobody_foresaw_is_told_and_tried_again(
 
 def test_an_outbox_that_can_not_be_read_is_told_and_read_again(scene: Scene) -> None:
     async def act(pump: Pump) -> None:
-        really = pump.outbox.batch
+        really = pump.delivery._queue.batch
         failures = [DiskFull("told so")]
 
         async def batch(*values: Any, **named: Any) -> list[Item]:
@@ -332,7 +315,7 @@ def test_an_outbox_that_can_not_be_read_is_told_and_read_again(scene: Scene) -> 
                 raise failures.pop()
             return await really(*values, **named)
 
-        pump.outbox.batch = batch  # type: ignore[method-assign]
+        pump.delivery._queue.batch = batch  # type: ignore[method-assign]
         await pump.add(captured(0))
         pump.start()
         await asyncio.sleep(HOUR)
@@ -344,14 +327,14 @@ def test_an_outbox_that_can_not_be_read_is_told_and_read_again(scene: Scene) -> 
 
 def test_a_cancellation_notes_what_was_acknowledged(scene: Scene) -> None:
     async def act(pump: Pump) -> None:
-        really, marking = pump.outbox.delivered, asyncio.Event()
+        really, marking = pump.delivery._queue.delivered, asyncio.Event()
 
         async def slowly(ids: Any, now: float | None = None) -> int:
             marking.set()
             await asyncio.sleep(2)
             return await really(ids, now)
 
-        pump.outbox.delivered = slowly  # type: ignore[method-assign]
+        pump.delivery._queue.delivered = slowly  # type: ignore[method-assign]
         pump.cloud.hold["CLOCK-1", 1] = asyncio.Event()
         first, second = await pump.add(captured(0), captured(1))
         pump.start()
@@ -373,18 +356,63 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
 }
 
 
+def test_many_captures_of_a_device_are_under_way_at_once(scene: Scene) -> None:
+    async def act(pump: Pump) -> None:
+        pump.cloud.at_once = 20
+        await pump.add(*(captured(number) for number in range(100)))
+        begun = asyncio.get_running_loop().time()
+        pump.start()
+        while len(pump.cloud.took) < 100:  # noqa: ASYNC110 - time is virtual
+            await asyncio.sleep(0.001)
+        # One after another these are a second, twenty at once five rounds.
+        assert asyncio.get_running_loop().time() - begun < 0.08
+        assert pump.cloud.names() == [("CLOCK-1", number) for number in range(100)]
+
+    scene(act)
+
+
+def test_a_destination_that_keeps_no_order_gets_one_at_a_time(scene: Scene) -> None:
+    async def act(pump: Pump) -> None:
+        pump.cloud.hold["CLOCK-1", 0] = asyncio.Event()
+        await pump.add(captured(0), captured(1))
+        pump.start()
+        await asyncio.sleep(1)
+        assert [which for _, which in pump.cloud.tries] == [("CLOCK-1", 0)]
+
+    scene(act)
+
+
+def test_a_device_with_much_to_send_makes_room_for_those_that_wait(scene: Scene) -> None:
+    async def act(pump: Pump) -> None:
+        pump.cloud.at_once = 20
+        for device in many("BUSY", DEVICES_AT_ONCE):
+            await pump.add(*(captured(number, device) for number in range(60)))
+        await pump.add(captured(0, LAMP))
+        pump.start()
+        while ("LAMP-1", 0) not in pump.cloud.names():  # noqa: ASYNC110 - time is virtual
+            await asyncio.sleep(0.001)
+        assert len(pump.cloud.took) < 100
+
+    scene(act)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     plan=st.lists(
         st.tuples(st.sampled_from(DEVICES), st.floats(0, 30), _OUTCOMES), min_size=1, max_size=20
     ),
     failing=st.sets(st.integers(0, 20), max_size=4),
+    at_once=st.sampled_from([1, 3, 20]),
 )
 def test_whatever_happens_each_goes_up_once_and_in_order(
-    plan: list[tuple[DeviceIdentity, float, list[str]]], failing: set[int]
+    plan: list[tuple[DeviceIdentity, float, list[str]]], failing: set[int], at_once: int
 ) -> None:
+    happens = {each for _device, _pause, outcomes in plan for each in outcomes}
+    in_order = at_once == 1 or not happens & {"refused", "unforeseen"}
+
     async def played(directory: Path) -> None:
         async with pumping(directory) as pump:
+            pump.cloud.at_once = at_once
             pump.fail_marks(*failing)
             pump.start()
             for number, (device, pause, outcomes) in enumerate(plan):
@@ -395,7 +423,8 @@ def test_whatever_happens_each_goes_up_once_and_in_order(
             await asyncio.sleep(24 * HOUR)
             for device in DEVICES:
                 expected = [(device.serial, n) for n, (of, *_) in enumerate(plan) if of == device]
-                assert pump.cloud.names(device) == expected
+                names = pump.cloud.names(device)
+                assert (names if in_order else sorted(names)) == expected
             assert set((await pump.states()).values()) == {CaptureState.DELIVERED}
             assert pump.heard.told.count("delivered") == len(plan)
 

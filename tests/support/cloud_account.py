@@ -19,6 +19,7 @@ from custom_components.ulogger.outbox.model import Item
 from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.sending.delivery import Delivery, DeliveryListener
 
+from .outbox_world import open_outbox
 from .virtual_broker import VirtualBroker
 
 CUSTOMER = 42
@@ -128,7 +129,7 @@ async def account(directory: Path, broker: VirtualBroker) -> AsyncIterator[Accou
     async def run(work: Callable[..., Any], *values: Any) -> Any:
         return work(*values)
 
-    made = Account(await Outbox.open(directory / "account.db", run), broker)
+    made = Account(await open_outbox(directory / "account.db", run), broker)
     try:
         yield made
     finally:

@@ -29,7 +29,18 @@ sys.modules.setdefault("custom_components.ulogger", _bare)
 from custom_components.ulogger.outbox import database  # noqa: E402
 from custom_components.ulogger.outbox.outbox import Outbox  # noqa: E402
 
-from .outbox_world import LAMP, NOW, Clock, as_of_version, captured, core_dump, frame, log  # noqa: E402
+from .outbox_world import (  # noqa: E402
+    LAMP,
+    NOW,
+    Clock,
+    as_of_version,
+    captured,
+    core_dump,
+    frame,
+    log,
+    open_outbox,
+    queue,
+)
 
 type Operation = Callable[[Outbox], Awaitable[object]]
 
@@ -44,7 +55,7 @@ async def _inline(work: Callable[..., Any], *values: Any) -> Any:
 
 
 async def _open(path: Path) -> Outbox:
-    return await Outbox.open(path, _inline, now=_CLOCK)
+    return await open_outbox(path, _inline, now=_CLOCK)
 
 
 LIFE: list[Operation] = [
@@ -54,14 +65,13 @@ LIFE: list[Operation] = [
     lambda o: o.add(captured(data=log(frame(1), frame(2), anchor=101_000), at=NOW + 1)),
     lambda o: o.held([3]),
     lambda o: o.erased(LAMP.key),
-    lambda o: o.delivered([1, 2]),
-    lambda o: o.failed(3, "no answer"),
-    lambda o: o.quarantine(3, "refused"),
+    lambda o: queue(o).delivered([1, 2]),
+    lambda o: queue(o).failed(3, "no answer"),
+    lambda o: queue(o).quarantine(3, "refused"),
     lambda o: o.retry(3),
     lambda o: o.checkpoint(),
     lambda o: o.sweep(days=0, megabytes=0),
     lambda o: o.discard(3),
-    lambda o: o.forget_device(LAMP.key),
     lambda o: o.close(),
 ]
 
@@ -70,7 +80,7 @@ async def _fill(path: Path) -> None:
     outbox = await _open(path)
     for number in range(8):
         await outbox.add(captured(number, size=4000))
-    await outbox.delivered([1, 2])
+    await queue(outbox).delivered([1, 2])
     await outbox.close()
 
 
@@ -113,7 +123,7 @@ async def _snapshot(path: Path) -> object:
     outbox = await _open(path)
     rows = await outbox.listing()
     bodies = [await outbox.read(row.capture_id) for row in rows]
-    waiting = [item.capture_id for item in await outbox.batch(100)]
+    waiting = [item.capture_id for item in await queue(outbox).batch(100)]
     counters = await outbox.counters()
     told = outbox.recovered and outbox.recovered.brought_over
     database.abandon(outbox._database._connection)

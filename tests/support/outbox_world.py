@@ -4,10 +4,14 @@ import sqlite3
 import struct
 from functools import reduce
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.outbox.database import Run
+from custom_components.ulogger.outbox.outbox import Outbox
+from custom_components.ulogger.outbox.queue import Queue
+from custom_components.ulogger.outbox.schema import MIGRATIONS
 
 NOW: Final = 1_795_230_000.0
 CLOCK: Final = DeviceIdentity(7, "CLOCK-1", "clock", "1.2.3", "abcdef")
@@ -64,19 +68,49 @@ def outbox_path(directory: Path) -> Path:
 
 
 def as_of_version(connection: sqlite3.Connection, version: int) -> None:
-    """Take back what later versions have added to a file's tables."""
-    if version < 3:
-        for table, columns in _SINCE_VERSION_3.items():
-            connection.execute(f"DROP INDEX IF EXISTS {table}_unerased")
-            for column in columns:
-                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    if version < 2:
-        connection.execute("DROP TABLE contents")
+    """Write a file as a version before destinations had it."""
+    connection.row_factory = sqlite3.Row
+    rows = {
+        table: [dict(row) for row in connection.execute(f"SELECT * FROM {table}")]
+        for table in ("devices", "captures", "bodies", "contents", "deliveries")
+    }
+    connection.row_factory = None
+    for delivery in rows.pop("deliveries"):
+        [capture] = [each for each in rows["captures"] if each["id"] == delivery["capture_id"]]
+        there = {name: delivery[name] for name in _ONCE_OF_CAPTURES}
+        capture |= there | {"reason": capture["reason"] or delivery["reason"]}
+    tables = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    ).fetchall()
+    for (table,) in tables:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("DELETE FROM sqlite_sequence")
+    for migration in MIGRATIONS[:version]:
+        migration(connection)
+    for table, lines in rows.items():
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        marks = ", ".join("?" * len(columns))
+        for line in lines if columns else ():
+            connection.execute(
+                f"INSERT INTO {table} VALUES ({marks})",
+                [line[name] for name in columns],
+            )
     connection.execute(f"PRAGMA user_version = {version}")
 
 
-_SINCE_VERSION_3: Final = {
-    "captures": ("erased", "may_repeat"),
-    "contents": ("erased", "header", "captured_at"),
-    "devices": ("may_repeat",),
-}
+_ONCE_OF_CAPTURES: Final = ("attempts", "last_error", "last_attempt", "delivered_at")
+
+
+DESTINATION: Final = "ulogger"
+
+
+async def open_outbox(path: Path, run: Run, **options: Any) -> Outbox:
+    """Open an outbox that captures leave for one destination."""
+    outbox = await Outbox.open(path, run, **options)
+    await outbox.set_destinations({DESTINATION: 0.0})
+    return outbox
+
+
+def queue(outbox: Outbox) -> Queue:
+    """Return what waits for that destination."""
+    return outbox.queue(DESTINATION)

@@ -9,10 +9,8 @@ from typing import Any, override
 
 import pytest
 
-from custom_components.ulogger.cloud.destination import Cloud
-from custom_components.ulogger.cloud.errors import (
-    CloudError,
-)
+from custom_components.ulogger.cloud.destination import ConnectionState, Destination
+from custom_components.ulogger.cloud.errors import CloudError, CloudUnavailable
 from custom_components.ulogger.model.capture import Capture
 from custom_components.ulogger.model.identity import DeviceIdentity, DeviceKey
 from custom_components.ulogger.outbox.errors import DiskFull, OutboxError
@@ -24,7 +22,7 @@ from custom_components.ulogger.sending.delivery import (
 )
 from demo.device.virtual_time import run_virtually
 
-from .outbox_world import CLOCK, LAMP, NOW
+from .outbox_world import CLOCK, DESTINATION, LAMP, NOW, open_outbox
 
 DOOR = DeviceIdentity(7, "DOOR-1", "door", "2.0.0", "fedcba")
 DEVICES = (CLOCK, LAMP, DOOR)
@@ -43,10 +41,15 @@ def many(name: str, number: int) -> list[DeviceIdentity]:
     return [DeviceIdentity(7, f"{name}-{n}", "door", "2.0.0", "fedcba") for n in range(number)]
 
 
-class ScriptedCloud(Cloud):
+class ScriptedCloud(Destination):
     """Each capture meets the outcomes that were put down for it, and then none but success."""
 
     def __init__(self) -> None:
+        self.id = DESTINATION
+        self.on_state = None
+        self.over: set[DeviceKey] = set()
+        self.at_once = 1
+        self.lost = 0
         self.there = True
         self.script: defaultdict[Sent, list[Exception]] = defaultdict(list)
         self.tries: list[tuple[float, Sent]] = []
@@ -58,8 +61,20 @@ class ScriptedCloud(Cloud):
 
     @property
     @override
-    def connected(self) -> bool:
-        return self.there
+    def state(self) -> ConnectionState:
+        return ConnectionState.CONNECTED if self.there else ConnectionState.DISCONNECTED
+
+    @override
+    async def run(self) -> None:
+        raise NotImplementedError
+
+    @override
+    def window(self, capture: Capture) -> int:
+        return self.at_once
+
+    @override
+    def over_quota(self) -> set[DeviceKey]:
+        return self.over
 
     @override
     def ready(self, capture: Capture) -> bool:
@@ -73,19 +88,21 @@ class ScriptedCloud(Cloud):
             raise self.unprepared
 
     @override
-    async def deliver(self, capture: Capture) -> None:
+    async def deliver(self, capture: Capture, capture_id: int) -> None:
         which = name(capture)
         self.tries.append((asyncio.get_running_loop().time(), which))
         if which in self.hold:
             await self.hold[which].wait()
-        await asyncio.sleep(0.01)
+        connection = self.lost
+        # A little more each time: what was sent first is answered first.
+        await asyncio.sleep(0.01 + len(self.tries) * 1e-7)
+        if connection != self.lost and self.at_once > 1:
+            raise CloudUnavailable("lost with another")
         if self.script[which]:
-            raise self.script[which].pop(0)
+            error = self.script[which].pop(0)
+            self.lost += isinstance(error, CloudUnavailable)
+            raise error
         self.took.append(capture)
-
-    @override
-    async def forget(self, key: DeviceKey) -> None:
-        raise NotImplementedError
 
     def names(self, device: DeviceIdentity | None = None) -> list[Sent]:
         taken = [name(capture) for capture in self.took]
@@ -123,12 +140,10 @@ class Pump:
         self.outbox = outbox
         self.cloud = ScriptedCloud()
         self.heard = Heard()
-        self.over_quota: set[DeviceKey] = set()
         self.delivery = Delivery(
             outbox,
             self.cloud,
             self.heard,
-            over_quota=lambda: self.over_quota,
             clock=asyncio.get_running_loop().time,
         )
         self.task: asyncio.Task[None] | None = None
@@ -152,14 +167,15 @@ class Pump:
 
     def fail_marks(self, *failing: int) -> None:
         """Have the disk refuse the notes of delivery with these numbers, counted from 0."""
-        really, count = self.outbox.delivered, iter(range(1_000_000))
+        queue = self.delivery._queue
+        really, count = queue.delivered, iter(range(1_000_000))
 
         async def delivered(ids: Any, now: float | None = None) -> int:
             if next(count) in failing:
                 raise DiskFull("told so")
             return await really(ids, now)
 
-        self.outbox.delivered = delivered  # type: ignore[method-assign]
+        queue.delivered = delivered  # type: ignore[method-assign]
 
 
 @asynccontextmanager
@@ -167,7 +183,7 @@ async def pumping(directory: Path) -> AsyncIterator[Pump]:
     async def run(work: Callable[..., Any], *values: Any) -> Any:
         return work(*values)
 
-    outbox = await Outbox.open(directory / "account.db", run, now=lambda: NOW)
+    outbox = await open_outbox(directory / "account.db", run, now=lambda: NOW)
     pump = Pump(outbox)
     try:
         yield pump

@@ -1,14 +1,15 @@
-"""What every destination of captures must offer."""
+"""What every destination of captures offers, and what some offer beside that."""
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..model.capture import Capture
-from ..model.identity import DeviceKey
+from ..model.identity import DeviceIdentity, DeviceKey
 
 
 class ConnectionState(StrEnum):
-    """How a transport stands."""
+    """How a destination, or the transport under it, stands."""
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -17,12 +18,42 @@ class ConnectionState(StrEnum):
     CLIENT_ID_CONFLICT = "client_id_conflict"
 
 
-class Cloud(Protocol):
-    """A cloud that takes captures."""
+class Destination(Protocol):
+    """Somewhere that captures go: a cloud, or a directory.
+
+    ``id`` is the same for as long as the destination exists: what it has of each capture is
+    kept under it. ``on_state`` is called with each new state, ``on_denied`` when what it denies
+    has changed.
+    """
+
+    id: str
+    on_state: Callable[[ConnectionState], None] | None
+    on_denied: Callable[[], None] | None = None
+
+    @property
+    def state(self) -> ConnectionState:
+        """How it stands."""
 
     @property
     def connected(self) -> bool:
         """Whether a capture could be delivered now."""
+        return self.state is ConnectionState.CONNECTED
+
+    async def run(self) -> None:
+        """Keep up what delivering needs, until cancelled."""
+
+    async def deliver(self, capture: Capture, capture_id: int) -> None:
+        """Return once the destination has acknowledged the capture; raises CloudError.
+
+        ``capture_id`` is the capture's in the outbox, the same each time it is tried.
+        """
+
+    def window(self, capture: Capture) -> int:
+        """Return how many captures of a device may be under way at once, this one among them.
+
+        More than one only where those sent first are acknowledged first.
+        """
+        return 1
 
     def ready(self, capture: Capture) -> bool:
         """Whether the capture could go at once; `prepare` makes it so."""
@@ -31,8 +62,54 @@ class Cloud(Protocol):
     async def prepare(self, capture: Capture) -> None:
         """Get what the capture needs before it can go; may take long; raises CloudError."""
 
-    async def deliver(self, capture: Capture) -> None:
-        """Return once the cloud has acknowledged the capture; raises CloudError."""
+    def over_quota(self) -> Collection[DeviceKey]:
+        """Name the devices whose logs must wait; their core dumps pass."""
+        return ()
 
     async def forget(self, key: DeviceKey) -> None:
         """Forget what is known of a device."""
+
+    def forgive(self) -> None:
+        """Try at once what was denied or refused: somebody has changed that."""
+
+    def diagnostics(self) -> Mapping[str, Any]:
+        """Return what helps to find out why it fails; nothing in it is secret."""
+        return {}
+
+
+@runtime_checkable
+class RegistersDevices(Protocol):
+    """A destination at which a device has to be registered before its logs can go."""
+
+    def registered(self, device: DeviceIdentity) -> bool:
+        """Whether this firmware of the device is known there."""
+
+
+@runtime_checkable
+class SetsLogLevels(Protocol):
+    """A destination that has wishes for the log levels of devices."""
+
+    async def watch_log_config(self, key: DeviceKey, met_at: float = 0.0) -> None:
+        """Listen for wishes for a device, over all reconnections."""
+
+    async def unwatch_log_config(self, key: DeviceKey) -> None:
+        """Listen for them no longer."""
+
+
+@runtime_checkable
+class TakesTextLogs(Protocol):
+    """A destination that takes lines of text as a device's log."""
+
+    async def publish_text_log(self, device: DeviceIdentity, lines: Sequence[Any]) -> None:
+        """Return once all lines are acknowledged; raises CloudError."""
+
+
+@runtime_checkable
+class TakesTelemetry(Protocol):
+    """A destination that takes metrics and events."""
+
+    async def publish_metrics(self, metrics: Mapping[DeviceKey, Any]) -> None:
+        """Return once they are acknowledged; raises CloudError."""
+
+    async def publish_events(self, events: Mapping[DeviceKey, Any]) -> None:
+        """Return once they are acknowledged; raises CloudError."""

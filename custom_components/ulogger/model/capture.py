@@ -18,7 +18,6 @@ class CaptureFault(StrEnum):
 
     CHECKSUM = "checksum"
     TOO_LONG = "too_long"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

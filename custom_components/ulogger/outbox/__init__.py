@@ -1,1 +1,1 @@
-"""Captures on disk until the cloud has acknowledged them."""
+"""Captures on disk until every destination has acknowledged them."""

@@ -9,6 +9,7 @@ and marked: it may repeat what is in the cloud already.
 import sqlite3
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import cached_property
 from typing import Final
 
 from ..capture.duplicates import (
@@ -73,13 +74,19 @@ class Rest:
     continues: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """An earlier log, with its bytes."""
+class Before:
+    """An earlier log. Its bytes are read, and held against their seal, when they are asked for."""
 
-    capture_id: int
-    data: bytes
-    taken: Taken
+    def __init__(self, connection: sqlite3.Connection, capture_id: int, taken: Taken) -> None:
+        self.capture_id = capture_id
+        self.taken = taken
+        self._connection = connection
+
+    @cached_property
+    def data(self) -> bytes | None:
+        """The bytes; None when they are not what was stored."""
+        sealed = envelope.load(self._connection, self.capture_id)
+        return sealed.capture.data if sealed is not None and sealed.intact else None
 
 
 def judge(taken: Taken, capture: Capture) -> Again:
@@ -230,7 +237,7 @@ def _held(connection: sqlite3.Connection, device_id: int, capture: Capture) -> E
     """
     ids = connection.execute(
         "SELECT id, erased FROM captures WHERE device_id = ? AND kind = ?"
-        " AND state = 'quarantined' ORDER BY id DESC LIMIT ?",
+        " AND state = 'quarantined' AND reason IS NOT NULL ORDER BY id DESC LIMIT ?",
         (device_id, capture.kind.value, _LOOK_BACK),
     ).fetchall()
     for capture_id, erased in ids:
@@ -242,15 +249,38 @@ def _held(connection: sqlite3.Connection, device_id: int, capture: Capture) -> E
     return None
 
 
-def rest(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Rest | None:
+def before(connection: sqlite3.Connection, device_id: int, capture: Capture) -> list[Before]:
+    """Find the device's last logs that a longer one may begin with, oldest first.
+
+    What is remembered of them tells most often that they were erased: then nothing is read.
+    """
+    if capture.kind is not CaptureKind.LOG or capture.fault is not None:
+        return []
+    rows = connection.execute(
+        "SELECT captures.id, captures.erased, contents.header, contents.captured_at FROM captures"
+        " LEFT JOIN contents ON contents.capture_id = captures.id AND whole = 1"
+        " WHERE captures.device_id = ? AND captures.kind = ? AND state <> 'quarantined'"
+        " ORDER BY captures.id DESC LIMIT ?",
+        (device_id, capture.kind.value, _LOOK_BACK),
+    ).fetchall()
+    found: list[Before] = []
+    for capture_id, erased, header, captured_at in reversed(rows):
+        if captured_at is not None:
+            taken = Taken(_header(header), captured_at, _flag(erased))
+        elif (sealed := envelope.load(connection, capture_id)) is not None and sealed.intact:
+            taken = _taken(sealed.capture, erased)
+        else:
+            continue
+        found.append(Before(connection, capture_id, taken))
+    return found
+
+
+def rest(earlier_logs: list[Before], capture: Capture) -> Rest | None:
     """Find what is new in a buffer that begins with captures taken before, one after another.
 
     Only with those that the device had not erased then, in the same boot of it.
     """
-    if capture.kind is not CaptureKind.LOG or capture.fault is not None:
-        return None
-    bodies = _bodies(connection, device_id, capture)
-    found = [_after(bodies[start:], capture) for start in range(len(bodies))]
+    found = [_after(earlier_logs[start:], capture) for start in range(len(earlier_logs))]
     return min(
         (each for each in found if each is not None),
         key=lambda each: len(each.capture.data),
@@ -258,50 +288,36 @@ def rest(connection: sqlite3.Connection, device_id: int, capture: Capture) -> Re
     )
 
 
-def overlapped(connection: sqlite3.Connection, device_id: int, capture: Capture) -> int | None:
+def overlapped(earlier_logs: list[Before], capture: Capture) -> int | None:
     """Find the newest capture whose frames a buffer may repeat, though it can't be cut exactly.
 
     Such a buffer is kept and sent whole, and marked: frames of it may be in the cloud already.
     """
-    if capture.kind is not CaptureKind.LOG or capture.fault is not None:
+    if not earlier_logs:
         return None
     alike = begins_with if not may_offer_again(capture.data) else holds
     found = [
-        body.capture_id
-        for body in _bodies(connection, device_id, capture)
-        if judge(body.taken, capture) is not Again.NEW and alike(body.data, capture.data)
+        each.capture_id
+        for each in earlier_logs
+        if judge(each.taken, capture) is not Again.NEW
+        and each.data is not None
+        and alike(each.data, capture.data)
     ]
     return max(found, default=None)
 
 
-def _bodies(connection: sqlite3.Connection, device_id: int, capture: Capture) -> list[_Body]:
-    """Load the device's last captures of the kind, oldest first."""
-    ids = connection.execute(
-        "SELECT id, erased FROM captures WHERE device_id = ? AND kind = ?"
-        " AND state <> 'quarantined' ORDER BY id DESC LIMIT ?",
-        (device_id, capture.kind.value, _LOOK_BACK),
-    ).fetchall()
-    bodies: list[_Body] = []
-    for capture_id, erased in reversed(ids):
-        sealed = envelope.load(connection, capture_id)
-        if sealed is not None and sealed.intact:
-            then = sealed.capture
-            bodies.append(_Body(capture_id, then.data, _taken(then, erased)))
-    return bodies
-
-
-def _after(bodies: list[_Body], capture: Capture) -> Rest | None:
+def _after(earlier_logs: list[Before], capture: Capture) -> Rest | None:
     """Take captures off the beginning for as long as the buffer goes on with them."""
     found: Rest | None = None
-    for body in bodies:
-        # Asking for the continuation reads every byte, so the beginnings are compared first.
-        if not begins_with(body.data, capture.data):
+    for each in earlier_logs:
+        # What is cheapest comes first: asking for the continuation reads every byte.
+        if judge(each.taken, capture) is not Again.SAME:
             break
-        if judge(body.taken, capture) is not Again.SAME:
+        if each.data is None or not begins_with(each.data, capture.data):
             break
-        left_over = continuation(body.data, capture.data)
+        left_over = continuation(each.data, capture.data)
         if left_over is None:
             break
         capture = replace(capture, data=left_over)
-        found = Rest(capture, body.capture_id)
+        found = Rest(capture, each.capture_id)
     return found

@@ -67,16 +67,6 @@ class NoSuchCapture(OutboxError):
     reason = "no_such_capture"
 
 
-class CapturesWait(OutboxError):
-    """The device still has captures that no cloud has."""
-
-    reason = "captures_wait"
-
-    def __init__(self, captures: int) -> None:
-        super().__init__(f"{captures} captures are not delivered")
-        self.captures = captures
-
-
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BY_CODE: Final[dict[int, type[OutboxError]]] = {
     sqlite3.SQLITE_FULL: DiskFull,

@@ -10,7 +10,9 @@ from .envelope import Sealed
 from .model import CaptureState
 from .salvage import HIGHEST, STATES, Remains
 
-_UNDELIVERED: Final = frozenset({CaptureState.WAITING.value, CaptureState.QUARANTINED.value})
+_UNDELIVERED: Final = frozenset(
+    {CaptureState.WAITING.value, CaptureState.QUARANTINED.value, CaptureState.KEPT.value}
+)
 
 type Row = dict[str, Any]
 

@@ -1,7 +1,7 @@
 """The words of the outbox: states, outcomes, and what it tells about itself."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -11,11 +11,24 @@ from ..model.identity import DeviceKey
 
 
 class CaptureState(StrEnum):
-    """Where a capture is on its way to the cloud."""
+    """Where a capture is on its way, over all destinations."""
+
+    WAITING = "waiting"
+    """Some destination has yet to get it."""
+    DELIVERED = "delivered"
+    """Nobody waits for it, and it was delivered."""
+    QUARANTINED = "quarantined"
+    """It has a fault of its own, or what has not taken it has refused it."""
+    KEPT = "kept"
+    """Nobody waits for it: it is only here."""
+
+
+class DeliveryState(StrEnum):
+    """What one destination has of a capture."""
 
     WAITING = "waiting"
     DELIVERED = "delivered"
-    QUARANTINED = "quarantined"
+    REFUSED = "refused"
 
 
 class Outcome(StrEnum):
@@ -27,6 +40,9 @@ class Outcome(StrEnum):
     MAY_REPEAT = "may_repeat"
     QUARANTINED = "quarantined"
 
+
+REFUSED = "refused"
+"""Quarantine reason at a destination: it did not take the capture, and said so each time."""
 
 DAMAGED = "damaged"
 """Quarantine reason: the bytes on disk no longer match the hash they were stored with."""
@@ -62,10 +78,24 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """How it stands with a capture at one destination; times are Unix seconds."""
+
+    state: DeliveryState
+    attempts: int = 0
+    last_error: str | None = None
+    last_attempt: float | None = None
+    reason: str | None = None
+    delivered_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """What the outbox knows of a capture without loading its bytes; times are Unix seconds.
 
-    ``continues`` is the capture that this one goes on from, or that it may repeat.
+    ``fault`` is what is wrong with the capture itself, ``delivered_at`` since when nobody waits
+    for it, ``continues`` the capture that this one goes on from, or that it may repeat, and
+    ``deliveries`` how it stands at each destination.
     """
 
     capture_id: int
@@ -75,18 +105,74 @@ class Row:
     size: int
     captured_at: float
     stored_at: float
-    attempts: int
-    last_error: str | None
-    last_attempt: float | None
-    reason: str | None
+    fault: str | None
     delivered_at: float | None
     continues: int | None
     may_repeat: bool
+    deliveries: Mapping[str, DeliveryRow] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is in quarantine: its own fault, or why a destination refuses it."""
+        refusals = (each.reason for each in self.deliveries.values())
+        return self.fault or next((reason for reason in refusals if reason), None)
+
+    @property
+    def attempts(self) -> int:
+        """How often a destination that has not got it was tried, where that was most often."""
+        return max((each.attempts for each in self.deliveries.values()), default=0)
+
+    @property
+    def last_attempt(self) -> float | None:
+        """When a destination last did not take it."""
+        return self._last_failure.last_attempt
+
+    @property
+    def last_error(self) -> str | None:
+        """Why a destination last did not take it."""
+        return self._last_failure.last_error
+
+    @property
+    def _last_failure(self) -> DeliveryRow:
+        return max(
+            self.deliveries.values(),
+            key=lambda each: each.last_attempt or 0.0,
+            default=DeliveryRow(DeliveryState.WAITING),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationCounters:
+    """What a destination has got of one device (or of all), and what is still to come."""
+
+    delivered: int = 0
+    bytes_delivered: int = 0
+    last_delivery: float | None = None
+    bytes_today: int = 0
+    waiting: int = 0
+    waiting_bytes: int = 0
+    refused: int = 0
+    refused_bytes: int = 0
+
+    @classmethod
+    def total(cls, counters: Iterable[Self]) -> Self:
+        """Add up devices; the moment is the latest."""
+        all_counters = list(counters)
+        moments = [each.last_delivery for each in all_counters if each.last_delivery is not None]
+        sums = {
+            each.name: sum(getattr(counter, each.name) or 0 for counter in all_counters)
+            for each in fields(cls)
+        }
+        return replace(cls(**sums), last_delivery=max(moments, default=None))
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceCounters:
-    """What one device (or, added up, an account) has sent, and what of it is still here."""
+    """What one device (or, added up, an account) has sent, and what of it is still here.
+
+    ``uploads`` counts a capture once, wherever it is delivered first. ``kept`` is what nobody
+    waits for, ``only_here`` what of it was delivered nowhere.
+    """
 
     uploads: int = 0
     bytes_uploaded: int = 0
@@ -104,6 +190,8 @@ class DeviceCounters:
     quarantined_bytes: int = 0
     kept: int = 0
     kept_bytes: int = 0
+    only_here: int = 0
+    only_here_bytes: int = 0
 
     @classmethod
     def total(cls, counters: Iterable[Self]) -> Self:
@@ -116,8 +204,8 @@ class DeviceCounters:
         )
         dumps = [each.last_core_dump for each in all_counters if each.last_core_dump is not None]
         sums = {
-            field.name: sum(getattr(each, field.name) or 0 for each in all_counters)
-            for field in fields(cls)
+            each.name: sum(getattr(counter, each.name) or 0 for counter in all_counters)
+            for each in fields(cls)
         }
         return replace(
             cls(**sums),

@@ -1,4 +1,4 @@
-"""The outbox: captures on disk, from the device's release until a cloud has them."""
+"""The outbox: captures on disk, from the device's release until every destination has them."""
 
 import asyncio
 import shutil
@@ -12,9 +12,18 @@ from typing import Final, Self
 
 from ..model.capture import Capture
 from ..model.identity import DeviceKey
-from . import database, files, opening, queries, records, recovery
+from . import database, deliveries, files, opening, queries, records, recovery
 from .database import Database, Run
-from .model import DAMAGED, Added, CaptureState, DeviceCounters, Item, Recovery, Row, Space
+from .model import (
+    Added,
+    CaptureState,
+    DestinationCounters,
+    DeviceCounters,
+    Recovery,
+    Row,
+    Space,
+)
+from .queue import Queue
 
 _RETAINED_AT_ONCE: Final = 200
 _PAGES_AT_ONCE: Final = 500
@@ -24,7 +33,7 @@ _LONGEST_FREEZE: Final = 3600.0
 
 
 class Outbox:
-    """A durable queue per device, first in, first out; devices never wait for each other.
+    """Captures that are safe on disk, and a queue of them for each destination.
 
     Whatever changes something has reached the disk when it returns. Every method raises an
     ``OutboxError`` (``retryable``, ``reason``) and nothing else; after one nothing is half done.
@@ -123,62 +132,32 @@ class Outbox:
         noted = tuple(ids)
         await self._database.write(lambda c: records.held(c, noted))
 
-    async def batch(
-        self,
-        limit: int = 32,
-        *,
-        max_bytes: int = 1 << 20,
-        exclude: Collection[DeviceKey] = (),
-        core_dumps_only: Collection[DeviceKey] = (),
-        logs_only: Collection[DeviceKey] = (),
-        devices: int | None = None,
-        attempted: Mapping[DeviceKey, float] | None = None,
-    ) -> list[Item]:
-        """Load the next captures to deliver, with their bytes, at least one if any waits.
+    async def set_destinations(self, wanted: Mapping[str, float]) -> None:
+        """Make ready for exactly these destinations: each by its ID, and what it asks for.
 
-        Devices take turns: the one first whose last attempt was longest ago (``attempted``, by
-        any clock; none comes before all), then the one that has waited longest; of each device
-        the items are the beginning of its queue, in order. ``devices`` is how many devices the
-        items are of at most. ``exclude`` leaves devices out (their cloud token is
-        missing, their last attempt has just failed), ``core_dumps_only`` lets only core dumps of
-        a device pass (its daily limit is reached), ``logs_only`` only logs.
-        The same items come again until they are delivered, quarantined or discarded.
+        That is the moment (Unix seconds) since when it wants captures: one that is new gets what
+        was stored since then and is still here. Of one that is not named any longer everything is
+        forgotten, but no capture.
         """
-        choice = queries.Choice(
-            frozenset(exclude),
-            frozenset(core_dumps_only),
-            frozenset(logs_only),
-            dict(attempted or {}),
-        )
-        most = limit if devices is None else devices
-        while True:
-            found = await self._database.read(
-                lambda c: queries.next_batch(c, limit, max_bytes, most, choice)
-            )
-            if not found.damaged:
-                return found.items
-            await asyncio.gather(*(self.quarantine(each, DAMAGED) for each in found.damaged))
+        copied = dict(wanted)
+        await self._database.write(lambda c: deliveries.set_destinations(c, copied, self._now()))
 
-    async def delivered(self, ids: Iterable[int], now: float | None = None) -> int:
-        """Mark captures as acknowledged by the cloud and count them; returns how many are new."""
-        moment = self._now() if now is None else now
-        marked = tuple(ids)
-        return await self._database.write(lambda c: records.deliver(c, marked, moment))
-
-    async def failed(self, capture_id: int, error: str) -> int:
-        """Note a failed attempt; the capture stays the head of its queue. Returns the attempts."""
-        return await self._database.write(lambda c: records.fail(c, capture_id, error, self._now()))
+    def queue(self, destination: str) -> Queue:
+        """Return what waits for one of the destinations."""
+        return Queue(self._database, destination, self._now)
 
     async def quarantine(self, capture_id: int, reason: str) -> bool:
-        """Take a capture that can never be delivered out of its device's way.
+        """Take a capture that can never be delivered anywhere out of its device's way.
 
-        ``reason`` is a ``CaptureFault`` (or "damaged"). False when the capture does not wait.
+        ``reason`` is a ``CaptureFault`` (or "damaged"). False when nobody waits for it.
         """
-        return await self._database.write(lambda c: records.quarantine(c, capture_id, reason))
+        return await self._database.write(
+            lambda c: records.set_fault(c, capture_id, reason, self._now())
+        )
 
     async def retry(self, capture_id: int) -> bool:
         """Let a quarantined capture wait again, at its old place. False if it was not in it."""
-        return await self._database.write(lambda c: records.retry(c, capture_id))
+        return await self._database.write(lambda c: records.retry(c, capture_id, self._now()))
 
     async def discard(self, capture_id: int) -> bool:
         """Delete a capture because its owner says so. False when it is not here."""
@@ -202,6 +181,10 @@ class Outbox:
         """Read the counters of every device; ``DeviceCounters.total`` adds them up."""
         return await self._database.read(lambda c: queries.counters(c, self._now()))
 
+    async def delivery_counters(self) -> Mapping[str, Mapping[DeviceKey, DestinationCounters]]:
+        """Read the counters of every destination, by device."""
+        return await self._database.read(lambda c: queries.delivery_counters(c, self._now()))
+
     async def space(self) -> Space:
         """Tell how much room there is; ``Space.has_room`` decides whether to collect."""
 
@@ -215,10 +198,10 @@ class Outbox:
         return await self._database.read(measure)
 
     async def sweep(self, *, days: float, megabytes: float) -> int:
-        """Delete delivered captures that are too old or too many, oldest first.
+        """Delete captures that nobody waits for and that are too old or too many, oldest first.
 
-        Captures that no cloud has are never touched, counters and the memory of contents stay,
-        the file shrinks. Returns how many captures went.
+        Captures that a destination waits for, or that are in quarantine, are never touched.
+        Counters and the memory of contents stay, the file shrinks. Returns how many captures went.
         """
         before = self._now() - days * _DAY
         apply_retention = partial(
@@ -230,14 +213,6 @@ class Outbox:
         while await self._database.read(_vacuum):
             pass
         return gone
-
-    async def forget_device(self, key: DeviceKey, *, force: bool = False) -> int:
-        """Delete a device's captures, counters and memory.
-
-        Raises ``CapturesWait`` when the device has captures that no cloud has, unless ``force``;
-        returns how many such captures were deleted.
-        """
-        return await self._database.write(lambda c: records.forget(c, key, force=force))
 
     async def checkpoint(self) -> None:
         """Bring the log into the file, unless it is frozen."""

@@ -4,9 +4,9 @@ import math
 import sqlite3
 from typing import Any, Final
 
-from . import contents, envelope
+from . import contents, deliveries, envelope
 from .matching import Row
-from .model import DAMAGED, CaptureState
+from .model import DAMAGED, CaptureState, DeliveryState
 from .records import ensure_device
 from .salvage import STATES
 
@@ -15,6 +15,7 @@ _OWN: Final = frozenset({"id", "device_id", "kind", "state", "size", "captured_a
 
 _WHO: Final = frozenset({"id", "application_id", "serial"})
 
+_STATES_THERE: Final = frozenset(state.value for state in DeliveryState)
 
 _KINDS_OF: Final[dict[str, tuple[type, ...]]] = {
     "INTEGER": (int,),
@@ -31,7 +32,7 @@ class Rebuilding:
         self,
         target: sqlite3.Connection,
         columns: dict[str, dict[str, str]],
-        contents_then: dict[int, Row],
+        then: dict[str, dict[int, Row]],
         now: float,
     ) -> None:
         self.brought = 0
@@ -40,9 +41,8 @@ class Rebuilding:
         self._now = now
         self._devices: dict[int, int] = {}
         self._types = columns
-        self._remembered: dict[int, list[Row]] = {}
-        for content in contents_then.values():
-            self._remembered.setdefault(content["capture_id"], []).append(content)
+        self._remembered = _by_capture(then["contents"])
+        self._deliveries = _by_capture(then["deliveries"])
 
     def place(self, capture_id: int, sealed: envelope.Sealed, row: Row | None) -> None:
         """Write one capture, under its ID and in the state that it had, as far as it is known."""
@@ -73,13 +73,21 @@ class Rebuilding:
         self.distrusted += not sealed.intact
         if not sealed.intact:
             return
+        self._delivered(capture_id, device_id, capture.kind.value)
         for content in self._remembered.get(capture_id, ()):
             self._insert("contents", content | {"device_id": device_id, "kept": 1})
         contents.remember(
             self._target, device_id, capture_id, capture, whole=True, erased=values.get("erased")
         )
 
-    def counters(self, devices: dict[int, Row]) -> None:
+    def _delivered(self, capture_id: int, device_id: int, kind: str) -> None:
+        """Write how it stood with a capture at each destination, as far as that can be read."""
+        for row in self._deliveries.get(capture_id, ()):
+            own = self._plain("deliveries", row)
+            if own.get("state") in _STATES_THERE and "destination_id" in own:
+                self._insert("deliveries", own | {"device_id": device_id, "kind": kind})
+
+    def counters(self, devices: dict[int, Row], sent: dict[int, Row]) -> None:
         """Bring over the counters of all devices, and those that have no captures now."""
         for device_id, row in devices.items():
             key = (row["application_id"], row["serial"])
@@ -92,6 +100,20 @@ class Rebuilding:
                 self._update(known, {name: counters[name] for name in counters.keys() - _WHO})
             if known is not None:
                 self._devices[device_id] = known
+        for row in sent.values():
+            own = self._plain("sent", row)
+            if own.get("device_id") in self._devices and "destination_id" in own:
+                self._insert("sent", own | {"device_id": self._devices[own["device_id"]]})
+
+    def settle(self) -> None:
+        """Have states agree with one another, and every destination look at all that is here.
+
+        What a destination has no readable row of, it is offered again: that may repeat, and
+        loses nothing.
+        """
+        deliveries.begin_with_first(self._target)
+        deliveries.settle_all(self._target, self._now)
+        self._target.execute("DELETE FROM destinations")
 
     def memory(self) -> None:
         """Bring over what is remembered of captures that had left the disk."""
@@ -143,3 +165,11 @@ class Rebuilding:
             f"INSERT OR IGNORE INTO {table} ({', '.join(values)}) VALUES ({marks})",  # noqa: S608
             tuple(values.values()),
         )
+
+
+def _by_capture(rows: dict[int, Row]) -> dict[int, list[Row]]:
+    """Sort rows by the capture that they are about."""
+    found: dict[int, list[Row]] = {}
+    for row in rows.values():
+        found.setdefault(row["capture_id"], []).append(row)
+    return found

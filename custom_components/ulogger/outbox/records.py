@@ -2,22 +2,12 @@
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Final
 
-from ..model.capture import Capture, CaptureKind
+from ..model.capture import Capture
 from ..model.identity import DeviceKey
-from . import contents, envelope
+from . import contents, deliveries, envelope
 from .contents import Again
-from .errors import CapturesWait, NoSuchCapture
 from .model import Added, CaptureState, Outcome
-
-_DAY: Final = 86_400
-_LONGEST_ERROR: Final = 500
-
-
-def utc_day(now: float) -> int:
-    """Tell the number of the UTC day that a moment falls on."""
-    return int(now // _DAY)
 
 
 def device_of(connection: sqlite3.Connection, key: DeviceKey) -> int | None:
@@ -44,7 +34,8 @@ def add(connection: sqlite3.Connection, capture: Capture, now: float) -> Added:
     device_id = ensure_device(connection, capture.device.key)
     offered = capture
     known = contents.earlier(connection, device_id, capture)
-    rest = None if known else contents.rest(connection, device_id, capture)
+    before = [] if known else contents.before(connection, device_id, capture)
+    rest = contents.rest(before, capture)
     if rest is not None:
         capture = rest.capture
         known = contents.earlier(connection, device_id, capture)
@@ -54,7 +45,7 @@ def add(connection: sqlite3.Connection, capture: Capture, now: float) -> Added:
     unclear = known is not None and known.again is Again.UNCLEAR
     alike = known.capture_id if known is not None and unclear else None
     if known is None and rest is None:
-        alike = contents.overlapped(connection, device_id, capture)
+        alike = contents.overlapped(before, capture)
     may_repeat = unclear or alike is not None
     capture_id = insert(
         connection,
@@ -94,11 +85,14 @@ def insert(
     continues: int | None = None,
     may_repeat: bool = False,
 ) -> int:
-    """Write a capture, at the end of its device's queue or into quarantine."""
-    state = CaptureState.WAITING if capture.fault is None else CaptureState.QUARANTINED
+    """Write a capture, at the end of its device's queues or into quarantine."""
+    destinations = deliveries.known(connection) if capture.fault is None else []
+    state = CaptureState.WAITING if destinations else CaptureState.KEPT
+    if capture.fault is not None:
+        state = CaptureState.QUARANTINED
     row = connection.execute(
         "INSERT INTO captures (device_id, kind, state, size, captured_at, stored_at, reason,"
-        " continues, may_repeat) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        " delivered_at, continues, may_repeat) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             device_id,
             capture.kind.value,
@@ -107,11 +101,13 @@ def insert(
             capture.captured_at,
             now,
             None if capture.fault is None else capture.fault.value,
+            now if state is CaptureState.KEPT else None,
             continues,
             may_repeat,
         ),
     ).fetchone()
     capture_id = int(row[0])
+    deliveries.await_all(connection, capture_id, destinations)
     envelope.store(connection, capture_id, capture)
     return capture_id
 
@@ -136,71 +132,35 @@ def held(connection: sqlite3.Connection, ids: Iterable[int]) -> None:
             )
 
 
-def deliver(connection: sqlite3.Connection, ids: Iterable[int], now: float) -> int:
-    """Mark captures as in the cloud and count them; what is so already is not counted again."""
-    marked = 0
-    for capture_id in ids:
-        row = connection.execute(
-            "UPDATE captures SET state = 'delivered', delivered_at = ?, reason = NULL"
-            " WHERE id = ? AND state <> 'delivered' RETURNING device_id, kind, size",
-            (now, capture_id),
-        ).fetchone()
-        if row is None:
-            continue
-        device_id, kind, size = row
-        is_dump = kind == CaptureKind.CORE_DUMP.value
-        connection.execute(
-            "UPDATE devices SET uploads = uploads + 1, bytes_uploaded = bytes_uploaded + :size,"
-            " last_upload = :now, last_upload_size = :size,"
-            " core_dumps = core_dumps + :dumps,"
-            " last_core_dump = CASE WHEN :dumps THEN :now ELSE last_core_dump END,"
-            " bytes_that_day = :size + CASE WHEN day = :day THEN bytes_that_day ELSE 0 END,"
-            " day = :day WHERE id = :device",
-            {
-                "size": size,
-                "now": now,
-                "dumps": int(is_dump),
-                "day": utc_day(now),
-                "device": device_id,
-            },
-        )
-        marked += 1
-    return marked
-
-
-def fail(connection: sqlite3.Connection, capture_id: int, error: str, now: float) -> int:
-    """Count a failed attempt; returns how many there have been."""
-    row = connection.execute(
-        "UPDATE captures SET attempts = attempts + 1, last_error = ?, last_attempt = ?"
-        " WHERE id = ? RETURNING attempts",
-        (error[:_LONGEST_ERROR], now, capture_id),
-    ).fetchone()
-    if row is None:
-        raise NoSuchCapture(f"capture {capture_id} is not in the outbox")
-    return int(row[0])
-
-
-def quarantine(connection: sqlite3.Connection, capture_id: int, reason: str) -> bool:
-    """Take a waiting capture out of its device's way; False when it does not wait."""
+def set_fault(connection: sqlite3.Connection, capture_id: int, reason: str, now: float) -> bool:
+    """Take a capture that waits out of everybody's way; False when it waits for nobody."""
     changed = connection.execute(
-        "UPDATE captures SET state = 'quarantined', reason = ? WHERE id = ? AND state = 'waiting'",
-        (reason, capture_id),
+        "UPDATE captures SET reason = ? WHERE id = ? AND state = 'waiting'", (reason, capture_id)
     )
-    return changed.rowcount == 1
+    if changed.rowcount != 1:
+        return False
+    deliveries.drop_waiting(connection, capture_id)
+    deliveries.settle(connection, capture_id, now)
+    return True
 
 
-def retry(connection: sqlite3.Connection, capture_id: int) -> bool:
+def retry(connection: sqlite3.Connection, capture_id: int, now: float) -> bool:
     """Let a quarantined capture wait again, at its old place; False when it is in none."""
     changed = connection.execute(
-        "UPDATE captures SET state = 'waiting', reason = NULL, attempts = 0"
-        " WHERE id = ? AND state = 'quarantined'",
+        "UPDATE captures SET reason = NULL WHERE id = ? AND state = 'quarantined'"
+        " AND reason IS NOT NULL",
         (capture_id,),
     )
-    return changed.rowcount == 1
+    if changed.rowcount:
+        deliveries.await_all(connection, capture_id, deliveries.known(connection))
+        deliveries.settle(connection, capture_id, now)
+    refused = deliveries.retry(connection, capture_id, now)
+    return refused or changed.rowcount > 0
 
 
 def discard(connection: sqlite3.Connection, capture_id: int) -> bool:
     """Delete a capture; its content stays remembered. False when it is not here."""
+    connection.execute("DELETE FROM deliveries WHERE capture_id = ?", (capture_id,))
     row = connection.execute(
         "DELETE FROM captures WHERE id = ? RETURNING device_id", (capture_id,)
     ).fetchone()
@@ -211,40 +171,15 @@ def discard(connection: sqlite3.Connection, capture_id: int) -> bool:
     return True
 
 
-def forget(connection: sqlite3.Connection, key: DeviceKey, *, force: bool) -> int:
-    """Delete all of a device; returns how many undelivered captures went with it."""
-    device_id = device_of(connection, key)
-    if device_id is None:
-        return 0
-    undelivered = int(
-        connection.execute(
-            "SELECT coalesce(sum(captures), 0) FROM gauges"
-            " WHERE device_id = ? AND state <> 'delivered'",
-            (device_id,),
-        ).fetchone()[0]
-    )
-    if undelivered and not force:
-        raise CapturesWait(undelivered)
-    for statement in (
-        "DELETE FROM bodies WHERE id IN (SELECT id FROM captures WHERE device_id = ?)",
-        "DELETE FROM captures WHERE device_id = ?",
-        "DELETE FROM contents WHERE device_id = ?",
-        "DELETE FROM gauges WHERE device_id = ?",
-        "DELETE FROM devices WHERE id = ?",
-    ):
-        connection.execute(statement, (device_id,))
-    return undelivered
-
-
 def apply_retention(
     connection: sqlite3.Connection, before: float, megabytes: float, most: int
 ) -> int:
-    """Delete delivered captures that are too old or too many, oldest first, at most so many."""
+    """Delete captures that nobody waits for and that are too old or too many, oldest first."""
     kept: int = connection.execute(
-        "SELECT coalesce(sum(bytes), 0) FROM gauges WHERE state = 'delivered'"
+        "SELECT coalesce(sum(bytes), 0) FROM gauges WHERE state IN ('delivered', 'kept')"
     ).fetchone()[0]
     oldest = connection.execute(
-        "SELECT id, size, delivered_at FROM captures WHERE state = 'delivered'"
+        "SELECT id, size, delivered_at FROM captures WHERE state IN ('delivered', 'kept')"
         " ORDER BY delivered_at, id LIMIT ?",
         (most,),
     ).fetchall()

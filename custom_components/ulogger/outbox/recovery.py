@@ -111,7 +111,7 @@ def _bring_over(
     roots = dict(target.execute("SELECT name, rootpage FROM sqlite_schema WHERE type = 'table'"))
     remains = salvage.read(pages, columns, roots)
     homes = matched(remains)
-    building = Rebuilding(target, columns, remains.rows["contents"], now)
+    building = Rebuilding(target, columns, remains.rows, now)
     losses = Losses(remains)
     for capture_id in sorted(remains.captures.keys() | homes.keys()):
         row, cell = remains.captures.get(capture_id), homes.get(capture_id)
@@ -119,6 +119,7 @@ def _bring_over(
         losses.count(row, sealed)
         if sealed is not None:
             building.place(capture_id, sealed, row)
-    building.counters(remains.rows["devices"])
+    building.counters(remains.rows["devices"], remains.rows["sent"])
+    building.settle()
     building.memory()
     return building.brought, building.distrusted, losses.total()

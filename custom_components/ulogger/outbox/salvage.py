@@ -14,7 +14,7 @@ from ..model.capture import CaptureKind
 from . import carving, envelope
 from .carving import Cell, Leaf, Values
 from .envelope import Sealed
-from .model import CaptureState
+from .model import CaptureState, DeliveryState
 from .pages import Pages
 
 type Rows = dict[int, dict[str, Any]]
@@ -23,12 +23,13 @@ type Rows = dict[int, dict[str, Any]]
 type Gauge = tuple[str, int]
 """A state, and how many captures of a device were in it."""
 
-TABLES: Final = ("devices", "captures", "contents")
+TABLES: Final = ("devices", "captures", "contents", "deliveries", "sent")
 _KINDS: Final = frozenset(kind.value for kind in CaptureKind)
 STATES: Final = frozenset(state.value for state in CaptureState)
+_DELIVERY_STATES: Final = frozenset(state.value for state in DeliveryState)
 _SEALED: Final = 11
 _MOMENT: Final = 6
-_LEAST: Final = {"devices": 13, "captures": 13, "contents": 7}
+_LEAST: Final = {"devices": 13, "captures": 13, "contents": 7, "deliveries": 11, "sent": 8}
 """How many columns each table had at first."""
 HIGHEST: Final = 1 << 48
 """IDs are below this: one that is not can only be damage."""
@@ -164,6 +165,8 @@ def _shape(values: Values) -> str | None:
         return "schema" if isinstance(values[3], int) else None
     if len(values) < 7 or values[0] is not None:
         return None
+    if len(values) == _SEALED and values[3] in _DELIVERY_STATES and isinstance(values[1], int):
+        return "deliveries"
     if len(values) == _SEALED and isinstance(values[10], bytes) and isinstance(values[2], int):
         return "bodies"
     if len(values) >= _SEALED and (values[2] in _KINDS or values[3] in STATES):
@@ -172,6 +175,8 @@ def _shape(values: Values) -> str | None:
         return "devices"
     if len(values) < _SEALED and isinstance(values[3], bytes) and isinstance(values[4], int):
         return "contents"
+    if len(values) < _SEALED and isinstance(values[2], str) and isinstance(values[3], int):
+        return "sent"
     return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final
 
+from . import deliveries
 from .contents import remember_all
 from .transactions import transaction
 
@@ -110,6 +111,75 @@ _ERASED: Final = (
     "UPDATE captures SET may_repeat = 1, reason = NULL WHERE reason = 'overlap'",
 )
 
+_DELIVERIES: Final = (
+    "CREATE TABLE destinations (id TEXT PRIMARY KEY) WITHOUT ROWID",
+    """CREATE TABLE deliveries (
+        id INTEGER PRIMARY KEY,
+        capture_id INTEGER NOT NULL,
+        destination_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        last_error TEXT,
+        last_attempt REAL,
+        reason TEXT,
+        delivered_at REAL,
+        device_id INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        UNIQUE (capture_id, destination_id))""",
+    """CREATE TABLE sent (
+        id INTEGER PRIMARY KEY,
+        device_id INTEGER NOT NULL,
+        destination_id TEXT NOT NULL,
+        captures INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        last REAL,
+        day INTEGER NOT NULL DEFAULT 0,
+        bytes_that_day INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (destination_id, device_id))""",
+    """CREATE TABLE delivery_gauges (
+        destination_id TEXT NOT NULL,
+        device_id INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        captures INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        PRIMARY KEY (destination_id, state, device_id)) WITHOUT ROWID""",
+    """CREATE INDEX deliveries_waiting ON deliveries (destination_id, device_id, capture_id)
+        WHERE state = 'waiting'""",
+    """CREATE INDEX deliveries_dumps ON deliveries (destination_id, device_id, capture_id)
+        WHERE state = 'waiting' AND kind = 'core_dump'""",
+    """CREATE TRIGGER delivery_came AFTER INSERT ON deliveries BEGIN
+        INSERT INTO delivery_gauges
+        SELECT new.destination_id, new.device_id, new.state, 1, size FROM captures
+        WHERE captures.id = new.capture_id
+        ON CONFLICT DO UPDATE SET captures = captures + 1, bytes = bytes + excluded.bytes;
+    END""",
+    """CREATE TRIGGER delivery_moved AFTER UPDATE OF state ON deliveries
+    WHEN old.state <> new.state BEGIN
+        UPDATE delivery_gauges SET captures = captures - 1,
+        bytes = bytes - (SELECT size FROM captures WHERE captures.id = old.capture_id)
+        WHERE destination_id = old.destination_id AND device_id = old.device_id
+        AND state = old.state;
+        INSERT INTO delivery_gauges
+        SELECT new.destination_id, new.device_id, new.state, 1, size FROM captures
+        WHERE captures.id = new.capture_id
+        ON CONFLICT DO UPDATE SET captures = captures + 1, bytes = bytes + excluded.bytes;
+    END""",
+    """CREATE TRIGGER delivery_went AFTER DELETE ON deliveries BEGIN
+        UPDATE delivery_gauges SET captures = captures - 1,
+        bytes = bytes - (SELECT size FROM captures WHERE captures.id = old.capture_id)
+        WHERE destination_id = old.destination_id AND device_id = old.device_id
+        AND state = old.state;
+    END""",
+    "ALTER TABLE captures ADD COLUMN counted INTEGER NOT NULL DEFAULT 0",
+    "UPDATE captures SET counted = 1 WHERE state = 'delivered'",
+    # What waits is found by its destination from now on.
+    "DROP INDEX captures_waiting",
+    "DROP INDEX captures_dumps",
+    "DROP INDEX captures_delivered",
+    """CREATE INDEX captures_done ON captures (delivered_at, id)
+        WHERE state IN ('delivered', 'kept')""",
+)
+
 
 def _begin(connection: sqlite3.Connection) -> None:
     """Version 1: devices with their counters, captures and their bodies."""
@@ -130,8 +200,26 @@ def _note_erasures(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (_begin, _remember_contents, _note_erasures)
+def _deliver_to_many(connection: sqlite3.Connection) -> None:
+    """Version 4: each destination has its own state of a capture; before, there was one cloud.
+
+    What belongs to a destination left `captures` for `deliveries`. The columns stay, unused, as
+    a recovery reads rows by the places of their values.
+    """
+    for statement in _DELIVERIES:
+        connection.execute(statement)
+    deliveries.begin_with_first(connection)
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    _begin,
+    _remember_contents,
+    _note_erasures,
+    _deliver_to_many,
+)
 VERSION: Final = len(MIGRATIONS)
+DELIVERIES: Final = 4
+"""The first version with a state per destination."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -1,103 +1,89 @@
-"""From the outbox to the cloud: in order per device, devices independent of each other.
+"""From the outbox to one destination: in order per device, devices independent of each other.
 
 A capture leaves the outbox when its acknowledgement is there, not before. What fails for a
-while is tried again later; what the cloud refuses each time goes to quarantine, so that the
+while is tried again later; what the destination refuses each time goes to quarantine, so that the
 captures behind it move up. Free of Home Assistant, like the rooms it joins.
 
 Rules:
 
 * `DEVICES_AT_ONCE` devices send at once, and the one goes first that was tried longest ago.
+* Of one device as many captures are under way as the destination takes in order (its ``window``).
+  Acknowledgements go to disk in the order of the captures; after a failure nothing new of the
+  device begins before all that is under way has ended.
 * What has to come before a capture can be sent (a session token) is waited for apart; it takes
   none of those places.
 * What failed holds up its own device, each time for longer; with a connection lost, until there
-  is one. A kind of capture that the cloud denies (a topic, by its policy) is all that waits then:
-  core dumps pass logs, and logs core dumps.
+  is one. A kind of capture that the destination denies (a topic, by its policy) is all that waits
+  then: core dumps pass logs, and logs core dumps.
 """
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from ..capture.timestamps import dated
-from ..cloud.destination import Cloud
+from ..cloud.destination import Destination
 from ..cloud.errors import CloudError, CloudUnavailable, HeldBack, NotAcknowledged, TopicDenied
-from ..model.capture import CaptureFault, CaptureKind
+from ..model.capture import CaptureKind
 from ..model.identity import DeviceKey
 from ..outbox.errors import OutboxError
-from ..outbox.model import CaptureState, Item
+from ..outbox.model import REFUSED, DeliveryState, Item
 from ..outbox.outbox import Outbox
+from .flight import Flight
+from .holds import Holds
 
 _LOGGER = logging.getLogger(__name__)
 
-BATCH = 16
+BATCH = 32
 """Captures whose bodies are loaded in one go."""
 DEVICES_AT_ONCE = 8
 """Devices whose captures are sent at once."""
 REFUSALS_BEFORE_QUARANTINE = 3
-FIRST_BACKOFF = 5.0
-LONGEST_BACKOFF = 600.0
 LONGEST_REST = 60.0
 UNEXPECTED_BACKOFF = 60.0
 
 
 class DeliveryListener(Protocol):
-    """Who wants to know what became of a capture."""
+    """Who is notified of what became of a capture."""
 
     def delivered(self, item: Item) -> None:
-        """The cloud acknowledged *item*, and that is on disk."""
+        """The destination acknowledged *item*, and that is on disk."""
 
     def failed(self, item: Item, error: CloudError) -> None:
-        """The cloud did not take *item* this time."""
+        """The destination did not take *item* this time."""
 
     def quarantined(self, item: Item) -> None:
-        """The cloud refused *item* each time; it is kept aside."""
+        """The destination refused *item* each time; it is kept aside."""
 
     def outbox_failed(self, error: OutboxError) -> None:
         """The outbox could not be read or written."""
 
 
-@dataclass(slots=True)
-class _Hold:
-    """A device, or one kind of its captures, that waits until a moment of our clock."""
-
-    failures: int
-    until: float
-    lost: bool = False
-    """Whether it waits for nothing but a connection."""
-
-
 class Delivery:
-    """The pump between one account's outbox and its cloud.
-
-    ``over_quota`` names the devices whose logs must wait for the next UTC day; their core
-    dumps pass.
-    """
+    """The pump between one account's outbox and one of its destinations."""
 
     def __init__(
         self,
         outbox: Outbox,
-        cloud: Cloud,
+        destination: Destination,
         listener: DeliveryListener,
         *,
-        over_quota: Callable[[], Collection[DeviceKey]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._outbox = outbox
-        self._cloud = cloud
+        self._queue = outbox.queue(destination.id)
+        self._destination = destination
         self._listener = listener
-        self._over_quota = over_quota
         self._clock = clock
         self._wake = asyncio.Event()
         self._active: dict[DeviceKey, asyncio.Task[None]] = {}
         self._preparing: dict[DeviceKey, asyncio.Task[None]] = {}
-        self._holds: dict[tuple[DeviceKey, CaptureKind | None], _Hold] = {}
+        self._holds = Holds(clock)
         self._attempted: dict[DeviceKey, float] = {}
         self._refusals: Counter[int] = Counter()
         self._unrecorded: dict[int, Item] = {}
@@ -105,7 +91,7 @@ class Delivery:
         self._finishing = False
 
     def wake(self) -> None:
-        """Look again now: a capture came, the cloud is back, or a limit was lifted."""
+        """Look again now: a capture came, the destination is back, or a limit was lifted."""
         self._wake.set()
 
     def retry_now(self) -> None:
@@ -115,12 +101,12 @@ class Delivery:
 
     def resume(self) -> None:
         """Look again now that there is a connection; what failed by itself waits on."""
-        self._holds = {which: hold for which, hold in self._holds.items() if not hold.lost}
+        self._holds.resume()
         self.wake()
 
     def lift(self) -> None:
-        """Look again at kinds of captures that the cloud denied: it may not any longer."""
-        self._holds = {which: hold for which, hold in self._holds.items() if which[1] is None}
+        """Look again at kinds of captures that were denied: they may not be any longer."""
+        self._holds.lift()
         self.wake()
 
     async def run(self) -> None:
@@ -129,14 +115,14 @@ class Delivery:
             while True:
                 self._wake.clear()
                 try:
-                    if self._cloud.connected and not self._finishing:
+                    if self._destination.connected and not self._finishing:
                         await self._record_leftovers()
                         await self._start_devices()
                 except OutboxError as err:
                     _LOGGER.warning("The outbox can't be read; trying again: %s", err)
                     self._listener.outbox_failed(err)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._rest()):
+                    async with asyncio.timeout(min(self._holds.next_end(), LONGEST_REST)):
                         await self._wake.wait()
         finally:
             if tasks := [*self._active.values(), *self._preparing.values()]:
@@ -159,8 +145,11 @@ class Delivery:
         self.wake()
         try:
             for row in await self._outbox.listing(key) if futures else ():
-                if row.state is not CaptureState.WAITING and row.capture_id in futures:
-                    self._resolve(row.capture_id, delivered=row.state is CaptureState.DELIVERED)
+                there = row.deliveries.get(self._destination.id)
+                waits = there is not None and there.state is DeliveryState.WAITING
+                if not waits and row.capture_id in futures:
+                    delivered = there is not None and there.state is DeliveryState.DELIVERED
+                    self._resolve(row.capture_id, delivered=delivered)
             if futures:
                 await asyncio.wait(futures.values(), timeout=seconds)
             return {id_ for id_, future in futures.items() if future.done() and future.result()}
@@ -172,10 +161,12 @@ class Delivery:
                 if not waiters:
                     self._waiters.pop(id_, None)
 
+    # Which devices
+
     async def _start_devices(self) -> None:
         while (room := DEVICES_AT_ONCE - len(self._active)) > 0 and not self._finishing:
             exclude, core_dumps_only, logs_only = self._waiting()
-            batch = await self._outbox.batch(
+            batch = await self._queue.batch(
                 BATCH,
                 devices=room,
                 exclude=exclude,
@@ -189,23 +180,19 @@ class Delivery:
             for item in batch:
                 by_device[item.key].append(item)
             for key, items in by_device.items():
-                if self._cloud.ready(items[0].capture):
+                if self._destination.ready(items[0].capture):
                     self._start(self._active, key, self._deliver_device(key, items))
                 else:
-                    # Many may wait for the cloud at once: none keeps its bytes.
+                    # Many may wait for the destination at once: none keeps its bytes.
                     bare = replace(items[0], capture=replace(items[0].capture, data=b""))
                     self._start(self._preparing, key, self._prepare(bare))
 
     def _waiting(self) -> tuple[set[DeviceKey], set[DeviceKey], set[DeviceKey]]:
         """Return who waits altogether, with its logs, and with its core dumps."""
-        now = self._clock()
-        waiting: dict[CaptureKind | None, set[DeviceKey]] = defaultdict(set)
-        for (key, kind), hold in self._holds.items():
-            if hold.until > now:
-                waiting[kind].add(key)
+        waiting = self._holds.waiting()
         exclude = waiting[None] | self._active.keys() | self._preparing.keys()
         exclude |= {item.key for item in self._unrecorded.values()}
-        logs = waiting[CaptureKind.LOG] | set(self._over_quota())
+        logs = waiting[CaptureKind.LOG] | set(self._destination.over_quota())
         return exclude, logs, waiting[CaptureKind.CORE_DUMP]
 
     def _start(
@@ -227,38 +214,65 @@ class Delivery:
         del where[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOGGER.error("Delivering captures of %s failed", key[1], exc_info=error)
-            self._holds[key, None] = _Hold(1, self._clock() + UNEXPECTED_BACKOFF)
+            self._holds.hold_for((key, None), UNEXPECTED_BACKOFF)
         self.wake()
 
     async def _prepare(self, item: Item) -> None:
-        """Have the cloud make ready for a device's captures."""
+        """Have the destination make ready for a device's captures."""
         try:
-            await self._cloud.prepare(item.capture)
+            await self._destination.prepare(item.capture)
         except CloudError as err:
             await self._failed(item, err)
 
+    # One device
+
     async def _deliver_device(self, key: DeviceKey, items: list[Item]) -> None:
-        """One device's oldest captures, one after another; the marks go to disk beside it."""
-        recording: asyncio.Task[bool] | None = None
+        """Send one device's oldest captures; the marks go to disk beside it."""
+        flight = Flight(self._deliver, self._record)
         try:
-            for place, item in enumerate(items):
-                if self._finishing or self._must_wait(item) or not self._cloud.ready(item.capture):
-                    return
-                try:
-                    await self._deliver(item)
-                except CloudError as err:
-                    await self._failed(item, err)
-                    if isinstance(err, TopicDenied) and err.one_message:
-                        await self._ask_witness(item, items[place + 1 :])
-                    return
-                # A failed note stops the device: nothing newer may overtake it after a restart.
-                earlier, recording = recording, asyncio.create_task(self._record(item))
-                if earlier is not None and not await asyncio.shield(earlier):
-                    return
-        finally:
-            if recording is not None:
-                # Shielded: a stop between acknowledgement and record would send it twice.
-                await asyncio.shield(recording)
+            while items and await flight.room_for(self._destination.window(items[0].capture)):
+                if not self._may_begin(items[0]):
+                    break
+                item = items.pop(0)
+                flight.begin(item)
+                if not items and len(self._active) < DEVICES_AT_ONCE and not self._finishing:
+                    items = await self._following(key, item)
+            failures = await flight.close()
+        except asyncio.CancelledError:
+            # Shielded: a stop between acknowledgement and note would send it twice.
+            await asyncio.shield(asyncio.create_task(flight.abort()))
+            raise
+        await self._note_failures(failures, items)
+
+    async def _following(self, key: DeviceKey, last: Item) -> list[Item]:
+        """Load what comes next, as long as no other device waits for this one's place."""
+        _exclude, core_dumps_only, logs_only = self._waiting()
+        return await self._queue.following(
+            key,
+            last.capture_id,
+            BATCH,
+            core_dumps_only=key in core_dumps_only,
+            logs_only=key in logs_only,
+        )
+
+    def _may_begin(self, item: Item) -> bool:
+        """Whether a capture may go now that its device's turn has come."""
+        is_log = item.capture.kind is CaptureKind.LOG
+        if self._finishing or (is_log and item.key in self._destination.over_quota()):
+            return False
+        return self._destination.ready(item.capture)
+
+    async def _note_failures(
+        self, failures: list[tuple[Item, CloudError]], rest: list[Item]
+    ) -> None:
+        """Note why captures of one device failed; a lost connection fails all, and counts once."""
+        for place, (item, err) in enumerate(failures):
+            if place == 0 or err.about_message:
+                await self._failed(item, err)
+        if failures and len(failures) == 1:
+            item, err = failures[0]
+            if isinstance(err, TopicDenied) and err.one_message:
+                await self._ask_witness(item, rest)
 
     async def _ask_witness(self, accused: Item, others: list[Item]) -> None:
         """Send the next of a kind: that shows if all of it is denied, or the one capture refused.
@@ -273,46 +287,44 @@ class Delivery:
                     await self._failed(witness, err)
                     if isinstance(err, HeldBack):
                         # It has yet to be heard, before the accused goes again.
-                        self._holds.pop((accused.key, accused.capture.kind), None)
+                        self._holds.release_only((accused.key, accused.capture.kind))
                     return
-                await asyncio.shield(asyncio.create_task(self._record(witness)))
+                await asyncio.shield(asyncio.create_task(self._record([witness])))
                 return
-
-    def _must_wait(self, item: Item) -> bool:
-        """Whether the device reached its quota amid the batch; core dumps pass all the same."""
-        return item.capture.kind is CaptureKind.LOG and item.key in self._over_quota()
 
     async def _deliver(self, item: Item) -> None:
         """Send a capture; raises CloudError."""
-        await self._cloud.deliver(replace(item.capture, data=dated(item.capture)))
+        await self._destination.deliver(item.capture, item.capture_id)
+        self._unrecorded[item.capture_id] = item
         self._attempted[item.key] = self._clock()
-        self._holds.pop((item.key, None), None)
-        self._holds.pop((item.key, item.capture.kind), None)
+        self._holds.release(item.key, item.capture.kind)
         self._refusals.pop(item.capture_id, None)
 
-    async def _record(self, item: Item) -> bool:
-        """Note on disk that *item* is delivered; says whether the disk took it."""
-        self._unrecorded[item.capture_id] = item
+    # What became of it
+
+    async def _record(self, items: list[Item]) -> bool:
+        """Note on disk that captures are delivered; says whether the disk took it."""
         try:
-            await self._outbox.delivered([item.capture_id])
+            await self._queue.delivered([item.capture_id for item in items])
         except OutboxError as err:
             _LOGGER.warning(
-                "Capture %s was delivered, but the disk did not take the note; "
+                "%s captures were delivered, but the disk did not take the note; "
                 "it will be noted before anything else is sent: %s",
-                item.capture_id,
+                len(items),
                 err,
             )
             self._listener.outbox_failed(err)
-            self._hold_back((item.key, None), lost=False)
+            self._holds.hold_back((items[0].key, None))
             return False
-        self._settle(item)
+        for item in items:
+            self._settle(item)
         return True
 
     async def _record_leftovers(self) -> None:
         for item in list(self._unrecorded.values()):
             # While one note was written, another device may have written its own.
             if item.key not in self._active and item.capture_id in self._unrecorded:
-                await self._outbox.delivered([item.capture_id])
+                await self._queue.delivered([item.capture_id])
                 self._settle(item)
 
     def _settle(self, item: Item) -> None:
@@ -320,33 +332,25 @@ class Delivery:
         self._resolve(item.capture_id, delivered=True)
         self._listener.delivered(item)
 
-    def _hold_back(self, which: tuple[DeviceKey, CaptureKind | None], *, lost: bool) -> None:
-        """Leave a device or kind alone for a while, each time in a row for longer."""
-        failures = self._holds[which].failures + 1 if which in self._holds else 1
-        delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 16))
-        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads devices, keeps no secret
-        self._holds[which] = _Hold(failures, self._clock() + delay, lost)
-
     async def _failed(self, item: Item, err: CloudError) -> None:
         self._listener.failed(item, err)
         which = (item.key, item.capture.kind if err.about_kind else None)
         if err.retry_after:
-            failures = self._holds[which].failures if which in self._holds else 0
-            self._holds[which] = _Hold(failures, self._clock() + err.retry_after)
+            self._holds.hold_for(which, err.retry_after)
             return
         if not isinstance(err, CloudUnavailable) or err.sent:
             self._attempted[item.key] = self._clock()
-        # What the broker takes and does not acknowledge may be the cause of the lost connection.
+        # What is taken and not acknowledged may be the cause of the lost connection.
         lost = isinstance(err, CloudUnavailable) and not isinstance(err, NotAcknowledged)
-        self._hold_back(which, lost=lost)
+        self._holds.hold_back(which, lost=lost)
         try:
-            await self._outbox.failed(item.capture_id, err.reason)
+            await self._queue.failed(item.capture_id, err.reason)
             if err.retryable or not err.about_message:
                 return
             self._refusals[item.capture_id] += 1
             if self._refusals[item.capture_id] >= REFUSALS_BEFORE_QUARANTINE:
-                await self._outbox.quarantine(item.capture_id, CaptureFault.REFUSED)
-                self._holds.pop((item.key, None), None)
+                await self._queue.quarantine(item.capture_id, REFUSED)
+                self._holds.release_only((item.key, None))
                 del self._refusals[item.capture_id]
                 self._resolve(item.capture_id, delivered=False)
                 self._listener.quarantined(item)
@@ -358,8 +362,3 @@ class Delivery:
         for future in self._waiters.pop(id_, []):
             if not future.done():
                 future.set_result(delivered)
-
-    def _rest(self) -> float:
-        now = self._clock()
-        waits = [hold.until - now for hold in self._holds.values() if hold.until > now]
-        return min([*waits, LONGEST_REST])

@@ -21,6 +21,7 @@ from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 
+from ...support import made_captures as made
 from ...support.recorder import RecordingTransport
 from ..conftest import Transports, until
 
@@ -79,6 +80,22 @@ async def test_a_log_goes_up_with_the_token_that_the_cloud_gave(
     assert payload[1:5] == bytes.fromhex("78563412")
     entry = saved.content["7/S1"]
     assert (entry["git_hash"], entry["token"]) == ("abc", 305419896)
+
+
+async def test_a_log_without_a_clock_goes_up_with_the_time_it_came(
+    transport: RecordingTransport, cloud: UloggerCloud
+) -> None:
+    transport.answer_registrations(lambda _serial: b'{"token": 5}')
+    none, own, old = (
+        made.log((1, made.payload()), **header)
+        for header in ({"epoch_us": 0}, {"epoch_us": 123_000_000}, {"version": 3})
+    )
+    for data in (none, own, old):
+        await cloud.deliver(Capture(CaptureKind.LOG, DEVICE, data, 1_795_230_000.0))
+    sent = [payload for topic, payload in transport.published if topic.startswith("binlog")]
+    assert LogHeader.parse(sent[0]).epoch_us == 1_795_230_000_000_000
+    assert LogHeader.parse(sent[1]).epoch_us == 123_000_000
+    assert [payload[5:] for payload in sent[1:]] == [own[5:], old[5:]]
 
 
 async def test_the_second_log_needs_no_registration(

@@ -92,6 +92,14 @@ class Breaker:
         """Whether anything is suspected."""
         return bool(self._suspects or self._topics or self._watched)
 
+    def suspects(self, topic: str) -> bool:
+        """Whether a topic, or a message on it, is suspected."""
+        return (
+            topic in self._topics
+            or topic in self._watched
+            or any(suspect.topic == topic for suspect in self._suspects.values())
+        )
+
     def forgive(self) -> None:
         """Forget every suspicion: somebody has changed the policy, and wants to see."""
         had = self.denied

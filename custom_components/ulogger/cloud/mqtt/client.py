@@ -127,6 +127,10 @@ class MqttTransport:
         """The topics on which the broker closes the connection each time."""
         return self._breaker.denied
 
+    def suspects(self, topic: str) -> bool:
+        """Whether something on a topic may be why the broker closed the connection."""
+        return self._breaker.suspects(topic)
+
     def forgive(self) -> None:
         """Try at once what the broker denied: its policy may have been changed."""
         self._breaker.forgive()

@@ -28,6 +28,10 @@ class Transport(Protocol):
         """The topics on which the broker closes the connection each time."""
         return ()
 
+    def suspects(self, topic: str) -> bool:
+        """Whether something on a topic may be why the broker closed the connection."""
+        return False
+
     def forgive(self) -> None:
         """Try at once what the broker denied: its policy may have been changed."""
         return

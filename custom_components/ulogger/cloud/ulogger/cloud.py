@@ -2,14 +2,18 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final, override
 
 from ...capture.errors import CaptureError
 from ...capture.log_buffer import check_log, with_session_token
+from ...capture.timestamps import dated
 from ...model.capture import Capture, CaptureKind
 from ...model.identity import DeviceIdentity, DeviceKey
-from ..errors import InvalidMessage, MessageTooLarge
+from ..destination import ConnectionState, Destination
+from ..errors import CloudError, InvalidMessage, MessageTooLarge
 from ..mqtt.transport import Transport
 from .device_topics import DeviceTopics
 from .messages import LogConfig
@@ -19,11 +23,17 @@ from .text_logs import Sequences, TextLine, text_log_messages
 from .tokens import TokenCache
 from .topics import LONGEST_AT_AWS, Topics
 
+ULOGGER: Final = "ulogger"
+"""The destination's ID: an account has at most one of this kind."""
+WINDOW: Final = 20
+"""Captures of one device that wait for their acknowledgement at once."""
 
-class UloggerCloud(Telemetry):
+
+class UloggerCloud(Telemetry, Destination):
     """One customer's group at uLogger. Every method that sends raises CloudError.
 
-    ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
+    ``over_quota`` names the devices that have sent today what they may; without it there is no
+    quota. ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
     uLogger; ``longest_topic`` is how many bytes of a topic the cloud's broker takes, without
     that prefix. ``on_log_config`` is called with each log configuration for a device that is
     watched (see `watch_log_config`), and whether the broker had retained it: then it may have
@@ -39,10 +49,12 @@ class UloggerCloud(Telemetry):
         topic_prefix: str = "",
         longest_topic: int = LONGEST_AT_AWS,
         tokens: TokenCache,
+        over_quota: Callable[[], Collection[DeviceKey]] | None = None,
         reply_timeout: float = REPLY_TIMEOUT,
     ) -> None:
         topics = Topics(customer_id, group_id, topic_prefix, longest_topic)
         super().__init__(transport, topics)
+        self.id = ULOGGER
         self.transport = transport
         self.topics = topics
         self.tokens = tokens
@@ -57,28 +69,103 @@ class UloggerCloud(Telemetry):
         self._watched: set[DeviceKey] = set()
         self._waiting: dict[DeviceKey, list[asyncio.Future[LogConfig]]] = defaultdict(list)
         self._sequences = Sequences()
+        self._over_quota = over_quota
+
+    # The connection
 
     @property
+    def on_state(self) -> Callable[[ConnectionState], None] | None:
+        """Called with each new state of the connection."""
+        return self.transport.on_state
+
+    @on_state.setter
+    def on_state(self, listener: Callable[[ConnectionState], None] | None) -> None:
+        self.transport.on_state = listener
+
+    @property
+    def on_denied(self) -> Callable[[], None] | None:
+        """Called when the topics that the broker denies have changed."""
+        return self.transport.on_denied
+
+    @on_denied.setter
+    def on_denied(self, listener: Callable[[], None] | None) -> None:
+        self.transport.on_denied = listener
+
+    @property
+    @override
+    def state(self) -> ConnectionState:
+        """How the connection stands."""
+        return self.transport.state
+
+    @property
+    @override
     def connected(self) -> bool:
         """Whether a capture could be delivered now."""
         return self.transport.connected
 
+    @override
+    async def run(self) -> None:
+        """Keep the connection, and hear session tokens also where nobody asked for them."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.transport.run())
+            tasks.create_task(self.listen_for_tokens())
+
+    async def listen_for_tokens(self) -> None:
+        """Hear tokens that the cloud pushes, over all reconnections.
+
+        Registrations listen for theirs in any case.
+        """
+        with suppress(CloudError):
+            await self._registrar.listen()
+
+    @override
+    def forgive(self) -> None:
+        """Try at once what the broker denied: its policy may have been changed."""
+        self.transport.forgive()
+
     # Captures
 
+    @override
+    def window(self, capture: Capture) -> int:
+        """Return how many captures of a device may be under way: the connection keeps their order.
+
+        Only one where a quota is counted, and where one of them may be what the broker closes
+        the connection on.
+        """
+        topic = self.topics.core_dump
+        if capture.kind is CaptureKind.LOG:
+            topic = self.topics.binary_log(capture.device.application_id)
+        return 1 if self._over_quota or self.transport.suspects(topic) else WINDOW
+
+    @override
+    def over_quota(self) -> Collection[DeviceKey]:
+        """Name the devices whose logs must wait for the next UTC day."""
+        return () if self._over_quota is None else self._over_quota()
+
+    def registered(self, device: DeviceIdentity) -> bool:
+        """Whether the cloud has given this firmware of the device a session token."""
+        return self.tokens.get(device) is not None
+
+    @override
     def ready(self, capture: Capture) -> bool:
         """Whether the capture could go at once: a log needs its device's session token."""
         return capture.kind is not CaptureKind.LOG or self.tokens.get(capture.device) is not None
 
+    @override
     async def prepare(self, capture: Capture) -> None:
         """Have the capture's device registered."""
         await self.register(capture.device)
 
-    async def deliver(self, capture: Capture) -> None:
+    @override
+    async def deliver(self, capture: Capture, capture_id: int = 0) -> None:
         """Return once the cloud has acknowledged the capture.
+
+        A log without a time of its own is given that of its arrival.
 
         A log carries no serial: only its session token names the device. So a log whose
         device can't be registered stays where it is; it never goes up without a token.
         """
+        capture = replace(capture, data=dated(capture))
         if len(capture.data) > LARGEST_MESSAGE:
             raise MessageTooLarge(f"a capture of {len(capture.data)} bytes")
         if capture.kind is CaptureKind.CORE_DUMP:
@@ -91,10 +178,7 @@ class UloggerCloud(Telemetry):
         """Return the device's session token, registering it if need be."""
         return await self._registrar.token(device)
 
-    async def listen_for_tokens(self) -> None:
-        """Hear also session tokens that nobody asked for, over all reconnections."""
-        await self._registrar.listen()
-
+    @override
     async def forget(self, key: DeviceKey) -> None:
         """Forget a device's session token; it registers again next time."""
         await self.tokens.forget(key)
@@ -175,6 +259,7 @@ class UloggerCloud(Telemetry):
 
     # Diagnostics
 
+    @override
     def diagnostics(self) -> Mapping[str, Any]:
         """Return counts of what was done and refused; nothing in it is secret."""
         return {
