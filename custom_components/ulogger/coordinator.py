@@ -10,7 +10,7 @@ from .account.device_registry import device_identifier
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
 from .model.capture import Capture
-from .model.log_setting import LogSetting
+from .model.log_levels import LogLevels, Wish
 from .outbox.model import DeviceCounters
 
 DAY = 86_400
@@ -40,10 +40,14 @@ class DeviceCoordinator(DeviceCollector):
         return self.data.phase
 
     @property
-    def log_setting(self) -> LogSetting | None:
-        """What the device was told, or will be, unless it has ended."""
-        setting = self.record.log_setting
-        return setting if setting is not None and setting.lasts else None
+    def log_level(self) -> Wish | None:
+        """What the device shall log and who wishes that; None for its own defaults."""
+        return self.record.log_levels.winner(time.time())
+
+    @property
+    def log_level_written(self) -> bool:
+        """Whether the device holds what it shall log."""
+        return self.record.log_levels.due(time.time()) is None
 
     # Life
 
@@ -90,26 +94,19 @@ class DeviceCoordinator(DeviceCollector):
 
     # What a person asks
 
-    async def async_set_log_setting(
-        self, setting: LogSetting | None, *, by_cloud: bool = False
-    ) -> None:
-        """Keep *setting* until the device has it; a newer one replaces an older.
+    async def async_set_log_levels(self, levels: LogLevels, *, save_now: bool = True) -> None:
+        """Keep *levels*, and write what they come to when the device is connected, or now if it is.
 
-        None is the device's own default: what it has been told is taken back. What a person
-        sets is on disk when this returns, what the cloud sends some seconds later.
+        They are on disk when this returns, or some seconds later without ``save_now``.
         """
-        before = self.record.log_setting
-        if setting is not None:
-            self.record.log_setting = setting.after(before)
-        else:
-            self.record.log_setting = before.taken_back() if before is not None else None
-        if by_cloud:
-            self.account.store.save_soon()
-        else:
+        self.record.log_levels = levels
+        if save_now:
             await self.account.store.async_save()
+        else:
+            self.account.store.save_soon()
         self.async_update_listeners()
         if self._collection is not None:
-            await self._collection.write_log_setting()
+            await self._collection.write_log_level()
 
     @callback
     def set_collect(self, *, collect: bool) -> None:

@@ -20,7 +20,7 @@ from ..const import DOMAIN
 from ..errors import user_errors
 from ..gateway.gateway import Gateway
 from ..model.identity import DeviceIdentity
-from ..model.log_setting import LEVELS
+from ..model.level import LEVELS
 from .targets import async_targets, gateway_of
 
 ATTR_METRICS = "metrics"

@@ -17,11 +17,12 @@ from ..capture.errors import CaptureError
 from ..capture.log_buffer import LogHeader, check_log
 from ..model.capture import Capture, CaptureFault, CaptureKind
 from ..model.identity import DeviceIdentity
-from .errors import AgentError, ChecksumFailed, LinkLost, StaleTransfer
+from ..model.log_config import LogConfig
+from .errors import AgentError, BadLogConfig, ChecksumFailed, LinkLost, StaleTransfer
 from .gatt import CONFIG, CORE_DUMP_DATA, LOG_ACK, LOG_CONFIG, LOG_DATA, RSSI, GattClient
 from .link import FAST_INTERVAL, USUAL_INTERVAL, Link, Requests
 from .memory import TransferMemory
-from .packets import LogConfigPacket, encode_ack, parse_identification, parse_rssi, starts_transfer
+from .packets import encode_ack, parse_identification, parse_rssi, starts_transfer
 from .transfer import PATIENCE, WIRE_LIMIT, Transfer, TransferOutcome, Unasked
 from .window import SendWindow
 
@@ -100,10 +101,11 @@ class AgentSession:
             return None
         return parse_rssi(await self._link.read(RSSI)) or None
 
-    async def write_log_config(self, config: LogConfigPacket | bytes) -> None:
-        """Set what the device logs; BadLogConfig unless it is nine sensible bytes."""
-        packet = config if isinstance(config, LogConfigPacket) else LogConfigPacket.parse(config)
-        await self._link.write(self._link.require(LOG_CONFIG), packet.encode(), response=True)
+    async def write_log_config(self, config: LogConfig) -> None:
+        """Set what the device logs; BadLogConfig for a timeout that it can't count."""
+        if not config.fits_device:
+            raise BadLogConfig(f"timeout {config.timeout_seconds} s is not 1 s to 49 days")
+        await self._link.write(self._link.require(LOG_CONFIG), config.pack(), response=True)
 
     def link_lost(self) -> None:
         """Take note that the connection broke."""

@@ -23,6 +23,7 @@ from ..agent.session import RECONNECTIONS, AgentSession, Pending, Progress
 from ..insight.crash_attributes import crash_attributes
 from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity
+from ..model.log_config import LogConfig
 from ..model.signal import Telling
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added, Outcome
@@ -57,6 +58,7 @@ class Collection:
         self._name = device.record.name
         self._session: AgentSession | None = None
         self._admitted: DeviceIdentity | None = None
+        self._writing_log_level = False
 
     async def run(self) -> list[Added]:
         """Collect everything; returns what came to disk, also in `added` when this raises.
@@ -100,7 +102,7 @@ class Collection:
                 if not self._admits(identity):
                     return
                 self._began(session)
-                await self._write_log_setting(session)
+                await self._write_log_level(session)
                 self._admitted = identity
             else:
                 # It was identified a moment ago: now its log comes first, before its next tick.
@@ -201,34 +203,46 @@ class Collection:
         except OutboxError as err:
             _LOGGER.debug("What %s has erased is not noted: %s", self._name, err)
 
-    async def write_log_setting(self) -> None:
-        """Write the log configuration now, if the device is connected; else it waits."""
+    async def write_log_level(self) -> None:
+        """Write the log configuration that is due, if the device is connected; else it waits."""
         if self._session is None:
             return
         try:
-            await self._write_log_setting(self._session)
+            await self._write_log_level(self._session)
         except AgentError as err:
             self._account.count(err.reason)
 
-    async def _write_log_setting(self, session: AgentSession) -> None:
-        record = self._device.record
-        setting = record.log_setting
-        if setting is None or setting.written_at is not None:
+    async def _write_log_level(self, session: AgentSession) -> None:
+        """Write what is due, and once more where something else became due meanwhile."""
+        if self._writing_log_level:
             return
-        if not setting.remaining():
-            record.log_setting = None
+        self._writing_log_level = True
+        try:
+            while (config := self._device.record.log_levels.due(now := time.time())) is not None:
+                if not await self._write_log_config(session, config, now):
+                    return
+        finally:
+            self._writing_log_level = False
+
+    async def _write_log_config(self, session: AgentSession, config: LogConfig, now: float) -> bool:
+        """Write *config*; returns whether the device takes log configurations at all."""
+        record = self._device.record
+        before = record.log_levels
+        # Until it is confirmed nobody knows whether the device has taken it.
+        record.log_levels = before.after_write(before, now, certain=False)
+        try:
+            await session.write_log_config(config)
+        except NotAnAgent as err:
+            # Old firmware has no such characteristic; its captures are wanted all the same.
+            record.log_levels = replace(record.log_levels, written=before.written)
+            self._account.count(err.reason)
+            return False
         else:
-            try:
-                await session.write_log_config(setting.packet())
-            except NotAnAgent as err:
-                # Old firmware has no such characteristic; its captures are wanted all the same.
-                self._account.count(err.reason)
-                return
-            if record.log_setting is setting:
-                told = replace(setting, written_at=time.time())
-                record.log_setting = None if setting.revoked else told
-        self._account.store.save_soon()
-        self._device.async_update_listeners()
+            record.log_levels = record.log_levels.after_write(before, now)
+        finally:
+            self._account.store.save_soon()
+            self._device.async_update_listeners()
+        return True
 
 
 def has_erased(taken: Sequence[Pending], *, ended: bool, dump_waits: bool) -> bool | None:

@@ -15,12 +15,13 @@ from custom_components.ulogger.cloud.mqtt.broker import Broker
 from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.mqtt.rate_limit import RateLimit
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
-from custom_components.ulogger.cloud.ulogger.messages import LogConfig
+from custom_components.ulogger.cloud.ulogger.messages import log_config_message
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.cloud.ulogger.topics import LONGEST, Topics
 from custom_components.ulogger.model.backoff import Backoff
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.log_config import LogConfig
 from demo.cloud.limits import WILDCARDS, Limits
 from demo.device.virtual_time import run_virtually
 
@@ -32,7 +33,7 @@ LOG = LogHeader(4, 0, 0, 1, 1, 1, len(BODY), xor_checksum(BODY)).pack() + BODY
 CRAB = "\N{CRAB}"
 LONG_SERIAL = CRAB * 67
 BOTH = (CaptureKind.LOG, CaptureKind.CORE_DUMP)
-CONFIG = LogConfig(0, 1, 600).encode()
+CONFIG = log_config_message(LogConfig(0, 1, 600))
 
 
 def devices(count: int) -> list[DeviceIdentity]:

@@ -22,11 +22,17 @@ from custom_components.ulogger.capture.log_buffer import (
 )
 from custom_components.ulogger.cloud.errors import InvalidMessage
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
-from custom_components.ulogger.cloud.ulogger.messages import LEVELS, LogConfig, parse_boot_reply
+from custom_components.ulogger.cloud.ulogger.messages import (
+    log_config_message,
+    parse_boot_reply,
+    parse_log_config,
+)
 from custom_components.ulogger.cloud.ulogger.samples import Compress
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.level import LEVELS
+from custom_components.ulogger.model.log_config import LogConfig
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 
@@ -262,7 +268,7 @@ MODULES = st.lists(st.text(max_size=20), max_size=10)
     st.one_of(MODULES.map(lambda names: json.dumps(names).encode()), st.binary(max_size=40)),
 )
 def test_log_configurations_read_the_same(level, flags, timeout, tail) -> None:
-    payload = LogConfig(level, flags, timeout).encode() + tail
+    payload = log_config_message(LogConfig(level, flags, timeout)) + tail
     client = LibraryClient()
     config = library_config(client, 1, 0, "")
     device = DeviceIdentity(7, "S")
@@ -272,7 +278,7 @@ def test_log_configurations_read_the_same(level, flags, timeout, tail) -> None:
     client.unsubscribe = lambda topic: client.hear(topic, payload)  # type: ignore[method-assign]
     ulogger_cloud.subscribe_log_config_loop(info(device), config, got.append, stop)
     (theirs,) = got
-    mine, _names_readable = LogConfig.parse(payload)
+    mine, _names_readable = parse_log_config(payload)
     assert (LEVELS[mine.level].upper(), mine.module_flags, mine.timeout_seconds) == (
         theirs.log_level,
         theirs.module_flags,

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from custom_components.ulogger.cloud.errors import InvalidMessage
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
-from custom_components.ulogger.cloud.ulogger.messages import LogConfig
+from custom_components.ulogger.cloud.ulogger.messages import log_config_message, parse_log_config
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
+from custom_components.ulogger.model.log_config import LogConfig
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 
@@ -41,7 +42,7 @@ async def test_a_configuration_reaches_who_watches_the_device() -> None:
     transport.hear(TOPIC, GOOD)
     assert heard == [(KEY, LogConfig(3, 0x80000001, 600, ("net", "ble")))]
     assert heard[0][1].level_name == "error"
-    assert heard[0][1].encode() == GOOD
+    assert log_config_message(heard[0][1]) == GOOD
 
 
 async def test_many_devices_are_watched_with_one_subscription() -> None:
@@ -182,7 +183,7 @@ async def test_over_a_scripted_broker_a_refused_wildcard_falls_back(
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_configuration_or_refused(payload: bytes) -> None:
     try:
-        config, _names_readable = LogConfig.parse(payload)
+        config, _names_readable = parse_log_config(payload)
     except InvalidMessage:
         return
     assert 0 <= config.level <= 4

@@ -9,10 +9,11 @@ from ...capture.errors import CaptureError
 from ...capture.log_buffer import check_log, with_session_token
 from ...model.capture import Capture, CaptureKind
 from ...model.identity import DeviceIdentity, DeviceKey
+from ...model.log_config import LogConfig
 from ..errors import InvalidMessage, MessageTooLarge
 from ..mqtt.transport import Transport
 from .device_topics import DeviceTopics
-from .messages import LogConfig
+from .messages import parse_log_config
 from .registration import REPLY_TIMEOUT, Registrar
 from .telemetry import LARGEST_MESSAGE, Telemetry
 from .text_logs import Sequences, TextLine, text_log_messages
@@ -161,7 +162,7 @@ class UloggerCloud(Telemetry):
             self.counters["log_configs_for_others"] += 1
             return
         try:
-            config, names_readable = LogConfig.parse(payload)
+            config, names_readable = parse_log_config(payload)
         except InvalidMessage:
             self.counters["log_configs_invalid"] += 1
             return
