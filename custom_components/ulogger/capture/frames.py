@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from ..model.level import Level
+from ..model.telemetry import Metric
 from .errors import CaptureError, TruncatedCapture
 from .log_buffer import LogHeader
 
@@ -36,13 +37,6 @@ class Argument(NamedTuple):
 
     kind: ArgumentKind
     value: int | float | str
-
-
-class Metric(NamedTuple):
-    """A named number, readable without the firmware image."""
-
-    name: str
-    value: int | float
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from ..mqtt.transport import Transport
 from .device_topics import DeviceTopics
 from .messages import parse_log_config
 from .registration import REPLY_TIMEOUT, Registrar
-from .telemetry import LARGEST_MESSAGE, Telemetry
+from .telemetry import LARGEST_MESSAGE, MqttTelemetry
 from .text_logs import Sequences, TextLine, text_log_messages
 from .tokens import TokenCache
 from .topics import LONGEST_AT_AWS, Topics
 
 
-class UloggerCloud(Telemetry):
+class UloggerCloud:
     """One customer's group at uLogger. Every method that sends raises CloudError.
 
     ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
@@ -43,9 +43,9 @@ class UloggerCloud(Telemetry):
         reply_timeout: float = REPLY_TIMEOUT,
     ) -> None:
         topics = Topics(customer_id, group_id, topic_prefix, longest_topic)
-        super().__init__(transport, topics)
         self.transport = transport
         self.topics = topics
+        self.telemetry = MqttTelemetry(transport, topics)
         self.tokens = tokens
         self.counters: Counter[str] = Counter()
         self.on_log_config: Callable[[DeviceKey, LogConfig, bool], None] | None = None
