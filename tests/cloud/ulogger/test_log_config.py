@@ -1,6 +1,5 @@
 """Log configurations from the cloud reach who watches, and bad ones reach nobody."""
 
-import asyncio
 import struct
 from typing import Any
 
@@ -131,17 +130,6 @@ async def test_module_names_may_be_numbers() -> None:
     transport.hear(TOPIC, GOOD[:9] + b'[3, "net", 4.5]')
     assert heard == [(KEY, LogConfig(3, 0x80000001, 600, ("3", "net", "4.5")))]
     assert cloud.counters["log_config_names_invalid"] == 0
-
-
-async def test_one_configuration_can_be_waited_for() -> None:
-    transport = RecordingTransport()
-    cloud, heard = make_cloud(transport)
-    waiting = asyncio.create_task(cloud.wait_log_config(KEY, 5))
-    await until(lambda: transport.filters)
-    transport.hear(TOPIC, GOOD)
-    assert await waiting == LogConfig(3, 0x80000001, 600, ("net", "ble"))
-    assert heard == []
-    assert await cloud.wait_log_config(KEY, 0.01) is None
 
 
 async def test_over_a_real_broker_it_goes_on_after_a_restart(

@@ -117,9 +117,9 @@ async def test_too_many_metrics_of_one_device_are_split_and_stay_in_order(route,
 
 
 async def test_a_batch_that_is_too_large_is_split_into_good_batches(route, transport) -> None:
-    value = 0.123456789
     devices = {
-        (7, f"d{n}"): [Metric(f"m{n}_{m}", value * m * n) for m in range(30)] for n in range(400)
+        (7, f"d{n}"): [Metric(f"m{n}_{m}", math.sin(30 * n + m)) for m in range(30)]
+        for n in range(400)
     }
     await route.publish_metrics(devices)
     assert all(len(payload) <= LIMIT for _, payload in transport.published)

@@ -1,7 +1,6 @@
 """uLogger's cloud over any MQTT transport: captures up, log configurations down."""
 
-import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -56,7 +55,6 @@ class UloggerCloud:
             transport, topics.log_configs, topics.log_config, self._configured
         )
         self._watched: set[DeviceKey] = set()
-        self._waiting: dict[DeviceKey, list[asyncio.Future[LogConfig]]] = defaultdict(list)
         self._sequences = Sequences()
 
     @property
@@ -137,28 +135,10 @@ class UloggerCloud:
     async def unwatch_log_config(self, key: DeviceKey) -> None:
         """Don't have ``on_log_config`` called for a device any longer."""
         self._watched.discard(key)
-        if not self._waiting.get(key):
-            await self._configs.leave(key)
-
-    async def wait_log_config(self, key: DeviceKey, seconds: float) -> LogConfig | None:
-        """Return the next log configuration for a device, None when none comes in time."""
-        future: asyncio.Future[LogConfig] = asyncio.get_running_loop().create_future()
-        self._waiting[key].append(future)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._configs.listen(key)
-                return await future
-        except TimeoutError:
-            return None
-        finally:
-            self._waiting[key].remove(future)
-            if not self._waiting[key]:
-                del self._waiting[key]
-                if key not in self._watched:
-                    await self._configs.leave(key)
+        await self._configs.leave(key)
 
     def _configured(self, key: DeviceKey | None, payload: bytes, retained: bool) -> None:  # noqa: FBT001
-        if key is None or (key not in self._watched and key not in self._waiting):
+        if key is None or key not in self._watched:
             self.counters["log_configs_for_others"] += 1
             return
         try:
@@ -168,10 +148,7 @@ class UloggerCloud:
             return
         self.counters["log_configs"] += 1
         self.counters["log_config_names_invalid"] += not names_readable
-        for future in self._waiting.get(key, ()):
-            if not future.done():
-                future.set_result(config)
-        if key in self._watched and self.on_log_config is not None:
+        if self.on_log_config is not None:
             self.on_log_config(key, config, retained)
 
     # Diagnostics
