@@ -23,6 +23,7 @@ from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.model.log_config import LogConfig
 from demo.cloud.limits import WILDCARDS, Limits
+from demo.cloud.waiting import until_connected
 from demo.device.virtual_time import run_virtually
 
 from ...support.narrow_broker import HANDSHAKE, ROUND_TRIP, VirtualBroker
@@ -238,7 +239,7 @@ def test_a_registration_waits_while_a_refused_wildcard_ends_the_connection() -> 
     async def scenario(broker: VirtualBroker) -> None:
         async with Gateway(broker) as gateway:
             gateway.watch(*devices(2))
-            await gateway.transport.wait_connected(5)
+            await until_connected(gateway.transport, 5)
             assert await gateway.cloud.register(devices(1)[0]) == 1000
             assert len(broker.connections) == 2
 

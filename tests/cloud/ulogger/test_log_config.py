@@ -14,6 +14,7 @@ from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.model.log_config import LogConfig
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
+from demo.cloud.waiting import until_connected
 
 from ...support.recorder import RecordingTransport
 from ..conftest import Transports, until
@@ -143,7 +144,7 @@ async def test_over_a_real_broker_it_goes_on_after_a_restart(
     await broker.arestart()
     await until(lambda: not transport.connected or cloud_service.connections > 1)
     await until(lambda: cloud_service.connections > 1)
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
     await cloud_service.send_log_config(7, "S1", level=4, timeout=60)
     await until(lambda: len(heard) == 2)
     assert [config.level for _, config in heard] == [0, 4]
@@ -154,7 +155,7 @@ async def test_over_a_scripted_broker_a_refused_wildcard_falls_back(
 ) -> None:
     odd_broker.allows = lambda topic_filter: "+" not in topic_filter
     transport = connect_oddly()
-    await transport.wait_connected(5)
+    await until_connected(transport, 5)
     cloud, heard = make_cloud(transport)
     await cloud.watch_log_config(KEY)
     await until(lambda: TOPIC in odd_broker.subscribed)
@@ -163,7 +164,7 @@ async def test_over_a_scripted_broker_a_refused_wildcard_falls_back(
     odd_broker.subscribed.clear()
     odd_broker.drop_all()
     await until(lambda: len(odd_broker.connects) > connects)
-    await transport.wait_connected(5)
+    await until_connected(transport, 5)
     await until(lambda: odd_broker.subscribed)
     assert odd_broker.subscribed == [TOPIC]
 

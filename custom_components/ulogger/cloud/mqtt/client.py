@@ -108,7 +108,6 @@ class MqttTransport:
         self._quick_ends = 0
         self._accused = self._blamed = False
         self._wake = asyncio.Event()
-        self._became_connected = asyncio.Event()
 
     # State
 
@@ -134,14 +133,6 @@ class MqttTransport:
     def retry_now(self) -> None:
         """Don't wait any longer before the next attempt."""
         self._wake.set()
-
-    async def wait_connected(self, seconds: float) -> None:
-        """Wait until there is a connection; raises the last failure if there is none in time."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._became_connected.wait()
-        except TimeoutError as err:
-            raise self.last_failure or CloudUnavailable("the broker did not answer") from err
 
     def diagnostics(self) -> Mapping[str, Any]:
         """Return what helps to find out why a connection is bad; nothing in it is secret."""
@@ -292,7 +283,6 @@ class MqttTransport:
             self._connection = connection
             self.last_failure = None
             self._subscriber.begin(connection)
-            self._became_connected.set()
             self._enter(ConnectionState.CONNECTED)
             subscribing = asyncio.create_task(self._subscriber.serve(connection))
             by_broker = await connection.ended()
@@ -326,7 +316,6 @@ class MqttTransport:
 
     def _lost(self) -> None:
         self._connection = None
-        self._became_connected.clear()
         self._subscriber.lost()
 
     def _not_connected(self, err: CloudError) -> float:
