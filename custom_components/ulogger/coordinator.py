@@ -7,13 +7,12 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.event import async_track_device_registry_updated_event
 
 from .account.device_registry import device_identifier
+from .account.quota import DaysInARow
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
 from .model.capture import Capture
 from .model.log_levels import LogLevels, Wish
 from .outbox.model import DeviceCounters
-
-DAY = 86_400
 
 
 class DeviceCoordinator(DeviceCollector):
@@ -29,8 +28,7 @@ class DeviceCoordinator(DeviceCollector):
     @property
     def quota_days(self) -> int:
         """Days in a row, up to today or yesterday, on which the daily quota was reached."""
-        recent = self.record.quota_day >= int(time.time() // DAY) - 1
-        return self.record.quota_days if recent else 0
+        return DaysInARow(self.record.quota_day, self.record.quota_days).lasting(time.time())
 
     @property
     def phase(self) -> Phase:
@@ -69,11 +67,11 @@ class DeviceCoordinator(DeviceCollector):
         """Show what the outbox counts for this device now."""
         self.show(counters=counters)
         quota = self.account.settings.daily_quota
-        today = int(time.time() // DAY)
-        if quota and counters.bytes_today >= quota and self.record.quota_day != today:
-            in_a_row = self.record.quota_day == today - 1
-            self.record.quota_days = self.record.quota_days + 1 if in_a_row else 1
-            self.record.quota_day = today
+        before = DaysInARow(self.record.quota_day, self.record.quota_days)
+        if not quota or counters.bytes_today < quota:
+            return
+        if (days := before.reached(time.time())) != before:
+            self.record.quota_day, self.record.quota_days = days.day, days.days
             self.account.store.save_soon()
 
     @callback
