@@ -24,8 +24,8 @@ from homeassistant.helpers.typing import StateType
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .entity import AccountEntity, DeviceEntity, add_device_entities
-from .errors import REASONS
 from .gateway.gateway import Gateway, UloggerConfigEntry
+from .model.reason import Reason
 
 PARALLEL_UPDATES = 0
 
@@ -170,7 +170,7 @@ DEVICE_SENSORS = (
         key="last_error",
         translation_key="last_error",
         device_class=SensorDeviceClass.ENUM,
-        options=[NO_ERROR, *REASONS],
+        options=[NO_ERROR, *(reason.value for reason in Reason)],
         entity_category=EntityCategory.DIAGNOSTIC,
         value=lambda device: device.data.last_error or NO_ERROR,
     ),

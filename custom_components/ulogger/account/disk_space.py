@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ..model.reason import Reason
 from ..outbox.outbox import Outbox
 from .settings import MEGABYTE, AccountSettings
 
@@ -13,7 +14,7 @@ class NoDiskSpace(Exception):
     """There is no room for more captures; devices keep theirs until there is."""
 
     retryable = True
-    reason = "no_room"
+    reason = Reason.NO_ROOM
 
 
 class DiskSpace:
