@@ -51,7 +51,7 @@ class DeviceCoordinator(DeviceCollector):
 
     @callback
     def start(self) -> None:
-        """Register the device and begin to watch for when it is due."""
+        """Register the device and plan when it is due."""
         device = self._register_device()
         self.account.entry.async_on_unload(
             async_track_device_registry_updated_event(self.hass, device.id, self._registry_changed)
@@ -76,7 +76,7 @@ class DeviceCoordinator(DeviceCollector):
 
     @callback
     def delivery_failed(self, reason: str, capture_id: int) -> None:
-        """Show that the cloud did not take a capture; told once for each reason in a row."""
+        """Show that the cloud did not take a capture; notified of once for each reason in a row."""
         if self._upload_error != reason:
             self._upload_error = reason
             self.fire(DeviceEvent.UPLOAD_FAILED, {"reason": reason, "capture": capture_id})
@@ -84,7 +84,7 @@ class DeviceCoordinator(DeviceCollector):
 
     @callback
     def delivered(self, capture: Capture) -> None:
-        """Tell that the cloud has acknowledged a capture."""
+        """Notify that the cloud has acknowledged a capture."""
         self._upload_error = None
         if self.data.phase is not Phase.ERROR:
             self.show(last_error=None)

@@ -1,4 +1,4 @@
-"""Whether the disk has room for what devices hold; without room they are left alone."""
+"""Whether the disk has room for what devices hold; without it nothing is collected."""
 
 from collections.abc import Callable
 

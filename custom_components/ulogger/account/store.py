@@ -24,10 +24,10 @@ SAVE_DELAY = 10.0
 
 @dataclass(slots=True)
 class DeviceRecord:
-    """One device as it was last met.
+    """One device as it was last identified.
 
-    ``address`` is empty when somebody else has been met there since. Moments are Unix seconds.
-    ``modules`` maps the module names that the cloud told for this device to their bit in
+    ``address`` is empty when another device was identified there since. Moments are Unix seconds.
+    ``modules`` maps the module names that the cloud sent for this device to their bit in
     ``module_flags``, one name a bit; ``last_config`` marks the log configuration that came from
     the cloud last. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
     since 1970), on which the daily quota was reached.
@@ -175,7 +175,7 @@ class AccountStore:
         await self._store.async_remove()
 
     def by_address(self, address: str) -> DeviceRecord | None:
-        """Find the device that was last met at *address*."""
+        """Find the device that was last identified at *address*."""
         return next((r for r in self.devices.values() if r.address == address), None)
 
     def _content(self) -> StoredAccount:

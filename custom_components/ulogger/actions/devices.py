@@ -24,8 +24,8 @@ from ..model.level import LEVELS
 from ..model.log_config import ALL_MODULES, LONGEST, MODULES, SHORTEST, LogConfig
 from ..model.log_levels import PERSON, Wish
 from ..outbox.model import Outcome
-from .captures import async_register_viewing
-from .publish import async_register_publishing
+from .captures import async_register_capture_actions
+from .publish import async_register_publish_actions
 from .targets import async_targets, gateway_of
 
 ATTR_TIMEOUT = "timeout"
@@ -59,18 +59,18 @@ FORGET_SCHEMA = probatio.Schema({**cv.TARGET_FIELDS})
 
 @callback
 def async_register_actions(hass: HomeAssistant) -> None:
-    """Register all actions; those that change or tell what devices log need an administrator."""
+    """Register all actions; those that change or show what devices log need an administrator."""
     hass.services.async_register(
         DOMAIN, "upload", _upload, UPLOAD_SCHEMA, supports_response=SupportsResponse.OPTIONAL
     )
     async_register_admin_service(hass, DOMAIN, "set_log_level", _set_log_level, LOG_LEVEL_SCHEMA)
     async_register_admin_service(hass, DOMAIN, "forget_session", _forget_session, FORGET_SCHEMA)
-    async_register_publishing(hass)
-    async_register_viewing(hass)
+    async_register_publish_actions(hass)
+    async_register_capture_actions(hass)
 
 
 async def _upload(call: ServiceCall) -> ServiceResponse:
-    """Collect the devices now, wait until the cloud has everything, and tell what it was."""
+    """Collect the devices now, wait until the cloud has everything, and return what it was."""
     devices = async_targets(call.hass, call).devices
     seconds = call.data[ATTR_TIMEOUT]
     # One device out of range must not keep the others from being uploaded.

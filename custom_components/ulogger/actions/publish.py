@@ -59,7 +59,7 @@ type Senders = dict[Gateway, list[DeviceIdentity]]
 
 
 @callback
-def async_register_publishing(hass: HomeAssistant) -> None:
+def async_register_publish_actions(hass: HomeAssistant) -> None:
     """Register the actions; who speaks in a device's name to the cloud is an administrator."""
     for name, publish, schema in (
         ("publish_metrics", _publish_metrics, METRICS_SCHEMA),

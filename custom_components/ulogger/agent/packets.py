@@ -37,7 +37,7 @@ def parse_chunk(data: bytes | bytearray) -> Chunk | None:
 
 
 def starts_transfer(data: bytes | bytearray) -> bool:
-    """Tell whether a notification is the first chunk of a buffer."""
+    """Return whether a notification is the first chunk of a buffer."""
     return len(data) > CHUNK_HEADER and data[:2] == b"\0\0"
 
 

@@ -168,7 +168,7 @@ class AgentSession:
             self._requests.close()
 
     async def erase(self, pending: Pending) -> None:
-        """Tell the device that it may forget a capture. Called by leaving its context."""
+        """Write the erase command for a capture. Called by leaving its context."""
         capture = pending.capture
         transfer = self._transfer
         if transfer is None or self._requests is None:
@@ -185,7 +185,7 @@ class AgentSession:
             memory.partials.pop(CaptureKind.LOG, None)
         ack = self._link.require(LOG_ACK)
         answers = "write" in ack.properties
-        pending.told = self._link.up
+        pending.commanded = self._link.up
         await self._link.write(ack, encode_ack(transfer.total), response=answers)
         pending.answered = answers
         if capture.kind is CaptureKind.CORE_DUMP:
@@ -193,7 +193,7 @@ class AgentSession:
         memory.checksum_failures = 0
 
     def _on_disk(self, capture: Capture) -> bool:
-        """Tell whether this log was committed, and lies there for the core dump behind it."""
+        """Return whether this log was committed, and lies there for the core dump behind it."""
         kept = self.memory.partials.get(capture.kind)
         if kept is None or not kept.committed or capture.fault is not None:
             return False
@@ -344,14 +344,14 @@ class AgentSession:
 class Pending:
     """A capture that the device still has: enter it, put it on disk, leave it.
 
-    ``told`` once the erase command may have reached the device, ``answered`` once the device has
+    ``commanded`` once the erase command may have reached the device, ``answered`` once the device has
     confirmed it. With a core dump behind a log, both are erased by the dump's command.
     """
 
     def __init__(self, session: AgentSession, capture: Capture) -> None:
         self.capture = capture
         self.committed = False
-        self.told = False
+        self.commanded = False
         self.answered = False
         self._session = session
 

@@ -24,7 +24,7 @@ from ..insight.crash_attributes import crash_attributes
 from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity
 from ..model.log_config import LogConfig
-from ..model.signal import Telling
+from ..model.signal import Notifying
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added, Outcome
 from .connection import DeviceOutOfRange, Drop, connected, with_services_read_anew
@@ -38,14 +38,16 @@ _LOGGER = logging.getLogger(__name__)
 CHECKSUM_SESSIONS = 3
 
 
-type MetAnother = Callable[[DeviceIdentity, str, str], None]
+type AnotherIdentified = Callable[[DeviceIdentity, str, str], None]
 """Takes note of a device that answered in place of the one meant, with address and name."""
 
 
 class Collection:
     """One session, over one connection, or over a few right after another."""
 
-    def __init__(self, account: Account, device: DeviceCollector, met_another: MetAnother) -> None:
+    def __init__(
+        self, account: Account, device: DeviceCollector, another_identified: AnotherIdentified
+    ) -> None:
         self.hass = account.hass
         self.memory = device.memory
         self.added: list[Added] = []
@@ -53,7 +55,7 @@ class Collection:
         self._noting: asyncio.Task[None] | None = None
         self._account = account
         self._device = device
-        self._met_another = met_another
+        self._another_identified = another_identified
         self._address = device.record.address
         self._name = device.record.name
         self._session: AgentSession | None = None
@@ -116,7 +118,7 @@ class Collection:
         if identity.key == self._device.record.identity.key and self._account.collects(identity):
             self._device.identified(identity)
             return True
-        self._met_another(identity, self._address, self._name)
+        self._another_identified(identity, self._address, self._name)
         return False
 
     async def _take(self, session: AgentSession, identity: DeviceIdentity) -> None:
@@ -169,7 +171,7 @@ class Collection:
     def _notify(self) -> None:
         """Notify of what is on disk; whatever goes wrong with that, the captures are safe."""
         while self._unnotified:
-            with Telling(f"of a capture of {self._name}"):
+            with Notifying(f"of a capture of {self._name}"):
                 self._fire(*self._unnotified.popleft())
 
     def _fire(self, capture: Capture, added: Added) -> None:
@@ -246,7 +248,7 @@ class Collection:
 
 
 def has_erased(taken: Sequence[Pending], *, ended: bool, dump_waits: bool) -> bool | None:
-    """Tell whether a device has erased all that it had, or none of it; None if nobody knows.
+    """Return whether a device has erased all that it had, or none of it; None if nobody knows.
 
     A session that came to its end found nothing more; then only what was not confirmed is in
     doubt. The command that erases is the last one: a log's, unless a core dump comes behind it.
@@ -257,4 +259,4 @@ def has_erased(taken: Sequence[Pending], *, ended: bool, dump_waits: bool) -> bo
         return None
     last = taken[-1]
     log_waits = last.capture.kind is CaptureKind.LOG and dump_waits
-    return False if not last.told or log_waits else None
+    return False if not last.commanded or log_waits else None

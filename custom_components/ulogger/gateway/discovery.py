@@ -106,7 +106,7 @@ class Discovery:
 
     @callback
     def _follow(self, device: DeviceCoordinator) -> None:
-        """Route the device's advertisements to it, and tell it when they stop."""
+        """Route the device's advertisements to it, and notify it when they stop."""
         address = device.record.address
         if self._devices.get(address) is device:
             return

@@ -1,4 +1,4 @@
-"""Tells the cloud which devices are alive: after a session, and daily while they are seen."""
+"""Reports to the cloud which devices are alive: after a session, and daily while they are seen."""
 
 import logging
 import time

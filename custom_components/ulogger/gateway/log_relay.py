@@ -34,7 +34,7 @@ class LogRelay:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
-        self._follows: dict[DeviceKey, CALLBACK_TYPE] = {}
+        self._listeners: dict[DeviceKey, CALLBACK_TYPE] = {}
         self._ends: dict[DeviceKey, tuple[float, CALLBACK_TYPE]] = {}
         self._limits: dict[DeviceKey, _Limit] = {}
 
@@ -43,14 +43,14 @@ class LogRelay:
         """Relay until the entry is unloaded."""
         self._gateway.cloud.on_log_config = self._received
         on_unload = self._entry.async_on_unload
-        on_unload(self._gateway.async_add_device_listener(self._watch))
-        on_unload(self._gateway.async_add_forget_listener(self._unwatch))
-        on_unload(self._gateway.session_succeeded.add(self._met))
+        on_unload(self._gateway.async_add_device_listener(self._follow))
+        on_unload(self._gateway.async_add_forget_listener(self._unfollow))
+        on_unload(self._gateway.session_succeeded.add(self._session_succeeded))
         on_unload(self._stop)
 
     @callback
     def _stop(self) -> None:
-        for unfollow in self._follows.values():
+        for unfollow in self._listeners.values():
             unfollow()
         for _, cancel in self._ends.values():
             cancel()
@@ -58,26 +58,26 @@ class LogRelay:
             limit.stop()
 
     @callback
-    def _watch(self, device: DeviceCoordinator) -> None:
-        self._in_background(device, watch=True)
-        self._follows[device.identity.key] = device.async_add_listener(
+    def _follow(self, device: DeviceCoordinator) -> None:
+        self._in_background(device, follow=True)
+        self._listeners[device.identity.key] = device.async_add_listener(
             partial(self._plan_end, device)
         )
         self._plan_end(device)
 
     @callback
-    def _unwatch(self, device: DeviceCoordinator) -> None:
-        self._in_background(device, watch=False)
+    def _unfollow(self, device: DeviceCoordinator) -> None:
+        self._in_background(device, follow=False)
         key = device.identity.key
-        self._follows.pop(key)()
+        self._listeners.pop(key)()
         if planned := self._ends.pop(key, None):
             planned[1]()
         if limit := self._limits.pop(key, None):
             limit.stop()
 
     @callback
-    def _met(self, device: DeviceCoordinator) -> None:
-        self._gateway.cloud.device_met(device.identity.key, device.record.last_collected)
+    def _session_succeeded(self, device: DeviceCoordinator) -> None:
+        self._gateway.cloud.device_identified(device.identity.key, device.record.last_collected)
 
     @callback
     def _plan_end(self, device: DeviceCoordinator) -> None:
@@ -102,18 +102,18 @@ class LogRelay:
             async_track_point_in_utc_time(self.hass, end, ends_at),
         )
 
-    def _in_background(self, device: DeviceCoordinator, *, watch: bool) -> None:
+    def _in_background(self, device: DeviceCoordinator, *, follow: bool) -> None:
         self._entry.async_create_background_task(
-            self.hass, self._listen(device, watch=watch), f"{DOMAIN} log relay"
+            self.hass, self._listen(device, follow=follow), f"{DOMAIN} log relay"
         )
 
-    async def _listen(self, device: DeviceCoordinator, *, watch: bool) -> None:
+    async def _listen(self, device: DeviceCoordinator, *, follow: bool) -> None:
         cloud, key = self._gateway.cloud, device.identity.key
         try:
-            if watch:
-                await cloud.watch_log_config(key, device.record.last_collected)
+            if follow:
+                await cloud.follow_log_config(key, device.record.last_collected)
             else:
-                await cloud.unwatch_log_config(key)
+                await cloud.unfollow_log_config(key)
         except CloudError as err:
             _LOGGER.warning("No log configuration will come for %s: %s", key[1], err)
 
@@ -188,5 +188,5 @@ class _Limit:
 
 
 def _mark(config: LogConfig) -> str:
-    """Return what tells a configuration from others."""
+    """Return what a configuration is recognised by."""
     return hashlib.sha256(log_config_message(config)).hexdigest()[:16]

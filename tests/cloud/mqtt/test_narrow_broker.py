@@ -91,12 +91,12 @@ class Gateway:
         return task
 
     def watch(self, *identities: DeviceIdentity) -> None:
-        async def watching(identity: DeviceIdentity, met_at: float) -> None:
+        async def watching(identity: DeviceIdentity, identified_at: float) -> None:
             with suppress(CloudError):
-                await self.cloud.watch_log_config(identity.key, met_at)
+                await self.cloud.follow_log_config(identity.key, identified_at)
 
-        for met_at, identity in enumerate(identities):
-            self.start(watching(identity, met_at))
+        for identified_at, identity in enumerate(identities):
+            self.start(watching(identity, identified_at))
 
     async def deliver(self, *identities: DeviceIdentity, seconds: float = 600) -> None:
         """Deliver a log and a core dump of each, trying again; give up after some time."""
@@ -308,7 +308,7 @@ def test_those_met_last_are_heard_always_and_the_others_by_turns() -> None:
             assert broker.most_filters <= 50
             assert len(broker.connections) == 2
 
-            gateway.cloud.device_met(fleet[3].key, 1_000.0)
+            gateway.cloud.device_identified(fleet[3].key, 1_000.0)
             await asyncio.sleep(2 * subscriber.TURN)
             for _ in range(10):
                 assert f"config/v0/42/0/7/{fleet[3].serial}" in gateway.filters("config/")

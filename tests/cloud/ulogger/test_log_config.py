@@ -38,7 +38,7 @@ def make_cloud(transport: Any) -> tuple[UloggerCloud, list[tuple[Any, LogConfig]
 async def test_a_configuration_reaches_who_watches_the_device() -> None:
     transport = RecordingTransport()
     cloud, heard = make_cloud(transport)
-    await cloud.watch_log_config(KEY)
+    await cloud.follow_log_config(KEY)
     transport.hear(TOPIC, GOOD)
     assert heard == [(KEY, LogConfig(3, 0x80000001, 600, ("net", "ble")))]
     assert heard[0][1].level_name == "error"
@@ -49,7 +49,7 @@ async def test_many_devices_are_watched_with_one_subscription() -> None:
     transport = RecordingTransport()
     cloud, heard = make_cloud(transport)
     for number in range(5):
-        await cloud.watch_log_config((7, f"S{number}"))
+        await cloud.follow_log_config((7, f"S{number}"))
     assert transport.filters == ["config/v0/42/0/+/+"]
     transport.hear("config/v0/42/0/7/S3", GOOD)
     assert [key for key, _ in heard] == [(7, "S3")]
@@ -60,20 +60,20 @@ async def test_where_the_wildcard_is_refused_each_device_is_watched_by_itself() 
     transport.refuses = lambda topic_filter: "+" in topic_filter
     cloud, heard = make_cloud(transport)
     for number in range(3):
-        await cloud.watch_log_config((7, f"S{number}"))
+        await cloud.follow_log_config((7, f"S{number}"))
     await until(lambda: len(transport.topics) == 3)
     assert sorted(transport.topics) == [f"config/v0/42/0/7/S{number}" for number in range(3)]
     transport.hear(TOPIC, GOOD)
     assert len(heard) == 1
-    await cloud.unwatch_log_config((7, "S1"))
+    await cloud.unfollow_log_config((7, "S1"))
     assert TOPIC not in transport.topics
 
 
 async def test_a_device_that_nobody_watches_is_counted() -> None:
     transport = RecordingTransport()
     cloud, heard = make_cloud(transport)
-    await cloud.watch_log_config(KEY)
-    await cloud.unwatch_log_config(KEY)
+    await cloud.follow_log_config(KEY)
+    await cloud.unfollow_log_config(KEY)
     transport.hear(TOPIC, GOOD)
     transport.hear("config/v0/42/0/nonsense/S1", GOOD)
     assert heard == []
@@ -84,7 +84,7 @@ async def test_a_device_that_nobody_watches_is_counted() -> None:
 async def test_a_message_that_is_too_short_is_counted_and_ignored(length: int) -> None:
     transport = RecordingTransport()
     cloud, heard = make_cloud(transport)
-    await cloud.watch_log_config(KEY)
+    await cloud.follow_log_config(KEY)
     transport.hear(TOPIC, GOOD[:length])
     assert heard == []
     assert cloud.counters["log_configs_invalid"] == 1
@@ -93,7 +93,7 @@ async def test_a_message_that_is_too_short_is_counted_and_ignored(length: int) -
 async def test_an_unknown_level_is_counted_and_ignored() -> None:
     transport = RecordingTransport()
     cloud, heard = make_cloud(transport)
-    await cloud.watch_log_config(KEY)
+    await cloud.follow_log_config(KEY)
     for level in (5, 255):
         transport.hear(TOPIC, bytes([level]) + GOOD[1:])
     assert heard == []
@@ -118,7 +118,7 @@ async def test_an_unknown_level_is_counted_and_ignored() -> None:
 async def test_with_a_broken_tail_the_configuration_still_counts(tail: bytes) -> None:
     transport = RecordingTransport()
     cloud, heard = make_cloud(transport)
-    await cloud.watch_log_config(KEY)
+    await cloud.follow_log_config(KEY)
     transport.hear(TOPIC, GOOD[:9] + tail)
     assert heard == [(KEY, LogConfig(3, 0x80000001, 600))]
     assert cloud.counters["log_config_names_invalid"] == 1
@@ -127,7 +127,7 @@ async def test_with_a_broken_tail_the_configuration_still_counts(tail: bytes) ->
 async def test_module_names_may_be_numbers() -> None:
     transport = RecordingTransport()
     cloud, heard = make_cloud(transport)
-    await cloud.watch_log_config(KEY)
+    await cloud.follow_log_config(KEY)
     transport.hear(TOPIC, GOOD[:9] + b'[3, "net", 4.5]')
     assert heard == [(KEY, LogConfig(3, 0x80000001, 600, ("3", "net", "4.5")))]
     assert cloud.counters["log_config_names_invalid"] == 0
@@ -138,7 +138,7 @@ async def test_over_a_real_broker_it_goes_on_after_a_restart(
 ) -> None:
     transport = await transports.connected(broker)
     cloud, heard = make_cloud(transport)
-    await cloud.watch_log_config(KEY)
+    await cloud.follow_log_config(KEY)
     await cloud_service.send_log_config(7, "S1", level=0, timeout=60, modules=["a"])
     await until(lambda: len(heard) == 1)
     await broker.arestart()
@@ -157,7 +157,7 @@ async def test_over_a_scripted_broker_a_refused_wildcard_falls_back(
     transport = connect_oddly()
     await until_connected(transport, 5)
     cloud, heard = make_cloud(transport)
-    await cloud.watch_log_config(KEY)
+    await cloud.follow_log_config(KEY)
     await until(lambda: TOPIC in odd_broker.subscribed)
     await until(lambda: not odd_broker.send(TOPIC, GOOD) and heard)
     connects = len(odd_broker.connects)

@@ -279,7 +279,7 @@ async def test_a_serial_that_would_change_the_topic_is_refused(
     assert not error.value.retryable
     for publish in (
         TelemetryRoute(cloud).publish_metrics({device.key: [Metric("m", 1)]}),
-        cloud.watch_log_config(device.key),
+        cloud.follow_log_config(device.key),
     ):
         with pytest.raises(InvalidSerial):
             await publish

@@ -62,8 +62,8 @@ class MqttTransport:
     acknowledgement, `publish` raises and its caller, who has the message on disk, sends it
     again. What makes the broker close the connection each time is found out by sending it
     alone (see `Breaker`); then a message raises MessageRefused, and a topic TopicDenied.
-    Another client with our id, which ends our connection each time it connects, is told from
-    that and from an ordinary loss by how soon it happens, at last with nothing in flight; it
+    Another client with our id, which ends our connection each time it connects, is distinguished
+    from that and from an ordinary loss by how soon it happens, at last with nothing in flight; it
     and a refused certificate slow the attempts down to one in ten minutes.
     """
 
@@ -193,7 +193,7 @@ class MqttTransport:
         return unsubscribe
 
     async def subscribed(self, topic_filter: str) -> bool:
-        """Wait until it is known whether a filter is subscribed to, and tell."""
+        """Wait until it is known whether a filter is subscribed to, and return that."""
         return await self._subscriber.answered(topic_filter)
 
     async def _publish(self, topic: str, payload: bytes) -> None:

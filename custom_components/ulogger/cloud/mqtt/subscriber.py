@@ -110,11 +110,11 @@ class Subscriber:
             self._changed.set()
 
     def dispatch(self, topic: str, payload: bytes, *, retained: bool) -> bool:
-        """Hand a message to who wants it; tell whether anybody did."""
+        """Hand a message to who wants it; return whether anybody did."""
         return self._table.dispatch(topic, payload, retained=retained)
 
     async def answered(self, topic_filter: str) -> bool:
-        """Wait until it is known whether a wanted filter is active, and tell.
+        """Wait until it is known whether a wanted filter is active, and return that.
 
         A filter that is refused, or waits for its turn, is not; it may be later. Raises
         CloudUnavailable without a connection, and when it is lost for another reason than a
@@ -165,7 +165,7 @@ class Subscriber:
         self._changed.set()
 
     def give_up(self) -> None:
-        """Tell those who wait that there will be no connection soon."""
+        """Notify those who wait that there will be no connection soon."""
         self.blamed = False
         waiting, self._waiting = self._waiting, {}
         for answers in waiting.values():
@@ -210,7 +210,7 @@ class Subscriber:
             connection.drop(topic_filter)
 
     def _answer(self, plan: list[str], now: float) -> None:
-        """Tell those who wait what is settled."""
+        """Notify those who wait of what is settled."""
         planned = set(plan)
         for topic_filter in list(self._waiting):
             active = topic_filter in self._active

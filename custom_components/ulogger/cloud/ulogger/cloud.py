@@ -26,7 +26,7 @@ class UloggerCloud:
     ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
     uLogger; ``longest_topic`` is how many bytes of a topic the cloud's broker takes, without
     that prefix. ``on_log_config`` is called with each log configuration for a device that is
-    watched (see `watch_log_config`), and whether the broker had retained it: then it may have
+    followed (see `follow_log_config`), and whether the broker had retained it: then it may have
     come before.
     """
 
@@ -54,7 +54,7 @@ class UloggerCloud:
         self._configs = DeviceTopics(
             transport, topics.log_configs, topics.log_config, self._configured
         )
-        self._watched: set[DeviceKey] = set()
+        self._followed: set[DeviceKey] = set()
         self._sequences = Sequences()
 
     @property
@@ -119,26 +119,26 @@ class UloggerCloud:
 
     # Log configurations
 
-    async def watch_log_config(self, key: DeviceKey, met_at: float = 0.0) -> None:
+    async def follow_log_config(self, key: DeviceKey, identified_at: float = 0.0) -> None:
         """Have ``on_log_config`` called for a device, over all reconnections.
 
-        Where the broker lets us hear a few devices only, those come first that were met last
-        (``met_at``, Unix seconds; `device_met` tells of a later time).
+        Where the broker lets us hear a few devices only, those come first that were identified last
+        (``identified_at``, Unix seconds; `device_identified` notes a later time).
         """
-        self._watched.add(key)
-        await self._configs.listen(key, met_at)
+        self._followed.add(key)
+        await self._configs.listen(key, identified_at)
 
-    def device_met(self, key: DeviceKey, at: float) -> None:
-        """Note when a device that is watched was met."""
-        self._configs.met(key, at)
+    def device_identified(self, key: DeviceKey, at: float) -> None:
+        """Note when a device that is followed was identified."""
+        self._configs.identified(key, at)
 
-    async def unwatch_log_config(self, key: DeviceKey) -> None:
+    async def unfollow_log_config(self, key: DeviceKey) -> None:
         """Don't have ``on_log_config`` called for a device any longer."""
-        self._watched.discard(key)
+        self._followed.discard(key)
         await self._configs.leave(key)
 
     def _configured(self, key: DeviceKey | None, payload: bytes, retained: bool) -> None:  # noqa: FBT001
-        if key is None or key not in self._watched:
+        if key is None or key not in self._followed:
             self.counters["log_configs_for_others"] += 1
             return
         try:
