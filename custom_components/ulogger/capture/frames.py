@@ -3,9 +3,11 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Final, NamedTuple
 
+from ..model.level import Level
+from ..model.telemetry import Metric
 from .errors import CaptureError, TruncatedCapture
 from .log_buffer import LogHeader
 
@@ -15,19 +17,6 @@ FRAME_OVERHEAD: Final = 6
 _FRAME = struct.Struct("<HI")
 _PAYLOAD = struct.Struct("<BIB")
 _STRINGS = struct.Struct("<HH")
-
-
-class Level(IntEnum):
-    """How important a frame is; 5 marks metrics, 6 and 7 are not in use."""
-
-    DEBUG = 0
-    INFO = 1
-    WARNING = 2
-    ERROR = 3
-    CRITICAL = 4
-    METRIC = 5
-    RESERVED_6 = 6
-    RESERVED_7 = 7
 
 
 class ArgumentKind(StrEnum):
@@ -48,13 +37,6 @@ class Argument(NamedTuple):
 
     kind: ArgumentKind
     value: int | float | str
-
-
-class Metric(NamedTuple):
-    """A named number, readable without the firmware image."""
-
-    name: str
-    value: int | float
 
 
 @dataclass(frozen=True, slots=True)

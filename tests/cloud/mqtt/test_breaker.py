@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from custom_components.ulogger.cloud.errors import CloudError, HeldBack, MessageRefused, TopicDenied
 from custom_components.ulogger.cloud.mqtt.breaker import (
-    FIRST_HOLD,
-    LONGEST_HOLD,
+    HOLD,
     QUIET,
     STRIKES,
     Breaker,
@@ -67,8 +66,8 @@ def test_a_topic_is_denied_by_three_messages_and_rests_ever_longer(scene: Scene)
         assert scene.breaker.denied == ([TEXTS] if number >= STRIKES - 1 else [])
         assert isinstance(error.value, TopicDenied) == (number >= STRIKES - 1)
         scene.now += error.value.retry_after
-    assert waits[:3] == [FIRST_HOLD, 2 * FIRST_HOLD, 4 * FIRST_HOLD]
-    assert waits[-1] == LONGEST_HOLD
+    assert waits[:3] == [5.0, 10.0, 20.0]
+    assert waits[-1] == HOLD.longest
     assert scene.told == 1
 
 

@@ -23,13 +23,14 @@ Nothing here sends, waits or knows of MQTT.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...model.backoff import Backoff, never
 from ..errors import CloudError, HeldBack, MessageRefused, TopicDenied
 from .rate_limit import Clock
 
 STRIKES = 3
 """Strikes that make a topic a denied one, or a message a refused one."""
-FIRST_HOLD = 5.0
-LONGEST_HOLD = 3600.0
+HOLD = Backoff(5.0, 3600.0, never)
+"""How long what struck is held back."""
 REFUSED_FOR = 3600.0
 """Seconds for which a refused message is not sent at all."""
 REFUSED = "the broker closes the connection on this message each time"
@@ -151,7 +152,7 @@ class Breaker:
                 if broken.striker is not None:
                     # However many: it is refused only when it strikes again after this.
                     suspect.own = min(suspect.own + suspect.open, STRIKES - 1)
-                    suspect.until = self._clock() + _hold(suspect.own)
+                    suspect.until = self._clock() + HOLD.delay(suspect.own)
                 suspect.open = 0
         if broken.denied:
             self.on_denied()
@@ -172,7 +173,7 @@ class Breaker:
         if suspect.own and topic not in self._topics:
             # Others have passed on the topic since its last strike.
             suspect.own += 1
-            suspect.until = now + (REFUSED_FOR if suspect.refused else _hold(suspect.own))
+            suspect.until = now + (REFUSED_FOR if suspect.refused else HOLD.delay(suspect.own))
             return True
         suspect.open += 1
         broken = self._topics.setdefault(topic, _Topic(mark))
@@ -180,7 +181,7 @@ class Breaker:
             broken.striker = None
             self._good.discard(topic)
         broken.strikes += 1
-        broken.until = now + _hold(broken.strikes)
+        broken.until = now + HOLD.delay(broken.strikes)
         if broken.strikes == STRIKES:
             self.on_denied()
         return True
@@ -206,7 +207,3 @@ class Breaker:
         if not topic.denied:
             return HeldBack(f"the broker closed the connection on {name}", seconds)
         return TopicDenied(name, seconds, one_message=topic.striker is not None)
-
-
-def _hold(strikes: int) -> float:
-    return min(LONGEST_HOLD, FIRST_HOLD * 2.0 ** min(strikes - 1, 16))

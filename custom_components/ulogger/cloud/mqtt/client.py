@@ -62,8 +62,8 @@ class MqttTransport:
     acknowledgement, `publish` raises and its caller, who has the message on disk, sends it
     again. What makes the broker close the connection each time is found out by sending it
     alone (see `Breaker`); then a message raises MessageRefused, and a topic TopicDenied.
-    Another client with our id, which ends our connection each time it connects, is told from
-    that and from an ordinary loss by how soon it happens, at last with nothing in flight; it
+    Another client with our id, which ends our connection each time it connects, is distinguished
+    from that and from an ordinary loss by how soon it happens, at last with nothing in flight; it
     and a refused certificate slow the attempts down to one in ten minutes.
     """
 
@@ -108,7 +108,6 @@ class MqttTransport:
         self._quick_ends = 0
         self._accused = self._blamed = False
         self._wake = asyncio.Event()
-        self._became_connected = asyncio.Event()
 
     # State
 
@@ -138,14 +137,6 @@ class MqttTransport:
     def retry_now(self) -> None:
         """Don't wait any longer before the next attempt."""
         self._wake.set()
-
-    async def wait_connected(self, seconds: float) -> None:
-        """Wait until there is a connection; raises the last failure if there is none in time."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._became_connected.wait()
-        except TimeoutError as err:
-            raise self.last_failure or CloudUnavailable("the broker did not answer") from err
 
     def diagnostics(self) -> Mapping[str, Any]:
         """Return what helps to find out why a connection is bad; nothing in it is secret."""
@@ -206,7 +197,7 @@ class MqttTransport:
         return unsubscribe
 
     async def subscribed(self, topic_filter: str) -> bool:
-        """Wait until it is known whether a filter is subscribed to, and tell."""
+        """Wait until it is known whether a filter is subscribed to, and return that."""
         return await self._subscriber.answered(topic_filter)
 
     async def _publish(self, topic: str, payload: bytes) -> None:
@@ -296,7 +287,6 @@ class MqttTransport:
             self._connection = connection
             self.last_failure = None
             self._subscriber.begin(connection)
-            self._became_connected.set()
             self._enter(ConnectionState.CONNECTED)
             subscribing = asyncio.create_task(self._subscriber.serve(connection))
             by_broker = await connection.ended()
@@ -330,7 +320,6 @@ class MqttTransport:
 
     def _lost(self) -> None:
         self._connection = None
-        self._became_connected.clear()
         self._subscriber.lost()
 
     def _not_connected(self, err: CloudError) -> float:
