@@ -344,8 +344,8 @@ class AgentSession:
 class Pending:
     """A capture that the device still has: enter it, put it on disk, leave it.
 
-    ``commanded`` once the erase command may have reached the device, ``answered`` once the device has
-    confirmed it. With a core dump behind a log, both are erased by the dump's command.
+    ``commanded`` once the erase command may have reached the device, ``answered`` once the device
+    has confirmed it. With a core dump behind a log, both are erased by the dump's command.
     """
 
     def __init__(self, session: AgentSession, capture: Capture) -> None:

@@ -93,7 +93,8 @@ class MqttConnection:
 
     Acknowledgements fail at the moment the connection ends, instead of after a time limit, and a
     refused certificate is distinguished from a broker that does not answer. ``on_message`` gets
-    each message's topic, payload, and whether it was retained; ``on_end`` is called once, at the end.
+    each message's topic, payload, and whether it was retained; ``on_end`` is called once, at the
+    end.
     """
 
     def __init__(
