@@ -15,14 +15,15 @@ from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
-from .const import DOMAIN, MANUFACTURER
-from .gateway.destinations import async_set_up_cloud
+from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
 from .gateway.discovery import Discovery
+from .gateway.folders import folder_destinations
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.heartbeats import Heartbeats
 from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
+from .gateway.ulogger import async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
 from .panel.downloads import async_register_downloads
@@ -52,13 +53,13 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
 async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
     """Open the account's outbox, then let everything else come up beside Home Assistant.
 
-    A cloud that can't be reached is no reason to wait: devices are collected all the same, and
-    what they gave goes up when the cloud is back.
+    A destination that can't be reached is no reason to wait: devices are collected all the same,
+    and what they gave goes there when it is back.
     """
     await async_take_secrets_out(hass, entry)
     store = AccountStore(hass, entry.entry_id)
     await store.async_load()
-    setup = await async_set_up_cloud(hass, entry, store)
+    ulogger = await async_set_up_ulogger(hass, entry, store)
     await async_take_over(hass, entry)
     try:
         outbox = await Outbox.open(outbox_path(hass, entry.entry_id), hass.async_add_executor_job)
@@ -68,27 +69,29 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
             translation_key=err.reason,
             translation_placeholders={"device": entry.title, "detail": str(err)},
         ) from err
-    gateway = entry.runtime_data = Gateway(
-        Account(hass, entry, store, outbox),
-        transport=setup.transport,
-        cloud=setup.cloud,
-        telemetry=setup.telemetry,
-        certificate_expiry=setup.certificate_expiry,
-    )
-    dr.async_get(hass).async_get_or_create(
-        config_entry_id=entry.entry_id,
-        identifiers={(DOMAIN, entry.entry_id)},
-        entry_type=dr.DeviceEntryType.SERVICE,
-        manufacturer=MANUFACTURER,
-        name=entry.title,
-    )
+    account = Account(hass, entry, store, outbox)
+    gateway = entry.runtime_data = Gateway(account, ulogger, folder_destinations(account))
+    account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     Discovery(hass, entry).start()
-    Heartbeats(hass, entry).start()
     Issues(hass, entry).start()
-    LogForwarding(hass, entry).start()
     LogRelay(hass, entry).start()
+    if gateway.ulogger is not None:
+        Heartbeats(hass, entry, gateway.ulogger.telemetry).start()
+        LogForwarding(hass, entry, gateway.ulogger.cloud).start()
+    return True
+
+
+async def async_migrate_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> bool:
+    """Bring an account up to date; one that a later version has written is left as it is.
+
+    Version 2: an account may be without uLogger's cloud, and says so; before, each had one.
+    """
+    if entry.version > ENTRY_VERSION:
+        return False
+    data = {CONF_CONNECTION: CONNECTION_MQTT, **entry.data}
+    hass.config_entries.async_update_entry(entry, data=data, version=ENTRY_VERSION)
     return True
 
 

@@ -14,7 +14,13 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .coordinator import DeviceCoordinator
-from .entity import AccountEntity, DeviceEntity, add_device_entities
+from .entity import (
+    AccountEntity,
+    DestinationEntity,
+    DeviceEntity,
+    add_destination_entities,
+    add_device_entities,
+)
 from .gateway.gateway import Gateway, UloggerConfigEntry
 
 PARALLEL_UPDATES = 0
@@ -40,7 +46,7 @@ DEVICE_BINARY_SENSORS = (
         translation_key="session_token",
         entity_category=EntityCategory.DIAGNOSTIC,
         entity_registry_enabled_default=False,
-        value=lambda gateway, device: gateway.has_token(device.identity),
+        value=lambda gateway, device: gateway.is_registered(device.identity),
     ),
 )
 
@@ -50,7 +56,16 @@ ACCOUNT_BINARY_SENSORS = (
         translation_key="cloud_connection",
         device_class=BinarySensorDeviceClass.CONNECTIVITY,
         entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda gateway: gateway.transport.connected,
+        value=lambda gateway: gateway.ulogger is not None and gateway.ulogger.cloud.connected,
+    ),
+)
+
+DESTINATION_BINARY_SENSORS = (
+    BinarySensorEntityDescription(
+        key="connection",
+        translation_key="connection",
+        device_class=BinarySensorDeviceClass.CONNECTIVITY,
+        entity_category=EntityCategory.DIAGNOSTIC,
     ),
 )
 
@@ -61,9 +76,14 @@ async def async_setup_entry(
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
     """Add the account's binary sensors, and each device's when it is there."""
+    gateway = entry.runtime_data
+    add_destination_entities(
+        gateway, async_add_entities, DESTINATION_BINARY_SENSORS, DestinationBinarySensor
+    )
+    if gateway.ulogger is None:
+        return
     async_add_entities(
-        AccountBinarySensor(entry.runtime_data, description)
-        for description in ACCOUNT_BINARY_SENSORS
+        AccountBinarySensor(gateway, description) for description in ACCOUNT_BINARY_SENSORS
     )
     add_device_entities(
         entry,
@@ -94,3 +114,12 @@ class AccountBinarySensor(AccountEntity, BinarySensorEntity):
     @override
     def is_on(self) -> bool:
         return self.entity_description.value(self.gateway)
+
+
+class DestinationBinarySensor(DestinationEntity, BinarySensorEntity):
+    """Whether a destination takes captures now."""
+
+    @property
+    @override
+    def is_on(self) -> bool:
+        return self.destination.connected

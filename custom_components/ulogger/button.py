@@ -33,4 +33,4 @@ class UploadButton(DeviceEntity, ButtonEntity):
     async def async_press(self) -> None:
         with user_errors(self.coordinator.identity.serial):
             await self.coordinator.async_collect()
-        self.gateway.delivery.retry_now()
+        self.gateway.async_retry_now()

@@ -39,6 +39,7 @@ from .const import (
     CONF_TOPIC_PREFIX,
     DEFAULT_TOPIC_PREFIX,
     DOMAIN,
+    ENTRY_VERSION,
 )
 from .flows.account_checks import (
     FormError,
@@ -67,7 +68,7 @@ MOST_WITHOUT_CARD = 256
 class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
     """One entry for each customer and group."""
 
-    VERSION = 1
+    VERSION = ENTRY_VERSION
 
     def __init__(self) -> None:
         self._uploads = Uploads()

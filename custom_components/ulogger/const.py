@@ -3,6 +3,7 @@
 from typing import Final
 
 DOMAIN: Final = "ulogger"
+ULOGGER_TITLE: Final = "uLogger"
 MANUFACTURER: Final = "uLogger"
 GATEWAY_APPLICATION: Final = 0
 """The application that the gateway itself is, in metrics, events and text logs of its own."""
@@ -21,6 +22,15 @@ CONF_CLIENT_SUFFIX: Final = "client_suffix"
 CONF_PACE: Final = "pace"
 
 CONNECTION_MQTT: Final = "mqtt"
+ENTRY_VERSION: Final = 2
+"""Of config entries: what `async_migrate_entry` brings them to."""
+SUBENTRY_FOLDER: Final = "folder"
+DESTINATION_SUBENTRIES: Final = frozenset({SUBENTRY_FOLDER})
+CONF_PATH: Final = "path"
+CONF_KEEP_DAYS: Final = "keep_days"
+CONF_KEEP_MB: Final = "keep_mb"
+CONF_SINCE: Final = "since"
+CONNECTION_NONE: Final = "none"
 CONNECTION_HOME_ASSISTANT: Final = "home_assistant"
 
 PACE_AUTO: Final = "auto"

@@ -66,29 +66,38 @@ class DeviceCoordinator(DeviceCollector):
     def counters_changed(self, counters: DeviceCounters) -> None:
         """Show what the outbox counts for this device now."""
         self.show(counters=counters)
-        quota = self.account.settings.daily_quota
         before = DaysInARow(self.record.quota_day, self.record.quota_days)
-        if not quota or counters.bytes_today < quota:
+        if self.identity.key not in self.account.over_quota():
             return
         if (days := before.reached(time.time())) != before:
             self.record.quota_day, self.record.quota_days = days.day, days.days
             self.account.store.save_soon()
 
     @callback
-    def delivery_failed(self, reason: str, capture_id: int) -> None:
-        """Show that the cloud did not take a capture; notified of once for each reason in a row."""
-        if self._upload_error != reason:
-            self._upload_error = reason
-            self.fire(DeviceEvent.UPLOAD_FAILED, {"reason": reason, "capture": capture_id})
+    def delivery_failed(self, destination: str, reason: str, capture_id: int) -> None:
+        """Show that a destination did not take a capture; notifies once for a reason in a row."""
+        if self._upload_errors.get(destination) != reason:
+            self._upload_errors[destination] = reason
+            self.fire(
+                DeviceEvent.UPLOAD_FAILED,
+                {"reason": reason, "capture": capture_id, "destination": destination},
+            )
         self.show(last_error=reason)
 
     @callback
-    def delivered(self, capture: Capture) -> None:
-        """Notify that the cloud has acknowledged a capture."""
-        self._upload_error = None
-        if self.data.phase is not Phase.ERROR:
+    def delivered(self, destination: str, capture: Capture) -> None:
+        """Notify that a destination has acknowledged a capture."""
+        self._upload_errors.pop(destination, None)
+        if self.data.phase is not Phase.ERROR and not self._upload_errors:
             self.show(last_error=None)
-        self.fire(DeviceEvent.UPLOADED, {"kind": capture.kind.value, "bytes": len(capture.data)})
+        self.fire(
+            DeviceEvent.UPLOADED,
+            {
+                "kind": capture.kind.value,
+                "bytes": len(capture.data),
+                "destination": destination,
+            },
+        )
 
     # What a person asks
 

@@ -61,10 +61,13 @@ async def async_get_config_entry_diagnostics(
             "entry": {
                 "data": async_redact_data(dict(entry.data), SECRETS),
                 "options": async_redact_data(dict(entry.options), SECRETS),
-                "certificate_expiry": gateway.certificate_expiry,
+                "certificate_expiry": gateway.ulogger and gateway.ulogger.certificate_expiry,
             },
             "bluetooth": _bluetooth(hass),
-            "cloud": gateway.cloud_diagnostics(),
+            "destinations": {
+                each.id: {**each.diagnostics(), "counters": asdict(each.counters)}
+                for each in gateway.destinations.values()
+            },
             "outbox": await _outbox(entry),
             "uncollected": [
                 {"name": record.name, "application_id": record.identity.application_id}
@@ -120,7 +123,7 @@ def _device(hass: HomeAssistant, gateway: Gateway, device: DeviceCoordinator) ->
             hass, record.address, BluetoothReachabilityIntent.CONNECTION
         ),
         "last_seen": record.last_seen,
-        "token": REDACTED if gateway.has_token(identity) else None,
+        "token": REDACTED if gateway.is_registered(identity) else None,
         "log_levels": asdict(record.log_levels),
         "modules": record.modules,
         "state": asdict(state),
@@ -166,9 +169,10 @@ async def _without_secrets(
     values = {str(named[name]) for name in SECRETS if named.get(name)}
     values |= {str(stored["token"]) for stored in entry.runtime_data.account.store.tokens.values()}
     long = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
-    customer = re.escape(str(entry.data[CONF_CUSTOMER_ID]))
-    topics = (rf"(?<=cust-){customer}(?=-)", rf"(?<=/){customer}(?=/)")
-    patterns = (PEM, *map(re.escape, long), *topics)
+    patterns = [PEM, *map(re.escape, long)]
+    if CONF_CUSTOMER_ID in entry.data:
+        customer = re.escape(str(entry.data[CONF_CUSTOMER_ID]))
+        patterns += [rf"(?<=cust-){customer}(?=-)", rf"(?<=/){customer}(?=/)"]
     secret = re.compile("|".join(patterns))
 
     def hide(value: Any) -> Any:

@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterable
 from typing import override
 
 from homeassistant.core import callback
-from homeassistant.helpers.device_registry import DeviceInfo
+from homeassistant.helpers.device_registry import DeviceEntryType, DeviceInfo
 from homeassistant.helpers.entity import Entity, EntityDescription
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .account.device_registry import registered_device
-from .const import DOMAIN
+from .const import DOMAIN, MANUFACTURER
 from .coordinator import DeviceCoordinator
+from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
 
 
@@ -60,6 +61,49 @@ class AccountEntity(Entity):
     async def async_added_to_hass(self) -> None:
         """Follow the account."""
         self.async_on_remove(self.gateway.account.changed.add(self.async_write_ha_state))
+
+
+class DestinationEntity(Entity):
+    """An entity of a destination that was added to the account, on a device of its own."""
+
+    _attr_has_entity_name = True
+    _attr_should_poll = False
+
+    def __init__(
+        self, gateway: Gateway, destination: ActiveDestination, description: EntityDescription
+    ) -> None:
+        self.destination = destination
+        self.entity_description = description
+        entry_id = gateway.entry.entry_id
+        self._attr_unique_id = f"{entry_id}-{destination.id}-{description.key}"
+        self._attr_device_info = DeviceInfo(
+            identifiers={(DOMAIN, f"{entry_id}-{destination.id}")},
+            entry_type=DeviceEntryType.SERVICE,
+            manufacturer=MANUFACTURER,
+            name=destination.title,
+            via_device_id=destination.account.register_device(),
+        )
+
+    @override
+    async def async_added_to_hass(self) -> None:
+        """Follow the account: it notifies of what destinations do."""
+        self.async_on_remove(self.destination.account.changed.add(self.async_write_ha_state))
+
+
+@callback
+def add_destination_entities[DescriptionT: EntityDescription](
+    gateway: Gateway,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+    descriptions: Iterable[DescriptionT],
+    make: Callable[[Gateway, ActiveDestination, DescriptionT], Entity],
+) -> None:
+    """Add the entities of each destination that is a subentry of the account."""
+    for each in gateway.destinations.values():
+        if each.subentry_id is not None:
+            async_add_entities(
+                [make(gateway, each, description) for description in descriptions],
+                config_subentry_id=each.subentry_id,
+            )
 
 
 @callback

@@ -23,7 +23,14 @@ from homeassistant.helpers.typing import StateType
 
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
-from .entity import AccountEntity, DeviceEntity, add_device_entities
+from .entity import (
+    AccountEntity,
+    DestinationEntity,
+    DeviceEntity,
+    add_destination_entities,
+    add_device_entities,
+)
+from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .model.reason import Reason
 
@@ -48,8 +55,19 @@ class AccountSensorDescription(SensorEntityDescription):
     value: Callable[[Gateway], StateType | datetime]
 
 
+@dataclass(frozen=True, kw_only=True)
+class DestinationSensorDescription(SensorEntityDescription):
+    """A sensor of a destination that was added to the account."""
+
+    value: Callable[[ActiveDestination], StateType]
+
+
 def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _certificate_expiry(gateway: Gateway) -> datetime | None:
+    return None if gateway.ulogger is None else gateway.ulogger.certificate_expiry
 
 
 def _progress(device: DeviceCoordinator) -> int | None:
@@ -214,7 +232,7 @@ ACCOUNT_SENSORS = (
         translation_key="certificate_expiry",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda gateway: gateway.certificate_expiry,
+        value=_certificate_expiry,
     ),
     AccountSensorDescription(
         key="outbox_size",
@@ -237,6 +255,15 @@ ACCOUNT_SENSORS = (
     ),
 )
 
+DESTINATION_SENSORS = (
+    DestinationSensorDescription(
+        key="captures_waiting",
+        translation_key="captures_waiting",
+        state_class=SensorStateClass.MEASUREMENT,
+        value=lambda destination: destination.counters.waiting,
+    ),
+)
+
 
 async def async_setup_entry(
     hass: HomeAssistant,
@@ -248,8 +275,9 @@ async def async_setup_entry(
     async_add_entities(
         AccountSensor(gateway, description)
         for description in ACCOUNT_SENSORS
-        if description.key != "certificate_expiry" or gateway.certificate_expiry is not None
+        if description.key != "certificate_expiry" or _certificate_expiry(gateway) is not None
     )
+    add_destination_entities(gateway, async_add_entities, DESTINATION_SENSORS, DestinationSensor)
     add_device_entities(
         entry,
         async_add_entities,
@@ -288,3 +316,14 @@ class AccountSensor(AccountEntity, SensorEntity):
     @override
     def native_value(self) -> StateType | datetime:
         return self.entity_description.value(self.gateway)
+
+
+class DestinationSensor(DestinationEntity, SensorEntity):
+    """A sensor of a destination."""
+
+    entity_description: DestinationSensorDescription
+
+    @property
+    @override
+    def native_value(self) -> StateType:
+        return self.entity_description.value(self.destination)

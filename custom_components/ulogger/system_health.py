@@ -20,7 +20,9 @@ async def _info(hass: HomeAssistant) -> dict[str, Any]:
     gateways = [entry.runtime_data for entry in entries]
     return {
         "accounts": len(gateways),
-        "broker_reachable": all(gateway.transport.connected for gateway in gateways),
+        "broker_reachable": all(
+            each.connected for gateway in gateways for each in gateway.destinations.values()
+        ),
         "devices": sum(len(gateway.devices) for gateway in gateways),
         "captures_waiting": sum(gateway.account.totals.waiting for gateway in gateways),
         "captures_quarantined": sum(gateway.account.totals.quarantined for gateway in gateways),

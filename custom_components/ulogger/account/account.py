@@ -1,27 +1,31 @@
 """One account: its entry, what it is set to, remembers, keeps on disk, and counts."""
 
 import logging
+import time
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.event import (
     async_call_later,
     async_track_time_interval,
     async_track_utc_time_change,
 )
 
-from ..model.identity import DeviceIdentity, DeviceKey
+from ..const import DOMAIN, MANUFACTURER
+from ..model.identity import ULOGGER, DeviceIdentity, DeviceKey
 from ..model.signal import Signal
 from ..outbox.errors import OutboxDamaged, OutboxError
-from ..outbox.model import DeviceCounters
+from ..outbox.model import DestinationCounters, DeviceCounters
 from ..outbox.outbox import Outbox
 from . import approval
 from .disk_space import DiskSpace
-from .settings import AccountSettings
+from .quota import DailyQuota
+from .settings import AccountSettings, wanted_since
 from .store import AccountStore
 
 _LOGGER = logging.getLogger(__name__)
@@ -29,6 +33,9 @@ _LOGGER = logging.getLogger(__name__)
 SWEEP_EVERY = timedelta(hours=1)
 REFRESH_AFTER = 0.25
 """Seconds after a change until the counters are read; what changes meanwhile is read with it."""
+
+type DeliveryCounters = Mapping[str, Mapping[DeviceKey, DestinationCounters]]
+"""Counters of destinations by their IDs, each by device."""
 
 
 class Account:
@@ -46,15 +53,19 @@ class Account:
         self.store = store
         self.outbox = outbox
         self.counters: dict[DeviceKey, DeviceCounters] = {}
+        self.delivery_counters: DeliveryCounters = {}
+        self.settings = AccountSettings.of(entry)
+        self.quota = DailyQuota(self.settings.daily_quota)
         self.rejections: Counter[str] = Counter()
         self.changed = Signal[()]()
         self.counted = Signal[()]()
-        self.disk_space = DiskSpace(outbox, lambda: self.settings, self.changed.notify)
+        self.disk_space = DiskSpace(outbox, self.settings, self.changed.notify)
         self._refresh_timer: CALLBACK_TYPE | None = None
         self._closing = False
 
     async def async_start(self) -> None:
-        """Read the counters, and keep them and the disk in order until the entry is unloaded."""
+        self.disk_space = DiskSpace(outbox, self.settings, self.changed.notify)
+        await self.outbox.set_destinations(wanted_since(self.entry))
         await self.async_refresh_counters()
         on_unload = self.entry.async_on_unload
         on_unload(
@@ -78,15 +89,22 @@ class Account:
 
     # What it is
 
+    @callback
+    def register_device(self) -> str:
+        """Make sure of the account's own device in the registry, and return its ID."""
+        devices = dr.async_get(self.hass)
+        return devices.async_get_or_create(
+            config_entry_id=self.entry_id,
+            identifiers={(DOMAIN, self.entry_id)},
+            entry_type=dr.DeviceEntryType.SERVICE,
+            manufacturer=MANUFACTURER,
+            name=self.entry.title,
+        ).id
+
     @property
     def entry_id(self) -> str:
         """The ID of the config entry."""
         return self.entry.entry_id
-
-    @property
-    def settings(self) -> AccountSettings:
-        """The account's options as they are now."""
-        return AccountSettings.of(self.entry)
 
     @property
     def totals(self) -> DeviceCounters:
@@ -97,12 +115,9 @@ class Account:
         """Whether this account has the consent to collect the device, and no other account."""
         return approval.approving_entry(self.hass, identity.application_id) is self.entry
 
-    def over_quota(self) -> list[DeviceKey]:
-        """Return the devices that have sent today what they may in a day."""
-        quota = self.settings.daily_quota
-        if not quota:
-            return []
-        return [key for key, each in self.counters.items() if each.bytes_today >= quota]
+    def over_quota(self) -> frozenset[DeviceKey]:
+        """Return the devices that have sent to uLogger today what they may in a day."""
+        return self.quota.exhausted(time.time())
 
     # What it counts
 
@@ -113,13 +128,15 @@ class Account:
 
     @callback
     def count_sent(self, key: DeviceKey, size: int) -> None:
-        """Count bytes of a device at once: its quota can't wait for the counters to be read."""
-        counted = self.counters.get(key, DeviceCounters())
-        self.counters[key] = replace(counted, bytes_today=counted.bytes_today + size)
+        """Count bytes of a device to uLogger at once: its quota can't wait for a refresh."""
+        self.quota.counted(key, size, time.time())
 
     async def async_refresh_counters(self) -> None:
         """Read what the outbox counts, and notify whoever shows it."""
         self.counters = dict(await self.outbox.counters())
+        self.delivery_counters = await self.outbox.delivery_counters()
+        there = self.delivery_counters.get(ULOGGER, {})
+        self.quota.read({key: each.bytes_today for key, each in there.items()}, time.time())
         self.counted.notify()
         self.changed.notify()
 

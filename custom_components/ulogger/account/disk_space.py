@@ -23,7 +23,7 @@ class DiskSpace:
     def __init__(
         self,
         outbox: Outbox,
-        settings: Callable[[], AccountSettings],
+        settings: AccountSettings,
         changed: Callable[[], None],
     ) -> None:
         self.enough = True
@@ -34,21 +34,21 @@ class DiskSpace:
     async def check(self) -> None:
         """Raise NoDiskSpace unless the disk and the budget have room for a session's captures."""
         if not await self.measure():
-            raise NoDiskSpace("the disk is full or too many captures wait for the cloud")
+            raise NoDiskSpace("the disk is full or too many captures wait")
 
     async def measure(self) -> bool:
         """Find out whether there is room."""
         space = await self._outbox.space()
-        enough = space.has_room(self._settings().undelivered_budget, DISK_RESERVE)
+        enough = space.has_room(self._settings.undelivered_budget, DISK_RESERVE)
         if enough is not self.enough:
             self.enough = enough
             self._changed()
         return enough
 
     async def sweep(self) -> None:
-        """Delete what the cloud has and nobody needs here any longer, then measure."""
-        settings = self._settings()
+        """Delete what nobody waits for and nobody needs here any longer, then measure."""
         await self._outbox.sweep(
-            days=settings.retention_days, megabytes=settings.retention_bytes / MEGABYTE
+            days=self._settings.retention_days,
+            megabytes=self._settings.retention_bytes / MEGABYTE,
         )
         await self.measure()

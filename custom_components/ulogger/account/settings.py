@@ -7,9 +7,25 @@ from typing import Any, Self
 from homeassistant.config_entries import ConfigEntry
 
 from .. import const as c
+from ..model.identity import ULOGGER
 
 KILOBYTE = 1_000
 MEGABYTE = 1_000_000
+
+
+def wanted_since(entry: ConfigEntry[Any]) -> dict[str, float]:
+    """Name an account's destinations, each with since when (Unix seconds) it wants captures.
+
+    uLogger wants all that is kept; others say what they want when they are added.
+    """
+    wanted = {
+        each.subentry_id: float(each.data[c.CONF_SINCE])
+        for each in entry.subentries.values()
+        if each.subentry_type in c.DESTINATION_SUBENTRIES
+    }
+    if entry.data[c.CONF_CONNECTION] != c.CONNECTION_NONE:
+        wanted[ULOGGER] = 0.0
+    return wanted
 
 
 @dataclass(frozen=True, slots=True)

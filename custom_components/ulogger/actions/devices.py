@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 
 import probatio
@@ -20,13 +21,14 @@ from homeassistant.util.json import JsonValueType
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..errors import user_errors
+from ..gateway.destinations import ActiveDestination
 from ..model.level import LEVELS
 from ..model.log_config import ALL_MODULES, LONGEST, MODULES, SHORTEST, LogConfig
 from ..model.log_levels import PERSON, Wish
 from ..outbox.model import Outcome
 from .captures import async_register_capture_actions
 from .publish import async_register_publish_actions
-from .targets import async_targets, gateway_of
+from .targets import async_targets, gateway_of, ulogger_of
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -94,16 +96,19 @@ async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str,
                 added = await device.async_collect()
         except TimeoutError as err:
             raise _error("collect_timeout", serial, seconds) from err
-    ids = {each.capture_id for each in added if each.outcome is not Outcome.DUPLICATE} - {None}
-    if ids and not gateway.transport.connected:
-        raise _error("cloud_unreachable", serial, seconds)
-    gateway.delivery.retry_now()
-    with user_errors(serial):
-        delivered = await gateway.delivery.wait_delivered(
-            device.identity.key, [id_ for id_ in ids if id_ is not None], seconds
-        )
-    if len(delivered) < len(ids):
-        raise _error("delivery_timeout", serial, seconds)
+    ids = {
+        each.capture_id
+        for each in added
+        if each.outcome is not Outcome.DUPLICATE and each.capture_id is not None
+    }
+    gateway.async_retry_now()
+    there = await asyncio.gather(
+        *(_deliver(each, device, ids, seconds) for each in gateway.destinations.values())
+    )
+    # With several destinations each says for itself how it went.
+    if there and all(each.error for each in there):
+        raise _error(there[0].error, serial, seconds)
+    everywhere = ids.intersection(*(each.delivered for each in there)) if there else set()
     return {
         "collected": [
             {
@@ -114,9 +119,33 @@ async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str,
             }
             for each in added
         ],
-        "delivered": len(delivered),
+        "delivered": len(everywhere),
+        "destinations": {
+            each.title: {"delivered": len(each.delivered), "error": each.error or None}
+            for each in there
+        },
         "bytes": sum(each.size for each in added),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What one destination has got: the captures, or why not all of them."""
+
+    title: str
+    delivered: set[int]
+    error: str = ""
+
+
+async def _deliver(
+    destination: ActiveDestination, device: DeviceCoordinator, ids: set[int], seconds: float
+) -> _There:
+    """Wait until a destination has captures of a device."""
+    if ids and not destination.connected:
+        return _There(destination.title, set(), "cloud_unreachable")
+    with user_errors(device.identity.serial):
+        delivered = await destination.delivery.wait_delivered(device.identity.key, ids, seconds)
+    return _There(destination.title, delivered, "delivery_timeout" if delivered < ids else "")
 
 
 async def _set_log_level(call: ServiceCall) -> None:
@@ -156,7 +185,7 @@ def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, 
 async def _forget_session(call: ServiceCall) -> None:
     """Have devices registered again with their next capture."""
     for device in async_targets(call.hass, call).devices:
-        await gateway_of(device).cloud.forget(device.identity.key)
+        await ulogger_of(gateway_of(device)).cloud.forget(device.identity.key)
         device.async_update_listeners()
 
 

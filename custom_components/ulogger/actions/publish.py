@@ -22,7 +22,7 @@ from ..gateway.gateway import Gateway
 from ..model.identity import DeviceIdentity
 from ..model.level import LEVELS
 from ..model.telemetry import Event, Metric
-from .targets import async_targets, gateway_of
+from .targets import async_targets, gateway_of, ulogger_of
 
 ATTR_METRICS = "metrics"
 ATTR_TIMESTAMP = "timestamp"
@@ -78,7 +78,8 @@ async def _publish_metrics(call: ServiceCall) -> None:
     metrics = [Metric(_name(name), _number(name, value), at) for name, value in values.items()]
     for gateway, identities in _senders(call).items():
         with _told(identities):
-            await gateway.telemetry.publish_metrics({each.key: metrics for each in identities})
+            telemetry = ulogger_of(gateway).telemetry
+            await telemetry.publish_metrics({each.key: metrics for each in identities})
 
 
 async def _publish_event(call: ServiceCall) -> None:
@@ -86,7 +87,8 @@ async def _publish_event(call: ServiceCall) -> None:
     events = [Event(_name(call.data[ATTR_TYPE]), _timestamp(call))]
     for gateway, identities in _senders(call).items():
         with _told(identities):
-            await gateway.telemetry.publish_events({each.key: events for each in identities})
+            telemetry = ulogger_of(gateway).telemetry
+            await telemetry.publish_events({each.key: events for each in identities})
 
 
 async def _publish_log(call: ServiceCall) -> None:
@@ -99,7 +101,7 @@ async def _publish_log(call: ServiceCall) -> None:
     for gateway, identities in _senders(call).items():
         for identity in identities:
             with _told([identity]):
-                await gateway.cloud.publish_text_log(identity, lines)
+                await ulogger_of(gateway).cloud.publish_text_log(identity, lines)
 
 
 def _senders(call: ServiceCall) -> Senders:

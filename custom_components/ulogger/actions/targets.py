@@ -13,6 +13,7 @@ from homeassistant.helpers.target import TargetSelection, async_extract_referenc
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..gateway.gateway import Gateway
+from ..gateway.ulogger import Ulogger
 
 
 @dataclass(slots=True)
@@ -27,6 +28,17 @@ def gateway_of(device: DeviceCoordinator) -> Gateway:
     """Return the gateway that a device belongs to."""
     gateway: Gateway = device.account.entry.runtime_data
     return gateway
+
+
+def ulogger_of(gateway: Gateway) -> Ulogger:
+    """Return a gateway's uLogger; raises ServiceValidationError for an account without it."""
+    if gateway.ulogger is None:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="no_cloud",
+            translation_placeholders={"account": gateway.entry.title},
+        )
+    return gateway.ulogger
 
 
 @callback

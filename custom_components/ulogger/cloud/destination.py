@@ -61,6 +61,7 @@ class Destination(Protocol):
 
     async def prepare(self, capture: Capture) -> None:
         """Get what the capture needs before it can go; may take long; raises CloudError."""
+        return
 
     def over_quota(self) -> Collection[DeviceKey]:
         """Name the devices whose logs must wait; their core dumps pass."""
@@ -68,9 +69,11 @@ class Destination(Protocol):
 
     async def forget(self, key: DeviceKey) -> None:
         """Forget what is known of a device."""
+        return
 
     def forgive(self) -> None:
         """Try at once what was denied or refused: somebody has changed that."""
+        return
 
     def diagnostics(self) -> Mapping[str, Any]:
         """Return what helps to find out why it fails; nothing in it is secret."""

@@ -84,7 +84,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self._task: asyncio.Task[list[Added]] | None = None
         self._collection: Collection | None = None
         self._unavailable_logged = False
-        self._upload_error: str | None = None
+        self._upload_errors: dict[str, str] = {}
         self._rssi_shown_at = float("-inf")
         self._stopped = False
 
@@ -279,7 +279,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.unreachable_since = None
         self.record.last_collected = time.time()
         self.account.store.save_soon()
-        self.show(phase=Phase.IDLE, last_error=self._upload_error)
+        self.show(phase=Phase.IDLE, last_error=next(iter(self._upload_errors.values()), None))
         self._schedule.after_success(self.account.settings.interval)
         self.session_succeeded.notify()
 

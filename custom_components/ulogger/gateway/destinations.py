@@ -1,126 +1,170 @@
-"""From a config entry to its cloud: credentials, the way there, tokens."""
+"""One destination at work: its connection, and the delivery to it."""
 
-import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
-from homeassistant.components import mqtt
-from homeassistant.config_entries import ConfigEntry
-from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import ConfigEntryAuthFailed, ConfigEntryNotReady
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
-from homeassistant.util.ssl import create_client_context
+from homeassistant.core import CALLBACK_TYPE, callback
+from homeassistant.helpers.event import async_call_later
 
-from .. import const as c
-from ..account.key_store import async_load_secrets
-from ..account.store import AccountStore
-from ..cloud.mqtt.broker import Broker
-from ..cloud.mqtt.client import MqttTransport
-from ..cloud.mqtt.rate_limit import RateLimit
-from ..cloud.mqtt.transport import Transport
-from ..cloud.ulogger.cloud import UloggerCloud
-from ..cloud.ulogger.credentials import Credentials, CredentialsError, build_tls_context
-from ..cloud.ulogger.http import HttpTelemetry
-from ..cloud.ulogger.route import TelemetryRoute
-from ..cloud.ulogger.tokens import TokenCache
-from ..cloud.ulogger.topics import LONGEST, LONGEST_AT_AWS
-from .home_assistant_mqtt import HomeAssistantTransport
+from ..account.account import Account
+from ..cloud.destination import ConnectionState, Destination
+from ..cloud.errors import CloudError
+from ..const import DOMAIN
+from ..model.signal import Signal
+from ..outbox.errors import OutboxError
+from ..outbox.model import DestinationCounters, Item
+from ..sending.delivery import Delivery
 
-AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
+_LOGGER = logging.getLogger(__name__)
+
+RESTART_AFTER = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class CloudSetup:
-    """An account's cloud, the transport under it, and when its certificate ends."""
+class ActiveDestination:
+    """A destination of an account, kept connected and delivered to until the account is unloaded.
 
-    cloud: UloggerCloud
-    transport: Transport
-    telemetry: TelemetryRoute
-    certificate_expiry: datetime | None = None
-
-
-def client_id(entry: ConfigEntry[Any]) -> str:
-    """Name this gateway to the broker: the same always, and nobody else's."""
-    return f"cust-{entry.data[c.CONF_CUSTOMER_ID]}-ha-{entry.data[c.CONF_CLIENT_SUFFIX]}"
-
-
-def keeps_pace(data: Mapping[str, Any]) -> bool:
-    """Whether an account keeps to AWS IoT's limits: by default where AWS IoT answers."""
-    if (pace := data.get(c.CONF_PACE, c.PACE_AUTO)) != c.PACE_AUTO:
-        return bool(pace == c.PACE_ALWAYS)
-    return _is_aws(data[c.CONF_BROKER])
-
-
-def _is_aws(host: str) -> bool:
-    """Whether AWS IoT answers at a broker's name."""
-    host = host.lower().rstrip(".")
-    return host == c.DEFAULT_BROKER or host.endswith(AMAZON)
-
-
-async def async_set_up_cloud(
-    hass: HomeAssistant, entry: ConfigEntry[Any], store: AccountStore
-) -> CloudSetup:
-    """Make the account's cloud; nothing connects yet.
-
-    Raises ConfigEntryAuthFailed when the certificate can't be used at all, and
-    ConfigEntryNotReady when Home Assistant's MQTT integration, if chosen, is not there.
+    ``delivered`` and ``failed`` notify of what became of a capture, ``state_changed`` of the
+    connection. ``subentry_id`` is the config subentry that it was set up by, if it was by one;
+    ``disconnected_since`` is in Unix seconds, None while it is connected.
     """
-    secrets = await async_load_secrets(hass, entry)
-    expiry: datetime | None = None
-    # At the other end of a bridge is uLogger's own broker.
-    longest_topic = LONGEST_AT_AWS
-    transport: Transport
-    if entry.data[c.CONF_CONNECTION] == c.CONNECTION_HOME_ASSISTANT:
-        if not await mqtt.async_wait_for_mqtt_client(hass):
-            raise ConfigEntryNotReady(
-                translation_domain=c.DOMAIN, translation_key="mqtt_not_available"
+
+    def __init__(
+        self,
+        account: Account,
+        destination: Destination,
+        title: str,
+        subentry_id: str | None = None,
+    ) -> None:
+        self.account = account
+        self.destination = destination
+        self.title = title
+        self.subentry_id = subentry_id
+        self.delivery = Delivery(account.outbox, destination, self)
+        self.disconnected_since: float | None = time.time()
+        self.item_delivered = Signal[ActiveDestination, Item]()
+        self.item_failed = Signal[ActiveDestination, Item, CloudError]()
+        self.state_changed = Signal[ConnectionState]()
+        self._restart_timers: dict[str, CALLBACK_TYPE] = {}
+        self._down_logged = False
+        self._stopping = False
+
+    @property
+    def id(self) -> str:
+        """The destination's ID: what it has of each capture is kept under it."""
+        return self.destination.id
+
+    @property
+    def connected(self) -> bool:
+        """Whether a capture could be delivered now."""
+        return self.destination.connected
+
+    @property
+    def counters(self) -> DestinationCounters:
+        """What it has got, and what is still to come, of all devices."""
+        of_devices = self.account.delivery_counters.get(self.id, {})
+        return DestinationCounters.total(of_devices.values())
+
+    @callback
+    def start(self) -> None:
+        """Begin to connect and to deliver; nothing here waits for a network."""
+        self.destination.on_state = self._state_changed
+        self.destination.on_denied = self._denied_changed
+        self._keep_running("connection", self.destination.run)
+        self._keep_running("delivery", self.delivery.run)
+
+    async def async_finish(self, seconds: float) -> None:
+        """Begin nothing new, and wait for what is being sent."""
+        self._stopping = True
+        await self.delivery.finish(seconds)
+        for cancel in self._restart_timers.values():
+            cancel()
+
+    @callback
+    def forgive(self) -> None:
+        """Try at once what was denied or refused."""
+        self.destination.forgive()
+        self.delivery.retry_now()
+
+    @callback
+    def _keep_running(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run *work* until the account is unloaded; it never ends by itself but by a fault."""
+        hass, entry = self.account.hass, self.account.entry
+        task = entry.async_create_background_task(hass, work(), f"{DOMAIN} {self.id} {name}")
+
+        @callback
+        def again(_now: datetime) -> None:
+            del self._restart_timers[name]
+            self._keep_running(name, work)
+
+        def ended(ended: Any) -> None:
+            if ended.cancelled() or self._stopping:
+                return
+            _LOGGER.error(
+                "%s: %s of %s failed and begins anew",
+                entry.title,
+                name,
+                self.title,
+                exc_info=ended.exception(),
             )
-        transport = HomeAssistantTransport(hass)
-    else:
-        key = secrets.get(c.CONF_PRIVATE_KEY, "")
-        try:
-            context, expiry = await hass.async_add_executor_job(_tls, entry, key)
-        except CredentialsError as err:
-            raise ConfigEntryAuthFailed(
-                translation_domain=c.DOMAIN,
-                translation_key="credentials_unusable",
-                translation_placeholders={"detail": str(err)},
-            ) from err
-        host = entry.data[c.CONF_BROKER]
-        if not _is_aws(host):
-            longest_topic = LONGEST
-        transport = MqttTransport(
-            Broker(
-                host=host,
-                port=entry.data[c.CONF_PORT],
-                client_id=client_id(entry),
-                tls=context,
-            ),
-            pace=RateLimit() if keeps_pace(entry.data) else None,
-        )
-    cloud = UloggerCloud(
-        transport,
-        customer_id=entry.data[c.CONF_CUSTOMER_ID],
-        group_id=entry.data[c.CONF_GROUP_ID],
-        topic_prefix=entry.data.get(c.CONF_TOPIC_PREFIX, ""),
-        longest_topic=longest_topic,
-        tokens=TokenCache(store.tokens, store.async_save_tokens, save_soon=store.save_tokens_soon),
-    )
-    http = _http(hass, entry, secrets.get(c.CONF_API_TOKEN))
-    return CloudSetup(cloud, transport, TelemetryRoute(cloud, http), expiry)
+            self._restart_timers[name] = async_call_later(hass, RESTART_AFTER, again)
 
+        task.add_done_callback(ended)
 
-def _http(hass: HomeAssistant, entry: ConfigEntry[Any], token: str | None) -> HttpTelemetry | None:
-    """Make the way that metrics and events go while there is no MQTT, if there is a token."""
-    if not token:
-        return None
-    session = async_get_clientsession(hass)
-    return HttpTelemetry(session, token, group_id=entry.data[c.CONF_GROUP_ID])
+    @callback
+    def _state_changed(self, state: ConnectionState) -> None:
+        if state is ConnectionState.CONNECTED:
+            if self.disconnected_since is not None and self._down_logged:
+                _LOGGER.info("%s: connected to %s", self.account.entry.title, self.title)
+            self.disconnected_since, self._down_logged = None, False
+            self.delivery.resume()
+        elif self.disconnected_since is None:
+            self.disconnected_since = time.time()
+        if state is ConnectionState.DISCONNECTED and not self._down_logged:
+            self._down_logged = True
+            _LOGGER.info(
+                "%s: no connection to %s; captures wait", self.account.entry.title, self.title
+            )
+        self.state_changed.notify(state)
+        self.account.changed.notify()
 
+    @callback
+    def _denied_changed(self) -> None:
+        """Look again at what was denied, or is not any longer."""
+        self.delivery.lift()
+        self.account.changed.notify()
 
-def _tls(entry: ConfigEntry[Any], key: str) -> tuple[ssl.SSLContext, datetime]:
-    """Read the credentials; blocks. An expired certificate is the broker's to refuse."""
-    credentials = Credentials(entry.data[c.CONF_CERTIFICATE], key, entry.data.get(c.CONF_CA))
-    return build_tls_context(credentials, create_client_context), credentials.expires_at
+    # What the delivery notifies of
+
+    @callback
+    def delivered(self, item: Item) -> None:
+        """The destination acknowledged a capture."""
+        self.item_delivered.notify(self, item)
+        self.account.refresh_soon()
+
+    @callback
+    def failed(self, item: Item, error: CloudError) -> None:
+        """The destination did not take a capture this time."""
+        self.account.count(error.reason)
+        self.item_failed.notify(self, item, error)
+        self.account.refresh_soon()
+
+    @callback
+    def quarantined(self, item: Item) -> None:
+        """The destination refused a capture each time."""
+        self.account.refresh_soon()
+
+    @callback
+    def outbox_failed(self, error: OutboxError) -> None:
+        """The outbox could not be read or written."""
+        self.account.outbox_failed(error)
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Say how it stands; nothing in it is secret but what a topic may carry."""
+        return {
+            "state": self.destination.state.value,
+            "disconnected_since": self.disconnected_since,
+            **self.destination.diagnostics(),
+        }

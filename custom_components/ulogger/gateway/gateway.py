@@ -1,80 +1,63 @@
-"""An account at work: owns the lifetimes of its devices, its cloud and its delivery."""
+"""An account at work: its devices, its destinations, and the deliveries between them."""
 
 import asyncio
-import logging
-import time
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import __version__
 from homeassistant.core import CALLBACK_TYPE, HassJob, callback
-from homeassistant.helpers.event import async_call_later
 
 from ..account.account import Account
 from ..cloud.destination import ConnectionState
 from ..cloud.errors import CloudError
-from ..cloud.mqtt.client import MqttTransport
-from ..cloud.mqtt.transport import Transport
-from ..cloud.ulogger.cloud import UloggerCloud
-from ..cloud.ulogger.route import TelemetryRoute
-from ..const import CONF_CLIENT_SUFFIX, DOMAIN, GATEWAY_APPLICATION
+from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
-from ..model.identity import DeviceIdentity, DeviceKey
+from ..model.identity import ULOGGER, DeviceIdentity, DeviceKey
 from ..model.signal import Signal
-from ..outbox.errors import OutboxError
 from ..outbox.model import DeviceCounters, Item
-from ..sending.delivery import Delivery
+from .destinations import ActiveDestination
 from .fleet import Fleet
-from .home_assistant_mqtt import HomeAssistantTransport
-
-_LOGGER = logging.getLogger(__name__)
+from .ulogger import Ulogger
 
 type UloggerConfigEntry = ConfigEntry[Gateway]
 
 FINISH_WITHIN = 5.0
 """Seconds that what is being sent has to be acknowledged when the account is unloaded."""
-RESTART_AFTER = 60.0
 
 
 class Gateway:
-    """An account at work: its devices, its cloud, and the delivery between them.
+    """An account at work: its devices, its destinations, and what both notify of.
 
-    The `runtime_data` of its config entry.
+    The `runtime_data` of its config entry. ``ulogger`` is None for an account without that cloud.
     """
 
     def __init__(
         self,
         account: Account,
-        *,
-        transport: Transport,
-        cloud: UloggerCloud,
-        telemetry: TelemetryRoute,
-        certificate_expiry: datetime | None,
+        ulogger: Ulogger | None,
+        destinations: Sequence[ActiveDestination] = (),
     ) -> None:
         self.hass = account.hass
         self.account = account
         self.entry = account.entry
-        self.transport = transport
-        self.cloud = cloud
-        self.telemetry = telemetry
-        self.certificate_expiry = certificate_expiry
-        self.delivery = Delivery(account.outbox, cloud, self, over_quota=account.over_quota)
+        self.ulogger = ulogger
+        self.destinations = {each.id: each for each in destinations}
+        if ulogger is not None:
+            if account.settings.daily_quota:
+                ulogger.cloud.quota = account.over_quota
+            first = ActiveDestination(account, ulogger.cloud, ULOGGER_TITLE)
+            first.state_changed.add(self._ulogger_changed)
+            self.destinations = {first.id: first, **self.destinations}
         self.fleet = Fleet(account)
         self.fleet.adopted.add(self._adopted)
         self.session_succeeded = Signal[DeviceCoordinator]()
-        self.disconnected_since: float | None = time.time()
-        self._restart_timers: dict[str, CALLBACK_TYPE] = {}
-        self._down_logged = False
         self._stopping = False
 
     # Life
 
     async def async_start(self) -> None:
-        """Bring up the cloud and the devices that are known; nothing here waits for a network."""
+        """Bring up the destinations and the devices that are known; nothing waits for a network."""
         on_unload = self.entry.async_on_unload
         # On unload, after a failed set-up, and before Home Assistant cancels what runs beside it.
         on_unload(self.async_stop)
@@ -82,13 +65,10 @@ class Gateway:
         on_unload(self.account.counted.add(self._counted))
         await self.account.async_start()
         self.fleet.adopt_approved()
-        self.transport.on_state = self._transport_changed
-        self.transport.on_denied = self._denied_changed
-        self._keep_running("cloud", self.transport.run)
-        self._keep_running("delivery", self.delivery.run)
-        self.entry.async_create_background_task(
-            self.hass, self._listen_for_tokens(), f"{DOMAIN} tokens"
-        )
+        for each in self.destinations.values():
+            each.item_delivered.add(self._delivered)
+            each.item_failed.add(self._failed)
+            each.start()
 
     async def async_stop(self) -> None:
         """End sessions, then close the outbox; what was not committed stays on the devices."""
@@ -96,35 +76,11 @@ class Gateway:
             return
         self._stopping = True
         self.account.begin_closing()
-        await asyncio.gather(self.fleet.async_stop(), self.delivery.finish(FINISH_WITHIN))
-        for cancel in self._restart_timers.values():
-            cancel()
+        await asyncio.gather(
+            self.fleet.async_stop(),
+            *(each.async_finish(FINISH_WITHIN) for each in self.destinations.values()),
+        )
         await self.account.async_close()
-
-    async def _listen_for_tokens(self) -> None:
-        """Hear tokens that the cloud pushes; registrations listen for theirs in any case."""
-        with suppress(CloudError):
-            await self.cloud.listen_for_tokens()
-
-    @callback
-    def _keep_running(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run *work* until the entry is unloaded; it never ends by itself but by a fault."""
-        task = self.entry.async_create_background_task(self.hass, work(), f"{DOMAIN} {name}")
-
-        @callback
-        def again(_now: datetime) -> None:
-            del self._restart_timers[name]
-            self._keep_running(name, work)
-
-        def ended(ended: asyncio.Task[None]) -> None:
-            if ended.cancelled() or self._stopping:
-                return
-            _LOGGER.error(
-                "%s: %s failed and begins anew", self.entry.title, name, exc_info=ended.exception()
-            )
-            self._restart_timers[name] = async_call_later(self.hass, RESTART_AFTER, again)
-
-        task.add_done_callback(ended)
 
     # Devices
 
@@ -158,7 +114,8 @@ class Gateway:
 
     async def async_forget(self, key: DeviceKey) -> None:
         """Forget a device, its tokens and its configuration; captures that wait still go up."""
-        await self.cloud.forget(key)
+        for each in self.destinations.values():
+            await each.destination.forget(key)
         await self.fleet.async_forget(key)
         self.account.changed.notify()
 
@@ -170,43 +127,46 @@ class Gateway:
         for device in self.devices.values():
             device.counters_changed(self._counters_of(device))
         # A new day, a sweep or a delivery may have let something go that had to wait.
-        self.delivery.wake()
+        self._wake()
 
     @callback
     def _captures_stored(self) -> None:
         """Have what was put on disk delivered and counted; its device has been released."""
-        self.delivery.wake()
+        self._wake()
         self.account.refresh_soon()
 
-    # What the delivery notifies of
+    @callback
+    def _wake(self) -> None:
+        for each in self.destinations.values():
+            each.delivery.wake()
+
+    # Captures on their way
 
     @callback
-    def delivered(self, item: Item) -> None:
-        """The cloud acknowledged a capture."""
-        self.account.count_sent(item.key, len(item.capture.data))
+    def _delivered(self, destination: ActiveDestination, item: Item) -> None:
+        if destination.id == ULOGGER:
+            self.account.count_sent(item.key, len(item.capture.data))
         if (device := self.devices.get(item.key)) is not None:
-            device.delivered(item.capture)
-        self.account.refresh_soon()
+            device.delivered(destination.title, item.capture)
 
     @callback
-    def failed(self, item: Item, error: CloudError) -> None:
-        """The cloud did not take a capture this time."""
-        self.account.count(error.reason)
+    def _failed(self, destination: ActiveDestination, item: Item, error: CloudError) -> None:
         if (device := self.devices.get(item.key)) is not None:
-            device.delivery_failed(error.reason, item.capture_id)
-        self.account.refresh_soon()
+            device.delivery_failed(destination.title, error.reason, item.capture_id)
 
     @callback
-    def quarantined(self, item: Item) -> None:
-        """The cloud refused a capture each time."""
-        self.account.refresh_soon()
+    def async_retry_now(self) -> None:
+        """Forget all waiting times of all destinations, and deliver what waits."""
+        for each in self.destinations.values():
+            each.delivery.retry_now()
 
     @callback
-    def outbox_failed(self, error: OutboxError) -> None:
-        """The outbox could not be read or written."""
-        self.account.outbox_failed(error)
+    def async_forgive(self) -> None:
+        """Try at once what a destination denied or refused."""
+        for each in self.destinations.values():
+            each.forgive()
 
-    # The cloud
+    # Who it is
 
     @property
     def identity(self) -> DeviceIdentity:
@@ -214,57 +174,11 @@ class Gateway:
         serial = f"ha-{self.entry.data[CONF_CLIENT_SUFFIX]}"
         return DeviceIdentity(GATEWAY_APPLICATION, serial, "Home Assistant", __version__)
 
-    def cloud_diagnostics(self) -> dict[str, Any]:
-        """Say how the connection was; nothing in it is secret but the customer's topics."""
-        transport = self.transport
-        own: Mapping[str, Any] = {}
-        if isinstance(transport, MqttTransport | HomeAssistantTransport):
-            own = transport.diagnostics()
-        return {
-            "state": transport.state.value,
-            "disconnected_since": self.disconnected_since,
-            **self.cloud.diagnostics(),
-            "transport": dict(own),
-        }
-
-    @property
-    def credentials_refused(self) -> bool:
-        """Whether the broker refuses the account's certificate."""
-        return self.transport.state is ConnectionState.CREDENTIALS_REFUSED
-
-    @property
-    def client_id_conflict(self) -> bool:
-        """Whether another client with the same id keeps ending our connection."""
-        return self.transport.state is ConnectionState.CLIENT_ID_CONFLICT
-
-    def has_token(self, identity: DeviceIdentity) -> bool:
-        """Whether the cloud knows this firmware of the device."""
-        return self.cloud.tokens.get(identity) is not None
+    def is_registered(self, identity: DeviceIdentity) -> bool:
+        """Whether uLogger knows this firmware of the device."""
+        return self.ulogger is not None and self.ulogger.cloud.registered(identity)
 
     @callback
-    def _transport_changed(self, state: ConnectionState) -> None:
-        if state is ConnectionState.CONNECTED:
-            if self.disconnected_since is not None and self._down_logged:
-                _LOGGER.info("%s: connected to the cloud", self.entry.title)
-            self.disconnected_since, self._down_logged = None, False
-            self.delivery.resume()
-        elif self.disconnected_since is None:
-            self.disconnected_since = time.time()
-        if state is ConnectionState.DISCONNECTED and not self._down_logged:
-            self._down_logged = True
-            _LOGGER.info("%s: no connection to the cloud; captures wait", self.entry.title)
+    def _ulogger_changed(self, state: ConnectionState) -> None:
         if state is ConnectionState.CREDENTIALS_REFUSED:
             self.entry.async_start_reauth(self.hass)
-        self.account.changed.notify()
-
-    @callback
-    def _denied_changed(self) -> None:
-        """Tell what the broker denies, or does not any longer."""
-        self.delivery.lift()
-        self.account.changed.notify()
-
-    @callback
-    def async_forgive(self) -> None:
-        """Try at once what the broker denied or refused."""
-        self.transport.forgive()
-        self.delivery.retry_now()

@@ -9,6 +9,7 @@ from homeassistant.helpers.event import async_call_later, async_track_time_inter
 from homeassistant.util import dt as dt_util
 
 from ..cloud.errors import CloudError
+from ..cloud.ulogger.route import TelemetryRoute
 from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceKey
 from ..model.telemetry import Metric, heartbeat
@@ -26,10 +27,13 @@ SEEN_WITHIN = 3600.0
 class Heartbeats:
     """One account's heartbeats, many devices in one message."""
 
-    def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
+    def __init__(
+        self, hass: HomeAssistant, entry: UloggerConfigEntry, telemetry: TelemetryRoute
+    ) -> None:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
+        self._telemetry = telemetry
         self._waiting: dict[DeviceKey, list[Metric]] = {}
         self._timer: CALLBACK_TYPE | None = None
 
@@ -72,14 +76,14 @@ class Heartbeats:
 
     @callback
     def _send_soon(self) -> None:
-        if self._waiting and self._timer is None and self._gateway.telemetry.available:
+        if self._waiting and self._timer is None and self._telemetry.available:
             self._timer = async_call_later(self.hass, GATHER, self._send)
 
     async def _send(self, _now: datetime) -> None:
         self._timer = None
         sending, self._waiting = self._waiting, {}
         try:
-            await self._gateway.telemetry.publish_metrics(sending)
+            await self._telemetry.publish_metrics(sending)
         except CloudError as err:
             self._gateway.account.count(err.reason)
             if not err.retryable:

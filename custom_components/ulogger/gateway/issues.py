@@ -13,7 +13,10 @@ from homeassistant.helpers.singleton import singleton
 from homeassistant.util import dt as dt_util
 
 from ..account.device_registry import registered_device
+from ..cloud.destination import ConnectionState
+from ..cloud.folder.folder import FolderDestination
 from ..const import DOMAIN
+from ..model.identity import ULOGGER
 from ..model.plain_text import LONGEST_LINE, plain_text
 from .gateway import UloggerConfigEntry
 from .newcomers import MOST_AT_ADDRESS
@@ -114,6 +117,7 @@ class Issues:
         for rule in (
             self._certificate,
             self._cloud,
+            self._folders,
             self._bluetooth,
             self._outbox,
             self._devices,
@@ -122,10 +126,12 @@ class Issues:
             yield from rule()
 
     def _certificate(self) -> Iterator[Issue]:
-        gateway = self._gateway
-        if gateway.credentials_refused:
+        ulogger = self._gateway.ulogger
+        if ulogger is None:
+            return
+        if ulogger.cloud.state is ConnectionState.CREDENTIALS_REFUSED:
             yield Issue("certificate_refused", fixable=True, severity=ir.IssueSeverity.ERROR)
-        if (expiry := gateway.certificate_expiry) is None:
+        if (expiry := ulogger.certificate_expiry) is None:
             return
         placeholders = {"date": dt_util.as_local(expiry).date().isoformat()}
         if expiry <= dt_util.utcnow():
@@ -139,18 +145,34 @@ class Issues:
             yield Issue("certificate_expires", fixable=True, placeholders=placeholders)
 
     def _cloud(self) -> Iterator[Issue]:
-        gateway = self._gateway
-        if gateway.client_id_conflict:
+        ulogger = self._gateway.ulogger
+        if ulogger is None:
+            return
+        if ulogger.cloud.state is ConnectionState.CLIENT_ID_CONFLICT:
             yield Issue("client_id_conflict")
-        for topic in gateway.transport.denied_topics:
+        for topic in ulogger.transport.denied_topics:
             placeholders = {"topic": topic}
-            if gateway.cloud.topics.registers(topic):
+            if ulogger.cloud.topics.registers(topic):
                 yield Issue("registration_denied", topic, fixable=True, placeholders=placeholders)
             else:
                 yield Issue("topic_denied", topic, fixable=True, placeholders=placeholders)
-        since = gateway.disconnected_since
+        since = self._gateway.destinations[ULOGGER].disconnected_since
         if since is not None and time.time() - since >= CLOUD_PATIENCE:
             yield Issue("cloud_unreachable")
+
+    def _folders(self) -> Iterator[Issue]:
+        for each in self._gateway.destinations.values():
+            folder = each.destination
+            if isinstance(folder, FolderDestination) and folder.failure is not None:
+                yield Issue(
+                    folder.failure.reason,
+                    each.id,
+                    placeholders={
+                        "destination": each.title,
+                        "path": str(folder.directory),
+                        "count": str(each.counters.waiting),
+                    },
+                )
 
     def _bluetooth(self) -> Iterator[Issue]:
         if not bluetooth.async_scanner_count(self.hass, connectable=True):

@@ -17,6 +17,7 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later
 
 from ..cloud.errors import CloudError
+from ..cloud.ulogger.cloud import UloggerCloud
 from ..cloud.ulogger.text_logs import TextLine
 from ..const import CONF_FORWARD_LOGS, CONF_INTEGRATIONS, CONF_LEVEL, DOMAIN, LEVEL_OFF
 from ..model.level import LEVELS, Level
@@ -39,10 +40,11 @@ CARRIER = "homeassistant.components.mqtt"
 class LogForwarding:
     """One account's forwarding, from the chosen integrations at or above the chosen level."""
 
-    def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
+    def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry, cloud: UloggerCloud) -> None:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
+        self._cloud = cloud
         self._lines: deque[TextLine] = deque()
         self._dropped = 0
         self._timer: CALLBACK_TYPE | None = None
@@ -54,7 +56,7 @@ class LogForwarding:
         level = options.get(CONF_LEVEL, LEVEL_OFF)
         if level == LEVEL_OFF:
             return
-        bridged = isinstance(self._gateway.transport, HomeAssistantTransport)
+        bridged = isinstance(self._cloud.transport, HomeAssistantTransport)
         forwarder = _Forwarder(
             never=(OWN, CARRIER) if bridged else (OWN,),
             wake=lambda: self.hass.loop.call_soon_threadsafe(self._woken, forwarder),
@@ -89,7 +91,7 @@ class LogForwarding:
             text = f"{dropped} lines were dropped: there were too many"
             lines.append(TextLine(time.time(), Level.WARNING, text))
         try:
-            await self._gateway.cloud.publish_text_log(self._gateway.identity, lines)
+            await self._cloud.publish_text_log(self._gateway.identity, lines)
         except CloudError as err:
             _LOGGER.debug("Log lines wait for the cloud: %s", err)
             self._send_after(RETRY_AFTER, forwarder)

@@ -12,12 +12,13 @@ from homeassistant.helpers.event import async_call_later, async_track_point_in_u
 from homeassistant.util import dt as dt_util
 
 from ..cloud.errors import CloudError
+from ..cloud.ulogger.cloud import UloggerCloud
 from ..cloud.ulogger.messages import log_config_message
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
-from ..model.identity import DeviceKey
+from ..model.identity import ULOGGER, DeviceKey
 from ..model.log_config import LogConfig, one_name_a_bit
-from ..model.log_levels import ULOGGER, LogLevels, Wish
+from ..model.log_levels import LogLevels, Wish
 from .gateway import UloggerConfigEntry
 
 _LOGGER = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class LogRelay:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
+        ulogger = self._gateway.ulogger
+        self._cloud = None if ulogger is None else ulogger.cloud
         self._listeners: dict[DeviceKey, CALLBACK_TYPE] = {}
         self._ends: dict[DeviceKey, tuple[float, CALLBACK_TYPE]] = {}
         self._limits: dict[DeviceKey, _Limit] = {}
@@ -41,7 +44,8 @@ class LogRelay:
     @callback
     def start(self) -> None:
         """Relay until the entry is unloaded."""
-        self._gateway.cloud.on_log_config = self._received
+        if self._cloud is not None:
+            self._cloud.on_log_config = self._received
         on_unload = self._entry.async_on_unload
         on_unload(self._gateway.async_add_device_listener(self._follow))
         on_unload(self._gateway.async_add_forget_listener(self._unfollow))
@@ -77,7 +81,8 @@ class LogRelay:
 
     @callback
     def _session_succeeded(self, device: DeviceCoordinator) -> None:
-        self._gateway.cloud.device_identified(device.identity.key, device.record.last_collected)
+        if self._cloud is not None:
+            self._cloud.device_identified(device.identity.key, device.record.last_collected)
 
     @callback
     def _plan_end(self, device: DeviceCoordinator) -> None:
@@ -103,12 +108,15 @@ class LogRelay:
         )
 
     def _in_background(self, device: DeviceCoordinator, *, follow: bool) -> None:
-        self._entry.async_create_background_task(
-            self.hass, self._listen(device, follow=follow), f"{DOMAIN} log relay"
-        )
+        if self._cloud is not None:
+            self._entry.async_create_background_task(
+                self.hass, self._listen(self._cloud, device, follow=follow), f"{DOMAIN} log relay"
+            )
 
-    async def _listen(self, device: DeviceCoordinator, *, follow: bool) -> None:
-        cloud, key = self._gateway.cloud, device.identity.key
+    async def _listen(
+        self, cloud: UloggerCloud, device: DeviceCoordinator, *, follow: bool
+    ) -> None:
+        key = device.identity.key
         try:
             if follow:
                 await cloud.follow_log_config(key, device.record.last_collected)

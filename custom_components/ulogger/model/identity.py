@@ -1,6 +1,10 @@
 """Who a device is."""
 
 from dataclasses import dataclass
+from typing import Final
+
+ULOGGER: Final = "ulogger"
+"""uLogger among an account's destinations, and among those that wish for log levels."""
 
 type DeviceKey = tuple[int, str]
 """Application ID and serial: what makes a device one device, whatever its address."""

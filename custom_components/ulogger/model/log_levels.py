@@ -20,7 +20,6 @@ from .level import LEVELS
 from .log_config import LONGEST, SHORTEST, LogConfig
 
 PERSON: Final = "person"
-ULOGGER: Final = "ulogger"
 UNKNOWN: Final = "unknown"
 """Of a wish that an earlier version stored without its source; whoever wishes next replaces it."""
 

@@ -37,7 +37,6 @@ class Reason(StrEnum):
     OUTBOX_CLOSED = "outbox_closed"
     UNSTORABLE = "unstorable"
     NO_SUCH_CAPTURE = "no_such_capture"
-    CAPTURES_WAIT = "captures_wait"
     NO_ROOM = "no_room"
 
     # A cloud
@@ -60,3 +59,9 @@ class Reason(StrEnum):
     REGISTRATION_FAILED = "registration_failed"
     REGISTRATION_DENIED = "registration_denied"
     SUBSCRIPTION_REFUSED = "subscription_refused"
+
+    # A directory
+    FOLDER_FAILED = "folder_failed"
+    FOLDER_MISSING = "folder_missing"
+    FOLDER_FULL = "folder_full"
+    FOLDER_UNWRITABLE = "folder_unwritable"

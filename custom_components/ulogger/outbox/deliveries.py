@@ -14,10 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ..model.capture import CaptureKind
+from ..model.identity import ULOGGER
 from .errors import NoSuchCapture
-
-FIRST: Final = "ulogger"
-"""The only destination that files up to version 3 knew."""
 
 _DAY: Final = 86_400
 _LONGEST_ERROR: Final = 500
@@ -45,7 +43,7 @@ def utc_day(now: float) -> int:
 
 
 def begin_with_first(connection: sqlite3.Connection) -> None:
-    """Give captures without any row those of the one destination there was, by their own state."""
+    """Give captures without any row one by their own state: once there was uLogger only."""
     connection.execute(
         "INSERT INTO deliveries (capture_id, destination_id, state, attempts, last_error,"
         " last_attempt, reason, delivered_at, device_id, kind)"
@@ -53,7 +51,7 @@ def begin_with_first(connection: sqlite3.Connection) -> None:
         " last_error, last_attempt, reason, delivered_at, device_id, kind FROM captures"
         " WHERE (state IN ('waiting', 'delivered') OR (state = 'quarantined'"
         " AND reason = 'refused')) AND id NOT IN (SELECT capture_id FROM deliveries)",
-        (FIRST,),
+        (ULOGGER,),
     )
     connection.execute("UPDATE captures SET reason = NULL WHERE reason = 'refused'")
     connection.execute(
@@ -61,7 +59,7 @@ def begin_with_first(connection: sqlite3.Connection) -> None:
         " (device_id, destination_id, captures, bytes, last, day, bytes_that_day)"
         " SELECT id, ?, uploads, bytes_uploaded, last_upload, day, bytes_that_day FROM devices"
         " WHERE uploads > 0 OR bytes_that_day > 0",
-        (FIRST,),
+        (ULOGGER,),
     )
     connection.execute(
         "INSERT OR IGNORE INTO destinations SELECT DISTINCT destination_id FROM deliveries"

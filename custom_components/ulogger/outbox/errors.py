@@ -4,6 +4,8 @@ import errno
 import sqlite3
 from typing import ClassVar, Final
 
+from ..model.reason import Reason
+
 
 class OutboxError(Exception):
     """Something the outbox could not do; nothing was acknowledged and nothing is half there.
@@ -13,58 +15,58 @@ class OutboxError(Exception):
     """
 
     retryable: ClassVar[bool] = False
-    reason: ClassVar[str] = "outbox_failed"
+    reason: ClassVar[Reason] = Reason.OUTBOX_FAILED
 
 
 class DiskFull(OutboxError):
     """There is no room; devices must keep what they have."""
 
     retryable = True
-    reason = "disk_full"
+    reason = Reason.DISK_FULL
 
 
 class DiskFailed(OutboxError):
     """The disk refused to read or write: an I/O error, or it became read-only."""
 
     retryable = True
-    reason = "disk_failed"
+    reason = Reason.DISK_FAILED
 
 
 class OutboxLocked(OutboxError):
     """Another process has the file open."""
 
     retryable = True
-    reason = "outbox_locked"
+    reason = Reason.OUTBOX_LOCKED
 
 
 class OutboxDamaged(OutboxError):
     """The file's content is not what was written; opening it anew repairs what can be repaired."""
 
-    reason = "outbox_damaged"
+    reason = Reason.OUTBOX_DAMAGED
 
 
 class OutboxTooNew(OutboxError):
     """A later version of the integration wrote the file; it is left as it is."""
 
-    reason = "outbox_too_new"
+    reason = Reason.OUTBOX_TOO_NEW
 
 
 class OutboxClosed(OutboxError):
     """The outbox was closed before the call could begin."""
 
-    reason = "outbox_closed"
+    reason = Reason.OUTBOX_CLOSED
 
 
 class Unstorable(OutboxError):
     """A name or number in the capture can't be written: text that is no Unicode."""
 
-    reason = "unstorable"
+    reason = Reason.UNSTORABLE
 
 
 class NoSuchCapture(OutboxError):
     """The capture is not, or no longer, in the outbox."""
 
-    reason = "no_such_capture"
+    reason = Reason.NO_SUCH_CAPTURE
 
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})

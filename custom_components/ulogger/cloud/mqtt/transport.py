@@ -1,7 +1,7 @@
 """What carries messages: an MQTT connection, whoever owns it."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from ..destination import ConnectionState
 
@@ -27,6 +27,10 @@ class Transport(Protocol):
     def denied_topics(self) -> Sequence[str]:
         """The topics on which the broker closes the connection each time."""
         return ()
+
+    def diagnostics(self) -> Mapping[str, Any]:
+        """Return what helps to find out why a connection is bad; nothing in it is secret."""
+        return {}
 
     def suspects(self, topic: str) -> bool:
         """Whether something on a topic may be why the broker closed the connection."""

@@ -11,7 +11,7 @@ from ...capture.errors import CaptureError
 from ...capture.log_buffer import check_log, with_session_token
 from ...capture.timestamps import dated
 from ...model.capture import Capture, CaptureKind
-from ...model.identity import DeviceIdentity, DeviceKey
+from ...model.identity import ULOGGER, DeviceIdentity, DeviceKey
 from ...model.log_config import LogConfig
 from ..destination import ConnectionState, Destination
 from ..errors import CloudError, InvalidMessage, MessageTooLarge
@@ -24,8 +24,6 @@ from .text_logs import Sequences, TextLine, text_log_messages
 from .tokens import TokenCache
 from .topics import LONGEST_AT_AWS, Topics
 
-ULOGGER: Final = "ulogger"
-"""The destination's ID: an account has at most one of this kind."""
 WINDOW: Final = 20
 """Captures of one device that wait for their acknowledgement at once."""
 
@@ -33,8 +31,8 @@ WINDOW: Final = 20
 class UloggerCloud(Destination):
     """One customer's group at uLogger. Every method that sends raises CloudError.
 
-    ``over_quota`` names the devices that have sent today what they may; without it there is no
-    quota. ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
+    ``quota`` names the devices that have sent today what they may, where there is a quota.
+    ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
     uLogger; ``longest_topic`` is how many bytes of a topic the cloud's broker takes, without
     that prefix. ``on_log_config`` is called with each log configuration for a device that is
     followed (see `follow_log_config`), and whether the broker had retained it: then it may have
@@ -50,7 +48,6 @@ class UloggerCloud(Destination):
         topic_prefix: str = "",
         longest_topic: int = LONGEST_AT_AWS,
         tokens: TokenCache,
-        over_quota: Callable[[], Collection[DeviceKey]] | None = None,
         reply_timeout: float = REPLY_TIMEOUT,
     ) -> None:
         topics = Topics(customer_id, group_id, topic_prefix, longest_topic)
@@ -69,7 +66,7 @@ class UloggerCloud(Destination):
         )
         self._followed: set[DeviceKey] = set()
         self._sequences = Sequences()
-        self._over_quota = over_quota
+        self.quota: Callable[[], Collection[DeviceKey]] | None = None
 
     # The connection
 
@@ -135,12 +132,12 @@ class UloggerCloud(Destination):
         topic = self.topics.core_dump
         if capture.kind is CaptureKind.LOG:
             topic = self.topics.binary_log(capture.device.application_id)
-        return 1 if self._over_quota or self.transport.suspects(topic) else WINDOW
+        return 1 if self.quota or self.transport.suspects(topic) else WINDOW
 
     @override
     def over_quota(self) -> Collection[DeviceKey]:
         """Name the devices whose logs must wait for the next UTC day."""
-        return () if self._over_quota is None else self._over_quota()
+        return () if self.quota is None else self.quota()
 
     def registered(self, device: DeviceIdentity) -> bool:
         """Whether the cloud has given this firmware of the device a session token."""
@@ -242,6 +239,7 @@ class UloggerCloud(Destination):
     def diagnostics(self) -> Mapping[str, Any]:
         """Return counts of what was done and refused; nothing in it is secret."""
         return {
+            "transport": dict(self.transport.diagnostics()),
             "counters": dict(self.counters),
             "tokens": len(self.tokens),
             "boot_wildcard_refused": self._registrar.wildcard_refused,

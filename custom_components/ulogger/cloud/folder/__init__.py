@@ -1,0 +1,1 @@
+"""Captures as files in a directory."""
