@@ -121,13 +121,10 @@ class AccountStore:
     """The account's file, and what it holds in memory."""
 
     def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
+        key = f"{DOMAIN}.{entry_id}"
+        minor = STORAGE_MINOR_VERSION
         self._store = _AccountFile(
-            hass,
-            STORAGE_VERSION,
-            f"{DOMAIN}.{entry_id}",
-            private=True,
-            atomic_writes=True,
-            minor_version=STORAGE_MINOR_VERSION,
+            hass, STORAGE_VERSION, key, minor_version=minor, private=True, atomic_writes=True
         )
         self.tokens: dict[str, Any] = {}
         self.devices: dict[DeviceKey, DeviceRecord] = {}

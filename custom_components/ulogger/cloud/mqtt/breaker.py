@@ -20,6 +20,7 @@ everything that is in flight with it fails. States and rules:
 Nothing here sends, waits or knows of MQTT.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ HOLD = Backoff(5.0, 3600.0, never)
 REFUSED_FOR = 3600.0
 """Seconds for which a refused message is not sent at all."""
 REFUSED = "the broker closes the connection on this message each time"
+REFUSED_WITHIN = 5.0
+"""Seconds after a message was sent in which a closed connection makes it a suspect."""
 QUIET = 10.0
 """Seconds that a connection stands without anything in flight to prove itself."""
 MOST_SUSPECTS = 1_000
@@ -115,12 +118,14 @@ class Breaker:
         self._proved = False
         self._opened_at = self._clock()
 
-    def must_go_alone(self, topic: str, mark: bytes) -> bool:
+    def must_go_alone(self, topic: str, payload: bytes) -> bool:
         """Say how a message may go now.
 
         Raises TopicDenied or HeldBack while it has to wait, MessageRefused when it is no use.
         """
-        now = self._clock()
+        if not self.suspicious:
+            return False
+        now, mark = self._clock(), _mark(topic, payload)
         message, broken = self._suspects.get(mark), self._topics.get(topic)
         if message is not None and now < message.until:
             if message.refused:
@@ -136,13 +141,15 @@ class Breaker:
             raise HeldBack("it waits until something else has passed", left)
         return True
 
-    def passed(self, topic: str) -> None:
+    def passed(self, topic: str, payload: bytes) -> None:
         """Note that the broker has taken a message: the connection is no trap."""
         self._proved = True
         self._good.add(topic)
+        if self.suspicious:
+            self._clear(topic, _mark(topic, payload))
 
-    def clear(self, topic: str, mark: bytes) -> None:
-        """Note that the broker has taken this message, which was not beyond suspicion."""
+    def _clear(self, topic: str, mark: bytes) -> None:
+        """Drop what was suspected of a message that the broker has taken."""
         self._suspects.pop(mark, None)
         self._watched.discard(topic)
         if (broken := self._topics.pop(topic, None)) is None:
@@ -157,8 +164,9 @@ class Breaker:
         if broken.denied:
             self.on_denied()
 
-    def closed(self, topic: str, mark: bytes, *, alone: bool) -> bool:
+    def closed(self, topic: str, payload: bytes, *, alone: bool) -> bool:
         """Note that the connection was closed with a message in flight; say if that was why."""
+        mark = _mark(topic, payload)
         suspect = self._suspects.pop(mark, None) or _Suspect(topic)
         self._suspects[mark] = suspect
         while len(self._suspects) > MOST_SUSPECTS:
@@ -186,9 +194,10 @@ class Breaker:
             self.on_denied()
         return True
 
-    def refuses(self, mark: bytes) -> bool:
+    def refuses(self, topic: str, payload: bytes) -> bool:
         """Whether a message is no use."""
-        return (suspect := self._suspects.get(mark)) is not None and suspect.refused
+        suspect = self._suspects.get(_mark(topic, payload))
+        return suspect is not None and suspect.refused
 
     def _needs_proof(self, topic: str, mark: bytes) -> bool:
         """Whether a suspect may only go where something else has passed before."""
@@ -207,3 +216,8 @@ class Breaker:
         if not topic.denied:
             return HeldBack(f"the broker closed the connection on {name}", seconds)
         return TopicDenied(name, seconds, one_message=topic.striker is not None)
+
+
+def _mark(topic: str, payload: bytes) -> bytes:
+    """Return what a message is recognised by; the message itself is not kept."""
+    return hashlib.sha256(topic.encode() + b"\0" + payload).digest()
