@@ -39,7 +39,7 @@ from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.collecting.collection import has_erased
 from custom_components.ulogger.const import CONF_PRIVATE_KEY
 from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
-from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.identity import ULOGGER, DeviceIdentity
 from custom_components.ulogger.outbox import files
 from custom_components.ulogger.outbox.database import SUSPECT
 from custom_components.ulogger.outbox.model import REFUSED, CaptureState, Item
@@ -342,8 +342,8 @@ async def _third(account: Account) -> None:
     await account.open()
     await account.collect()
     for row in (await account.outbox.listing(states=(CaptureState.WAITING,)))[:5]:
-        await account.outbox.failed(row.capture_id, "no answer")
-        await account.outbox.quarantine(row.capture_id, REFUSED)
+        await account.outbox.queue(ULOGGER).failed(row.capture_id, "no answer")
+        await account.outbox.queue(ULOGGER).quarantine(row.capture_id, REFUSED)
     await account.save()
 
 

@@ -75,7 +75,7 @@ def secrets(entry: MockConfigEntry, key: str) -> list[str]:
 async def test_no_secret_gets_into_a_file_by_any_way(
     hass: HomeAssistant, download: Download, transport: ToldTransport
 ) -> None:
-    with patch("custom_components.ulogger.gateway.destinations._tls") as tls:
+    with patch("custom_components.ulogger.gateway.ulogger._tls") as tls:
         tls.return_value = (ssl.create_default_context(), None)
         entry = await load(
             hass,
@@ -93,7 +93,7 @@ async def test_no_secret_gets_into_a_file_by_any_way(
         f"binlog/v0/{CUSTOMER}/0/42 of cust-{CUSTOMER}-ha-{SUFFIX}: {API_TOKEN} "
         f"{entry.data['certificate']} {key} {TOKEN}"
     )
-    await gateway.cloud.tokens.put(device.identity, TOKEN)
+    await gateway.ulogger.cloud.tokens.put(device.identity, TOKEN)
     meet(
         entry, DeviceIdentity(42, f"serial {SUFFIX}", f"type-{CUSTOMER}", str(TOKEN)), OTHER_ADDRESS
     )
@@ -112,7 +112,7 @@ async def test_no_secret_gets_into_a_file_by_any_way(
     gateway.account.count(quoted)
     transport.tell(ConnectionState.CREDENTIALS_REFUSED)
     await hass.async_block_till_done()
-    with patch.object(gateway.cloud, "diagnostics", return_value={"told": [quoted, TOKEN]}):
+    with patch.object(gateway.ulogger.cloud, "diagnostics", return_value={"told": [quoted, TOKEN]}):
         account = await download.account(entry)
     files = [account]
     identifiers = [each.identifier for each in gateway.devices.values()]
@@ -135,16 +135,16 @@ async def test_a_small_customer_number_is_hidden_where_it_names_the_customer(
 ) -> None:
     entry = await load(hass, customer_id=7)
     with patch.object(
-        entry.runtime_data.cloud,
+        entry.runtime_data.ulogger.cloud,
         "diagnostics",
         return_value={"told": "boot/v0/7/0/42 by cust-7-ha-x after 7 seconds", "tokens": 7},
     ):
         data = json.loads(await download.account(entry))["data"]
     assert (
-        data["cloud"]["told"]
+        data["destinations"]["ulogger"]["told"]
         == "boot/v0/**REDACTED**/0/42 by cust-**REDACTED**-ha-x after 7 seconds"
     )
-    assert data["cloud"]["tokens"] == 7
+    assert data["destinations"]["ulogger"]["tokens"] == 7
 
 
 async def test_an_account_tells_what_a_support_case_needs(
@@ -157,7 +157,7 @@ async def test_an_account_tells_what_a_support_case_needs(
     assert data["entry"]["data"]["broker"] == "broker.invalid"
     assert data["entry"]["options"]["applications"].keys() == {"42"}
     assert data["bluetooth"]["adapters"]
-    assert data["cloud"]["state"] == "connected"
+    assert data["destinations"]["ulogger"]["state"] == "connected"
     assert data["outbox"]["totals"]["quarantined"] == 1
     (row,) = data["outbox"]["undelivered"]
     assert (row["state"], row["reason"]) == ("quarantined", "too_long")

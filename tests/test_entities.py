@@ -321,13 +321,14 @@ async def test_a_failed_upload_is_told_once_for_each_reason(
     await hass.async_block_till_done()
     events = history(hass, "event")
     for reason in ("cloud_unavailable", "cloud_unavailable", "message_refused"):
-        device.delivery_failed(reason, 7)
+        device.delivery_failed("uLogger", reason, 7)
     assert [each.attributes["reason"] for each in events] == [
         "cloud_unavailable",
         "message_refused",
     ]
     assert {each.attributes["event_type"] for each in events} == {"upload_failed"}
     assert {each.attributes["capture"] for each in events} == {7}
+    assert {each.attributes["destination"] for each in events} == {"uLogger"}
 
 
 # The account

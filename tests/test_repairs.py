@@ -108,12 +108,16 @@ async def test_a_denied_topic_of_an_account_that_went_can_not_be_tried(
 
 
 @pytest.fixture
-async def quarantine(hass: HomeAssistant, account: MockConfigEntry) -> Outbox:
-    """Put two captures into quarantine; the cloud is away."""
+async def quarantine(
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
+) -> Outbox:
+    """Put two captures into quarantine; the cloud is away meanwhile."""
     outbox: Outbox = account.runtime_data.account.outbox
+    transport.tell(ConnectionState.DISCONNECTED)
     for capture in (log(), core_dump()):
         added = await outbox.add(capture)
         await queue(outbox).quarantine(added.capture_id, REFUSED)
+    transport.tell(ConnectionState.CONNECTED)
     await account.runtime_data.account.async_refresh_counters()
     return outbox
 
@@ -187,7 +191,9 @@ async def test_a_quarantine_can_be_delivered_after_all(
     assert kinds(hass) == []
     ids = [row.capture_id for row in await quarantine.listing()]
     key = log().device.key
-    assert await account.runtime_data.delivery.wait_delivered(key, ids, 10) == set(ids)
+    assert await account.runtime_data.destinations["ulogger"].delivery.wait_delivered(
+        key, ids, 10
+    ) == set(ids)
 
 
 async def test_what_is_refused_again_comes_back(

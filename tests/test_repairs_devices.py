@@ -71,6 +71,7 @@ async def test_the_limit_can_be_raised_for_who_waits(
     assert field["selector"]["number"]["min"] == 2
     with in_range(True):
         assert (await repair.answer(form, device_limit=3))["type"] == "create_entry"
+        await hass.async_block_till_done()
     assert full.options == {**APPROVED, "device_limit": 3}
     assert len(full.runtime_data.devices) == 3
     assert kinds(hass) == []
@@ -83,6 +84,7 @@ async def test_the_limit_can_be_raised_too_little(
     form = await repair.answer(await repair.open(), next_step_id="raise")
     with in_range(True):
         await repair.answer(form, device_limit=2)
+        await hass.async_block_till_done()
     full.runtime_data.account.changed.notify()
     assert card(hass, client, "device_limit").issue.translation_placeholders["count"] == "1"
 

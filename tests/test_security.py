@@ -110,8 +110,10 @@ async def test_diagnostics_hide_credentials_tokens_and_the_customer(hass, transp
     entry = await load(hass, customer_id=424_242)
     device = meet(entry)
     await entry.runtime_data.account.outbox.add(log())
-    await entry.runtime_data.delivery.wait_delivered(device.identity.key, [1], 5)
-    assert device.account.entry.runtime_data.has_token(device.identity)
+    await entry.runtime_data.destinations["ulogger"].delivery.wait_delivered(
+        device.identity.key, [1], 5
+    )
+    assert device.account.entry.runtime_data.is_registered(device.identity)
     shown = await async_get_config_entry_diagnostics(hass, entry)
     text = json.dumps(shown, default=str)
     issued = certificate(1000)

@@ -65,7 +65,7 @@ async def async_get_config_entry_diagnostics(
             },
             "bluetooth": _bluetooth(hass),
             "destinations": {
-                each.id: {**each.diagnostics(), "counters": asdict(each.counters)}
+                each.id: {**each.diagnostics(), "captures": asdict(each.counters)}
                 for each in gateway.destinations.values()
             },
             "outbox": await _outbox(entry),

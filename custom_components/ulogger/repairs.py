@@ -267,8 +267,8 @@ class DeviceLimitFlow(_NewcomersFlow):
         self.hass.config_entries.async_update_entry(
             entry, options={**entry.options, CONF_DEVICE_LIMIT: limit}
         )
-        gateway.fleet.adopt_heard()
-        gateway.account.changed.notify()
+        # An account reads its options once; loaded anew, it takes in who waits in range.
+        self.hass.config_entries.async_schedule_reload(entry.entry_id)
         return self.async_create_entry(data={})
 
 

@@ -13,9 +13,9 @@ async def test_a_damaged_outbox_is_opened_anew_and_a_full_disk_is_not(
 ) -> None:
     gateway = account.runtime_data
     with patch.object(hass.config_entries, "async_schedule_reload") as reload:
-        gateway.outbox_failed(DiskFull("no space left"))
+        gateway.account.outbox_failed(DiskFull("no space left"))
         reload.assert_not_called()
-        gateway.outbox_failed(OutboxDamaged("malformed"))
+        gateway.account.outbox_failed(OutboxDamaged("malformed"))
         reload.assert_called_once_with(account.entry_id)
     assert gateway.account.rejections[OutboxDamaged.reason] == 1
 
@@ -27,11 +27,11 @@ async def test_an_account_that_ends_is_not_loaded_again_for_what_fails_meanwhile
     gateway = account.runtime_data
 
     async def finish(_seconds: float) -> None:
-        gateway.outbox_failed(OutboxDamaged("malformed"))
+        gateway.account.outbox_failed(OutboxDamaged("malformed"))
         gateway.account.refresh_soon()
 
     with (
-        patch.object(gateway.delivery, "finish", finish),
+        patch.object(gateway.destinations["ulogger"].delivery, "finish", finish),
         patch.object(hass.config_entries, "async_schedule_reload") as reload,
     ):
         assert await hass.config_entries.async_unload(account.entry_id)

@@ -86,7 +86,7 @@ async def test_a_key_in_what_is_no_certificate_is_cut_off_too(
     hass: HomeAssistant, transport: ToldTransport
 ) -> None:
     with patch(
-        "custom_components.ulogger.gateway.destinations._tls",
+        "custom_components.ulogger.gateway.ulogger._tls",
         return_value=(ssl.create_default_context(), None),
     ):
         entry = await load(hass, ca=f"mine\n{certificate(1000).private_key}")

@@ -221,11 +221,11 @@ async def test_without_a_connection_it_says_that_nothing_was_published(
 async def test_a_forgotten_session_is_registered_again(
     hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
 ) -> None:
-    await device.account.entry.runtime_data.cloud.register(SENSOR)
-    assert device.account.entry.runtime_data.has_token(device.identity)
+    await device.account.entry.runtime_data.ulogger.cloud.register(SENSOR)
+    assert device.account.entry.runtime_data.is_registered(device.identity)
     await call(hass, "forget_session", device_ids(hass, device))
-    assert not device.account.entry.runtime_data.has_token(device.identity)
-    await device.account.entry.runtime_data.cloud.register(SENSOR)
+    assert not device.account.entry.runtime_data.is_registered(device.identity)
+    await device.account.entry.runtime_data.ulogger.cloud.register(SENSOR)
     assert [topic for topic, _ in transport.published] == ["boot/v0/42/0/42"] * 2
 
 
@@ -233,7 +233,7 @@ async def test_a_real_cloud_gets_what_the_actions_send(
     hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud
 ) -> None:
     entry = await add_account(hass, broker, approving(0))
-    transport = entry.runtime_data.transport
+    transport = entry.runtime_data.ulogger.transport
     changed = asyncio.Event()
     stop = entry.runtime_data.account.changed.add(changed.set)
     while not transport.connected:

@@ -108,7 +108,10 @@ async def test_a_device_with_nothing_new_returns_nothing(
     hass: HomeAssistant, account: MockConfigEntry, empty: VirtualDevice, road: Road
 ) -> None:
     response = await upload(hass, road.device_id(account))
-    assert response == {IDENTITY.serial: {"collected": [], "delivered": 0, "bytes": 0}}
+    nothing = {"uLogger": {"delivered": 0, "error": None}}
+    assert response == {
+        IDENTITY.serial: {"collected": [], "delivered": 0, "destinations": nothing, "bytes": 0}
+    }
 
 
 async def test_several_devices_are_collected_in_one_call(
@@ -210,7 +213,7 @@ async def test_a_cloud_that_does_not_acknowledge_is_not_waited_for_longer_than_a
 ) -> None:
     replaced(road, empty, sample_log(900, seed=3))
     never = asyncio.get_running_loop().create_future()
-    delivery = account.runtime_data.delivery
+    delivery = account.runtime_data.destinations["ulogger"].delivery
     wait = delivery.wait_delivered
     with (
         patch.object(transport, "publish", lambda *_: never),

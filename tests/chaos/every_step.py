@@ -22,6 +22,7 @@ from custom_components.ulogger.agent.session import AgentSession, Pending
 from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.errors import CloudUnavailable
+from custom_components.ulogger.cloud.mqtt.transport import Transport
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.collecting.collection import has_erased
@@ -111,7 +112,7 @@ class Notebook:
         return [json.loads(line) for line in text.splitlines()]
 
 
-class FileCloud:
+class FileCloud(Transport):
     """A transport to a cloud that is a file."""
 
     connected = True

@@ -92,7 +92,9 @@ async def test_between_commit_and_erase_nothing_parses_fires_or_notifies(
     gateway.account.changed.add(lambda: happened.append("account"))
     with (
         patch.object(gateway.account.outbox, "add", on_disk),
-        patch.object(gateway.delivery, "wake", lambda: happened.append("delivery")),
+        patch.object(
+            gateway.destinations["ulogger"].delivery, "wake", lambda: happened.append("delivery")
+        ),
         patch.object(collection, "crash_attributes", parsed),
         at_the_erase(lambda _: happened.append("erase")),
     ):
@@ -121,10 +123,10 @@ async def test_a_listener_that_raises_changes_nothing(
         gateway.account.changed.add(fail)
         gateway.session_succeeded.add(fail)
     road.listen(coordinator)
-    wake = fail if what == "delivery" else gateway.delivery.wake
+    wake = fail if what == "delivery" else gateway.destinations["ulogger"].delivery.wake
     crash = fail if what == "crash" else collection.crash_attributes
     with (
-        patch.object(gateway.delivery, "wake", wake),
+        patch.object(gateway.destinations["ulogger"].delivery, "wake", wake),
         patch.object(collection, "crash_attributes", crash),
     ):
         device, _ = await visited(road, account, LOG, CORE_DUMP)

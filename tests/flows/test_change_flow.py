@@ -10,7 +10,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.account.key_store import async_keep_key, async_load_key
 from custom_components.ulogger.const import DOMAIN
-from custom_components.ulogger.gateway.destinations import keeps_pace
+from custom_components.ulogger.gateway.ulogger import keeps_pace
 from demo.cloud.broker import LocalBroker
 from demo.cloud.certificates import Issued
 from tests.support.flows import Upload, expect_abort, expect_form, expect_menu, suggestions

@@ -43,11 +43,11 @@ async def test_unusable_boot_replies_do_not_undo_a_good_one(
         await publish(topic, payload)
 
     with patch.object(transport, "publish", answered_badly):
-        assert await account.runtime_data.cloud.register(SENSOR) == TOKEN
+        assert await account.runtime_data.ulogger.cloud.register(SENSOR) == TOKEN
 
     counted = await diagnostics(hass, account)
-    assert counted["cloud"]["counters"]["boot_replies_invalid"] == len(UNUSABLE)
-    assert counted["cloud"]["counters"]["boot_replies_unexpected"] == 2
+    assert counted["destinations"]["ulogger"]["counters"]["boot_replies_invalid"] == len(UNUSABLE)
+    assert counted["destinations"]["ulogger"]["counters"]["boot_replies_unexpected"] == 2
 
 
 @pytest.mark.parametrize(
@@ -66,16 +66,21 @@ async def test_what_the_broker_does_not_take_is_counted_and_kept(
     reason: str,
 ) -> None:
     gateway = account.runtime_data
-    await gateway.cloud.register(SENSOR)
+    await gateway.ulogger.cloud.register(SENSOR)
     transport.refusal = refusal
     added = await gateway.account.outbox.add(log())
-    assert await gateway.delivery.wait_delivered(SENSOR.key, [added.capture_id], 0.3) == set()
+    assert (
+        await gateway.destinations["ulogger"].delivery.wait_delivered(
+            SENSOR.key, [added.capture_id], 0.3
+        )
+        == set()
+    )
 
     counted = await diagnostics(hass, account)
 
     assert counted["rejections"] == {reason: 1}
     [waiting] = counted["outbox"]["undelivered"]
-    assert waiting["last_error"] == reason
+    assert waiting["deliveries"]["ulogger"]["last_error"] == reason
     assert device.data.last_error == reason
 
 

@@ -171,7 +171,7 @@ async def test_captures_arrive_behind_the_prefix_as_the_device_held_them(
     await expect_as_the_device_held_it(cloud)
     await road.until_shown(entry, "uploads", "2")
     assert "cust-42" not in home.log
-    counters = entry.runtime_data.cloud_diagnostics()["transport"]["counters"]
+    counters = entry.runtime_data.ulogger.cloud.diagnostics()["transport"]["counters"]
     assert counters["published"] >= 3
 
 
@@ -220,7 +220,7 @@ async def test_captures_wait_while_the_broker_is_away_and_go_up_when_it_is_back(
     await road.until_shown(entry, "captures_waiting", "2")
     assert road.state(entry, "cloud_connection", None) == "off"
     with pytest.raises(CloudUnavailable):
-        await entry.runtime_data.transport.publish("x", b"y")
+        await entry.runtime_data.ulogger.transport.publish("x", b"y")
 
     await home.astart()
 
@@ -240,10 +240,10 @@ async def test_what_the_broker_never_acknowledges_is_not_delivered(
         patch("custom_components.ulogger.gateway.home_assistant_mqtt.TIMEOUT_ACK", 0.2),
         pytest.raises(NotAcknowledged),
     ):
-        await entry.runtime_data.transport.publish("ulogger/x", b"y")
+        await entry.runtime_data.ulogger.transport.publish("ulogger/x", b"y")
     home.thaw()
 
-    counters = entry.runtime_data.cloud_diagnostics()["transport"]["counters"]
+    counters = entry.runtime_data.ulogger.cloud.diagnostics()["transport"]["counters"]
     assert counters["not_acknowledged"] == 1
     await road.collected(road.device())
     await cloud.wait_for("binlog")
@@ -422,7 +422,7 @@ async def test_the_documented_bridge_carries_everything_and_keeps_it_while_the_c
     await road.until_shown(entry, "log_level", "info")
 
     await broker.astop()
-    await entry.runtime_data.telemetry.publish_events({IDENTITY.key: [Event("kept")]})
+    await entry.runtime_data.ulogger.telemetry.publish_events({IDENTITY.key: [Event("kept")]})
     await broker.astart()
 
     [event] = await cloud_service.wait_for("events")

@@ -200,7 +200,7 @@ async def test_a_removed_device_is_forgotten_with_all_that_was_known_of_it(
     left = await stored(hass, account)
     assert left.devices == {}
     assert IDENTITY.serial not in str(left.tokens)
-    assert not account.runtime_data.has_token(IDENTITY)
+    assert not account.runtime_data.is_registered(IDENTITY)
     assert account.runtime_data.devices == {}
     entities = er.async_entries_for_config_entry(er.async_get(hass), account.entry_id)
     assert [each.unique_id for each in entities if IDENTITY.serial in each.unique_id] == []

@@ -28,8 +28,9 @@ from custom_components.ulogger.cloud.errors import CloudUnavailable
 from custom_components.ulogger.cloud.ulogger.messages import log_config_message
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.model.identity import ULOGGER
 from custom_components.ulogger.model.log_config import ALL_MODULES, LogConfig
-from custom_components.ulogger.model.log_levels import PERSON, ULOGGER, UNKNOWN, LogLevels
+from custom_components.ulogger.model.log_levels import PERSON, UNKNOWN, LogLevels
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 from demo.device.virtual import VirtualDevice
@@ -287,7 +288,7 @@ async def test_a_configuration_for_nobody_or_without_time_changes_nothing(
     transport.receive(TOPIC, b"\x09" + bytes(8))
     transport.receive(TOPIC, log_config_message(LogConfig(1, 1, 60)) + b'["BLE')
     await hass.async_block_till_done()
-    told = account.runtime_data.cloud_diagnostics()["counters"]
+    told = account.runtime_data.ulogger.cloud.diagnostics()["counters"]
     assert told["log_configs_invalid"] == 10
     assert told["log_configs_for_others"] == 1
     assert told["log_config_names_invalid"] == 1
@@ -306,7 +307,9 @@ async def test_a_forgotten_device_is_not_followed_any_longer(
     await hass.async_block_till_done()
     transport.receive(TOPIC, log_config_message(LogConfig(0, 1, 60)))
     await hass.async_block_till_done()
-    assert account.runtime_data.cloud_diagnostics()["counters"]["log_configs_for_others"] == 1
+    assert (
+        account.runtime_data.ulogger.cloud.diagnostics()["counters"]["log_configs_for_others"] == 1
+    )
     meet(account)
     await hass.async_block_till_done()
     transport.receive(TOPIC, log_config_message(LogConfig(2, 1, 60)))

@@ -222,6 +222,7 @@ async def test_a_higher_limit_takes_in_who_waits_and_is_in_range(
     hass.config_entries.async_update_entry(
         two_at_most, options={**two_at_most.options, "device_limit": 3}
     )
+    assert await hass.config_entries.async_reload(two_at_most.entry_id)
     await look_again(hass)
     await road.collected(third)
     assert serials(two_at_most) == ["SIBLING0", "SIBLING1", "SIBLING2"]

@@ -65,7 +65,7 @@ async def test_without_a_token_a_log_waits_and_never_goes_up_with_token_0(
 ) -> None:
     cloud_service.muted = True
     entry = await add_account(hass, broker)
-    entry.runtime_data.cloud._registrar._reply_timeout = 0.2
+    entry.runtime_data.ulogger.cloud._registrar._reply_timeout = 0.2
     device = road.device()
     await road.adopted(entry)
     await road.collected(device)
@@ -75,7 +75,7 @@ async def test_without_a_token_a_log_waits_and_never_goes_up_with_token_0(
     assert cloud_service.of("binlog") == []
 
     cloud_service.muted = False
-    entry.runtime_data.delivery.retry_now()
+    entry.runtime_data.destinations["ulogger"].delivery.retry_now()
 
     [log] = await cloud_service.wait_for("binlog")
     assert log.token in cloud_service.registrations
@@ -146,7 +146,7 @@ async def test_a_connection_that_is_back_does_not_try_again_what_was_blamed(
     assert gateway.account.rejections["held_back"] == 1
     assert transport.published == []
     gateway.async_forgive()
-    assert await gateway.delivery.wait_delivered(SENSOR.key, [1], 10) == {1}
+    assert await gateway.destinations["ulogger"].delivery.wait_delivered(SENSOR.key, [1], 10) == {1}
 
 
 async def test_what_is_not_denied_any_more_goes_at_once(
@@ -159,4 +159,4 @@ async def test_what_is_not_denied_any_more_goes_at_once(
     await until(lambda: gateway.account.rejections["topic_denied"])
     transport.refusal = None
     transport.deny()
-    assert await gateway.delivery.wait_delivered(SENSOR.key, [1], 10) == {1}
+    assert await gateway.destinations["ulogger"].delivery.wait_delivered(SENSOR.key, [1], 10) == {1}

@@ -94,7 +94,9 @@ async def test_logs_over_the_quota_wait_until_midnight_and_core_dumps_pass(
 
     transport.tell(ConnectionState.CONNECTED)
 
-    assert await gateway.delivery.wait_delivered(SENSOR.key, [dump], 10) == {dump}
+    assert await gateway.destinations["ulogger"].delivery.wait_delivered(
+        SENSOR.key, [dump], 10
+    ) == {dump}
     await read_counters(hass, account)
     sent = len(logs(transport))
     # One capture may be on its way while the one before it is being noted on disk.
@@ -106,7 +108,9 @@ async def test_logs_over_the_quota_wait_until_midnight_and_core_dumps_pass(
 
     await pass_midnight(hass, day)
 
-    later = await gateway.delivery.wait_delivered(SENSOR.key, ids[sent : sent + 1], 10)
+    later = await gateway.destinations["ulogger"].delivery.wait_delivered(
+        SENSOR.key, ids[sent : sent + 1], 10
+    )
     assert later == {ids[sent]}
     assert logs(transport)[: sent + 1] == list(range(sent + 1))
 
@@ -121,7 +125,7 @@ async def test_without_a_quota_everything_goes_up(
     }
     transport.tell(ConnectionState.CONNECTED)
 
-    assert await gateway.delivery.wait_delivered(SENSOR.key, ids, 10) == ids
+    assert await gateway.destinations["ulogger"].delivery.wait_delivered(SENSOR.key, ids, 10) == ids
 
 
 async def test_bytes_of_today_are_nothing_after_midnight_without_any_traffic(
@@ -130,7 +134,7 @@ async def test_bytes_of_today_are_nothing_after_midnight_without_any_traffic(
     gateway = account.runtime_data
     capture = (await gateway.account.outbox.add(numbered_log(1))).capture_id
     transport.tell(ConnectionState.CONNECTED)
-    await gateway.delivery.wait_delivered(SENSOR.key, [capture], 10)
+    await gateway.destinations["ulogger"].delivery.wait_delivered(SENSOR.key, [capture], 10)
     await read_counters(hass, account)
     [shown] = [each for each in hass.states.async_entity_ids("sensor") if "today" in each]
     state = hass.states.get(shown)

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from custom_components.ulogger.model.identity import ULOGGER
 from custom_components.ulogger.model.log_config import ALL_MODULES, LONGEST, LogConfig
 from custom_components.ulogger.model.log_levels import (
     PERSON,
-    ULOGGER,
     UNKNOWN,
     LogLevels,
     Wish,

@@ -125,7 +125,7 @@ class ToldTransport(Transport):
 def transport() -> Iterator[ToldTransport]:
     """Give accounts a transport that does what it is told."""
     told = ToldTransport()
-    with patch("custom_components.ulogger.gateway.destinations.MqttTransport", return_value=told):
+    with patch("custom_components.ulogger.gateway.ulogger.MqttTransport", return_value=told):
         yield told
 
 

@@ -24,6 +24,12 @@ class RecordingTransport:
         self.refuses: Callable[[str], bool] = lambda _filter: False
         self.subscriptions: list[tuple[str, MessageCallback]] = []
 
+    def suspects(self, topic: str) -> bool:
+        return False
+
+    def diagnostics(self) -> dict[str, Any]:
+        return {}
+
     async def run(self) -> None:
         await asyncio.Event().wait()
 

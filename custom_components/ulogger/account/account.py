@@ -64,7 +64,7 @@ class Account:
         self._closing = False
 
     async def async_start(self) -> None:
-        self.disk_space = DiskSpace(outbox, self.settings, self.changed.notify)
+        """Make ready for the destinations; keep counters and the disk in order until unloaded."""
         await self.outbox.set_destinations(wanted_since(self.entry))
         await self.async_refresh_counters()
         on_unload = self.entry.async_on_unload
@@ -125,11 +125,6 @@ class Account:
     def count(self, rejection: str) -> None:
         """Count something that was refused; the diagnostics show it."""
         self.rejections[rejection] += 1
-
-    @callback
-    def count_sent(self, key: DeviceKey, size: int) -> None:
-        """Count bytes of a device to uLogger at once: its quota can't wait for a refresh."""
-        self.quota.counted(key, size, time.time())
 
     async def async_refresh_counters(self) -> None:
         """Read what the outbox counts, and notify whoever shows it."""

@@ -13,7 +13,7 @@ from ..cloud.destination import ConnectionState
 from ..cloud.errors import CloudError
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
-from ..model.identity import ULOGGER, DeviceIdentity, DeviceKey
+from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
 from .destinations import ActiveDestination
@@ -45,7 +45,7 @@ class Gateway:
         self.destinations = {each.id: each for each in destinations}
         if ulogger is not None:
             if account.settings.daily_quota:
-                ulogger.cloud.quota = account.over_quota
+                ulogger.cloud.quota = account.quota
             first = ActiveDestination(account, ulogger.cloud, ULOGGER_TITLE)
             first.state_changed.add(self._ulogger_changed)
             self.destinations = {first.id: first, **self.destinations}
@@ -144,8 +144,6 @@ class Gateway:
 
     @callback
     def _delivered(self, destination: ActiveDestination, item: Item) -> None:
-        if destination.id == ULOGGER:
-            self.account.count_sent(item.key, len(item.capture.data))
         if (device := self.devices.get(item.key)) is not None:
             device.delivered(destination.title, item.capture)
 

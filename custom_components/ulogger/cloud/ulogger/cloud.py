@@ -1,11 +1,12 @@
 """uLogger's cloud over any MQTT transport: captures up, log configurations down."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, override
+from typing import Any, Final, Protocol, override
 
 from ...capture.errors import CaptureError
 from ...capture.log_buffer import check_log, with_session_token
@@ -28,10 +29,21 @@ WINDOW: Final = 20
 """Captures of one device that wait for their acknowledgement at once."""
 
 
+class Quota(Protocol):
+    """What a device may send in a day; moments are Unix seconds."""
+
+    def counted(self, key: DeviceKey, size: int, now: float) -> None:
+        """Count bytes that a device has just sent."""
+
+    def exhausted(self, now: float) -> Collection[DeviceKey]:
+        """Name the devices that have sent on this UTC day what they may."""
+        ...
+
+
 class UloggerCloud(Destination):
     """One customer's group at uLogger. Every method that sends raises CloudError.
 
-    ``quota`` names the devices that have sent today what they may, where there is a quota.
+    ``quota`` counts what each device sends in a day, where there is a limit on that.
     ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
     uLogger; ``longest_topic`` is how many bytes of a topic the cloud's broker takes, without
     that prefix. ``on_log_config`` is called with each log configuration for a device that is
@@ -66,7 +78,7 @@ class UloggerCloud(Destination):
         )
         self._followed: set[DeviceKey] = set()
         self._sequences = Sequences()
-        self.quota: Callable[[], Collection[DeviceKey]] | None = None
+        self.quota: Quota | None = None
 
     # The connection
 
@@ -137,7 +149,7 @@ class UloggerCloud(Destination):
     @override
     def over_quota(self) -> Collection[DeviceKey]:
         """Name the devices whose logs must wait for the next UTC day."""
-        return () if self.quota is None else self.quota()
+        return () if self.quota is None else self.quota.exhausted(time.time())
 
     def registered(self, device: DeviceIdentity) -> bool:
         """Whether the cloud has given this firmware of the device a session token."""
@@ -170,6 +182,8 @@ class UloggerCloud(Destination):
         else:
             await self._deliver_log(capture)
         self.counters["captures_delivered"] += 1
+        if self.quota is not None:
+            self.quota.counted(capture.device.key, len(capture.data), time.time())
 
     async def register(self, device: DeviceIdentity) -> int:
         """Return the device's session token, registering it if need be."""
