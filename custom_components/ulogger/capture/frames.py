@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from .errors import CaptureError, TruncatedCapture
@@ -110,6 +111,15 @@ def iter_frames(buffer: bytes) -> Iterator[Frame]:
     return map(_decoded, iter_raw_frames(buffer))
 
 
+def iter_frames_as_far_as_they_go(buffer: bytes) -> Iterator[Frame]:
+    """Return an iterator like ``iter_frames``, also over a buffer whose end is missing.
+
+    Raises TruncatedCapture while iterating, after the frames that are all there.
+    """
+    header = LogHeader.parse(buffer)
+    return map(_decoded, _cut(buffer, header.size, header.total))
+
+
 def iter_raw_frames(buffer: bytes) -> Iterator[RawFrame]:
     """Like ``iter_frames``, with payloads as they are."""
     header = LogHeader.parse(buffer)
@@ -119,15 +129,18 @@ def iter_raw_frames(buffer: bytes) -> Iterator[RawFrame]:
 
 
 def _cut(buffer: bytes, offset: int, end: int) -> Iterator[RawFrame]:
-    while offset < end:
-        if end - offset < FRAME_OVERHEAD:
-            raise TruncatedCapture(f"{end - offset} bytes are left, too few for a frame")
+    there = min(end, len(buffer))
+    while offset < there:
+        if there - offset < FRAME_OVERHEAD:
+            raise TruncatedCapture(f"{there - offset} bytes are left, too few for a frame")
         length, ticks = _FRAME.unpack_from(buffer, offset)
         start = offset + FRAME_OVERHEAD
-        if length > end - start:
+        if length > there - start:
             raise TruncatedCapture(f"the frame at {offset} runs over the buffer's end")
         yield RawFrame(offset, ticks, buffer[start : start + length])
         offset = start + length
+    if there < end:
+        raise TruncatedCapture(f"log buffer of {end} bytes, got {there}")
 
 
 def _decoded(raw: RawFrame) -> Frame:
@@ -146,7 +159,20 @@ def _decoded(raw: RawFrame) -> Frame:
 
 class _Scalar(NamedTuple):
     kind: ArgumentKind
+    code: str
+
+
+class _Signature(NamedTuple):
+    """How the values of a row of descriptors lie in a payload; strings follow behind them.
+
+    ``kinds`` are those of all arguments, strings included. In ``as_they_are`` ones every value
+    is what the layout reads: no strings, no characters.
+    """
+
     layout: struct.Struct
+    kinds: tuple[ArgumentKind, ...]
+    strings: int
+    as_they_are: bool
 
 
 def _scalars() -> dict[int, _Scalar]:
@@ -163,12 +189,11 @@ def _scalars() -> dict[int, _Scalar]:
         (ArgumentKind.CHAR, "BHIQ"),
         (ArgumentKind.DOUBLE, "fd"),
     )
-    layouts = [
-        (number << 4, kind, struct.Struct(f"<{code}"))
+    return {
+        number << 4 | struct.calcsize(code): _Scalar(kind, code)
         for number, (kind, of_kind) in enumerate(codes, 1)
         for code in of_kind
-    ]
-    return {number | layout.size: _Scalar(kind, layout) for number, kind, layout in layouts}
+    }
 
 
 _LEVELS = tuple(Level)
@@ -181,30 +206,54 @@ _NUMBERS = frozenset(ArgumentKind) - {
 }
 
 
-def _arguments(payload: bytes, count: int) -> tuple[Argument, ...]:
-    """Read the arguments after the count; CaptureError when they do not fit the payload."""
-    descriptors = payload[_PAYLOAD.size : _PAYLOAD.size + count]
-    if len(descriptors) < count:
-        raise TruncatedCapture("the payload ends within its descriptors")
-    offset = _PAYLOAD.size + count
-    values: list[Argument | None] = []
+@lru_cache(maxsize=256)
+def _signature(descriptors: bytes) -> _Signature | None:
+    """Return how values of these descriptors are read, None when one of them is unknown.
+
+    A firmware has some dozen rows of them, which come again in frame after frame.
+    """
+    kinds: list[ArgumentKind] = []
+    codes = []
     for descriptor in descriptors:
         if descriptor == _STRING_DESCRIPTOR:
-            values.append(None)
-            continue
-        if (scalar := _SCALARS.get(descriptor)) is None:
-            raise CaptureError(f"no argument has the descriptor {descriptor:#04x}")
-        if len(payload) < offset + scalar.layout.size:
-            raise TruncatedCapture("the payload ends within its values")
-        value = scalar.layout.unpack_from(payload, offset)[0]
-        offset += scalar.layout.size
-        if scalar.kind is ArgumentKind.CHAR:
-            value = chr(value & 0xFF)
-        values.append(Argument(scalar.kind, value))
-    if None not in values:
-        return tuple(value for value in values if value is not None)
-    strings = _strings(payload, offset, values.count(None))
-    return tuple(value or Argument(ArgumentKind.STRING, next(strings)) for value in values)
+            kinds.append(ArgumentKind.STRING)
+        elif (scalar := _SCALARS.get(descriptor)) is not None:
+            kinds.append(scalar.kind)
+            codes.append(scalar.code)
+        else:
+            return None
+    as_they_are = not {ArgumentKind.STRING, ArgumentKind.CHAR} & set(kinds)
+    layout = struct.Struct(f"<{''.join(codes)}")
+    return _Signature(layout, tuple(kinds), kinds.count(ArgumentKind.STRING), as_they_are)
+
+
+def _arguments(payload: bytes, count: int) -> tuple[Argument, ...]:
+    """Read the arguments after the count; CaptureError when they do not fit the payload."""
+    if not count:
+        return ()
+    offset = _PAYLOAD.size + count
+    descriptors = payload[_PAYLOAD.size : offset]
+    if len(descriptors) < count:
+        raise TruncatedCapture("the payload ends within its descriptors")
+    signature = _signature(descriptors)
+    if signature is None:
+        raise CaptureError(f"no arguments have the descriptors {descriptors.hex()}")
+    layout, kinds, expected, as_they_are = signature
+    if len(payload) < offset + layout.size:
+        raise TruncatedCapture("the payload ends within its values")
+    values = layout.unpack_from(payload, offset)
+    if as_they_are:
+        return tuple(map(Argument, kinds, values, strict=True))
+    strings = _strings(payload, offset + layout.size, expected) if expected else iter(())
+    scalars = iter(values)
+    return tuple(
+        Argument(kind, next(strings))
+        if kind is ArgumentKind.STRING
+        else Argument(kind, chr(next(scalars) & 0xFF))
+        if kind is ArgumentKind.CHAR
+        else Argument(kind, next(scalars))
+        for kind in kinds
+    )
 
 
 def _strings(payload: bytes, offset: int, expected: int) -> Iterator[str]:
