@@ -108,7 +108,7 @@ def iter_frames(buffer: bytes) -> Iterator[Frame]:
     Raises TruncatedCapture or CaptureError for the header at once, and TruncatedCapture while
     iterating when a frame runs over the used bytes.
     """
-    return map(_decoded, iter_raw_frames(buffer))
+    return map(decode_frame, iter_raw_frames(buffer))
 
 
 def iter_frames_as_far_as_they_go(buffer: bytes) -> Iterator[Frame]:
@@ -116,8 +116,7 @@ def iter_frames_as_far_as_they_go(buffer: bytes) -> Iterator[Frame]:
 
     Raises TruncatedCapture while iterating, after the frames that are all there.
     """
-    header = LogHeader.parse(buffer)
-    return map(_decoded, _cut(buffer, header.size, header.total))
+    return map(decode_frame, iter_raw_frames_as_far_as_they_go(buffer))
 
 
 def iter_raw_frames(buffer: bytes) -> Iterator[RawFrame]:
@@ -125,6 +124,12 @@ def iter_raw_frames(buffer: bytes) -> Iterator[RawFrame]:
     header = LogHeader.parse(buffer)
     if len(buffer) < header.total:
         raise TruncatedCapture(f"log buffer of {header.total} bytes, got {len(buffer)}")
+    return _cut(buffer, header.size, header.total)
+
+
+def iter_raw_frames_as_far_as_they_go(buffer: bytes) -> Iterator[RawFrame]:
+    """Like ``iter_frames_as_far_as_they_go``, with payloads as they are."""
+    header = LogHeader.parse(buffer)
     return _cut(buffer, header.size, header.total)
 
 
@@ -143,8 +148,11 @@ def _cut(buffer: bytes, offset: int, end: int) -> Iterator[RawFrame]:
         raise TruncatedCapture(f"log buffer of {end} bytes, got {there}")
 
 
-def _decoded(raw: RawFrame) -> Frame:
-    """Read a payload: level and module, address, argument count, descriptors, values, strings."""
+def decode_frame(raw: RawFrame) -> Frame:
+    """Read a payload: level and module, address, argument count, descriptors, values, strings.
+
+    A payload that can't be read gives a malformed frame.
+    """
     if len(raw.payload) < _PAYLOAD.size:
         return Frame(raw.ticks, Level.DEBUG, 0, 0, (), malformed=True)
     level_and_module, address, count = _PAYLOAD.unpack_from(raw.payload)

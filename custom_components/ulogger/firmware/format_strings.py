@@ -27,6 +27,9 @@ _SIGNED = "di"
 _UNSIGNED = "uoxX"
 _INTEGERS = f"{_SIGNED}{_UNSIGNED}"
 _FLOATS = "fFeEgG"
+_OF_NUMBERS = frozenset("diuoxX")
+_NOT_OF_NUMBERS = re.compile(r"[^-+ 0-9a-fxlduo%.#hijztqi]+")
+"""What neither a number has nor a conversion that stays as it is written for want of a value."""
 
 
 class _Conversion(NamedTuple):
@@ -68,6 +71,22 @@ def render(format_string: str, arguments: Sequence[Argument]) -> str:
     return "".join(
         piece if isinstance(piece, str) else _converted(piece, remaining) for piece in pieces
     )
+
+
+def may_contain(format_string: str, part: str) -> bool:
+    """Whether a text of this format string can have a part in it that is in lower case.
+
+    True when that can't be told, as where a string is put in. Numbers can hold only some
+    characters; a run of others in the part has to stand in the format string itself.
+    """
+    pieces = (_remembered if len(format_string) <= LONGEST_REMEMBERED else _taken_apart)(
+        format_string
+    ).pieces
+    literals = [piece.casefold() for piece in pieces if isinstance(piece, str)]
+    kinds = {piece.kind for piece in pieces if not isinstance(piece, str)}
+    if not kinds <= _OF_NUMBERS:
+        return True
+    return all(any(run in text for text in literals) for run in _NOT_OF_NUMBERS.findall(part))
 
 
 def _taken_apart(format_string: str) -> _Format:

@@ -1,0 +1,230 @@
+"""Looking through what devices logged, the newest first, without decoding what can't match.
+
+Three sieves, each cheaper than the next: the summary tells whether a capture can hold a match,
+the first bytes of a frame tell its level, module and format string, and only what is left has
+its arguments read and its text made. A search gives its answers as it finds them and can be left
+and taken up again, so that the first ones are there long before the last capture was opened.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final, NamedTuple
+
+from ..capture.errors import CaptureError
+from ..capture.frames import Level, RawFrame, decode_frame, iter_raw_frames_as_far_as_they_go
+from ..capture.log_buffer import LogHeader
+from ..firmware.format_strings import may_contain
+from ..firmware.symbols import FirmwareImage
+from ..model.capture import Capture, CaptureKind
+from .dating import Anchor, timeline
+from .reading import FrameReader, LogFrame
+from .summary import Summary
+from .text import UNREADABLE
+
+LARGEST_PAGE: Final = 1_000
+
+_HEAD: Final = 5
+"""Level, module and address: the bytes of a payload that are looked at first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for; what is None does not matter.
+
+    ``since`` and ``until`` are Unix time; a frame that can't be dated counts as logged when its
+    capture arrived. ``level`` is the lowest severity, and METRIC finds metrics alone, which
+    have none. ``module`` is a number or a name, ``contains`` a part of what is shown of the
+    frame, both whatever their case. ``page`` counts from 1.
+    """
+
+    since: float | None = None
+    until: float | None = None
+    level: Level | None = None
+    module: int | str | None = None
+    contains: str | None = None
+    limit: int = 100
+    page: int = 1
+
+    def wants_level(self, level: Level) -> bool:
+        """Whether frames of a level are looked for."""
+        if self.level is None:
+            return True
+        if self.level is Level.METRIC or level > Level.CRITICAL:
+            return level is self.level
+        return level >= self.level
+
+    def wants_time(self, at: float) -> bool:
+        """Whether a moment lies in the time that is looked at."""
+        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One capture to look through; ``load`` reads it from disk, and may say that it is gone.
+
+    ``before`` and ``continues`` date its frames, as ``dating.timeline`` explains.
+    """
+
+    capture_id: int
+    captured_at: float
+    load: Callable[[], Capture | None]
+    image: FirmwareImage | None = None
+    summary: Summary | None = None
+    before: Anchor | None = None
+    continues: bool = False
+
+
+class Hit(NamedTuple):
+    """A frame that was found, and the capture that it is in."""
+
+    capture_id: int
+    frame: LogFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of what was found, the newest first, and whether there is more."""
+
+    hits: tuple[Hit, ...]
+    more: bool
+
+
+@dataclass
+class Search:
+    """A search under way: sources have to come the newest first."""
+
+    sources: Iterable[Source]
+    query: Query
+    done: bool = False
+    _found: Iterator[Hit | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin, without opening anything yet."""
+        self._found = self._steps()
+
+    def more(self, most: int, *, leave: Callable[[], bool] | None = None) -> list[Hit]:
+        """Return up to ``most`` further frames; ``done`` tells that there are none after them.
+
+        ``leave`` is asked after each capture whether to come back with what there is.
+        """
+        hits: list[Hit] = []
+        while len(hits) < most:
+            try:
+                hit = next(self._found)
+            except StopIteration:
+                self.done = True
+                break
+            if hit is not None:
+                hits.append(hit)
+            elif leave is not None and leave():
+                break
+        return hits
+
+    def __iter__(self) -> Iterator[Hit]:
+        """Yield everything that is found from here on."""
+        return (hit for hit in self._found if hit is not None)
+
+    def _steps(self) -> Iterator[Hit | None]:
+        """Yield what is found, and None after each capture."""
+        for source in self.sources:
+            if source.summary is None or _can_hold(source, source.summary, self.query):
+                yield from _hits(source, self.query)
+            yield None
+
+
+def search(sources: Iterable[Source], query: Query) -> Page:
+    """Return one page of the frames that a query asks for, whatever it asks."""
+    limit = max(1, min(query.limit, LARGEST_PAGE))
+    start = (max(query.page, 1) - 1) * limit
+    hits = tuple(islice(Search(sources, query), start, start + limit + 1))
+    return Page(hits[:limit], len(hits) > limit)
+
+
+def _can_hold(source: Source, summary: Summary, query: Query) -> bool:
+    """Whether a capture's summary leaves it open that there is a match in it."""
+    if not any(summary.levels[level] for level in Level if query.wants_level(level)):
+        return False
+    if not summary.modules & _modules(query.module, source.image):
+        return False
+    first = source.captured_at if summary.since is None else summary.since
+    last = source.captured_at if summary.until is None else summary.until
+    return (query.since is None or last >= query.since) and (
+        query.until is None or first < query.until
+    )
+
+
+def _hits(source: Source, query: Query) -> Iterator[Hit]:
+    """Yield the frames of one capture that match, the newest first."""
+    capture = source.load()
+    if capture is None or capture.kind is not CaptureKind.LOG:
+        return
+    frames: list[RawFrame] = []
+    try:
+        header = LogHeader.parse(capture.data)
+        for frame in iter_raw_frames_as_far_as_they_go(capture.data):
+            frames.append(frame)  # noqa: PERF402 - what came before an error is kept
+    except CaptureError:
+        if not frames:
+            return
+    yield from _matching(source, query, header, frames)
+
+
+def _matching(
+    source: Source, query: Query, header: LogHeader, frames: list[RawFrame]
+) -> Iterator[Hit]:
+    total = sum(frame.ticks for frame in frames)
+    dated = timeline(header, total, source.captured_at, source.before, continues=source.continues)
+    levels = [query.wants_level(level) for level in Level]
+    modules = _modules(query.module, source.image)
+    timed = query.since is not None or query.until is not None
+    reader = FrameReader(source.image)
+    sieve = _TextSieve(query.contains, reader)
+    ticks = total
+    for number in range(len(frames) - 1, -1, -1):
+        raw = frames[number]
+        so_far, ticks = ticks, ticks - raw.ticks
+        head = raw.payload[:_HEAD] if len(raw.payload) > _HEAD else bytes(_HEAD)
+        if not (levels[head[0] >> 5] and modules >> (head[0] & 0x1F) & 1):
+            continue
+        if timed and not query.wants_time(dated.at(so_far)[0] if dated else source.captured_at):
+            continue
+        if sieve.may_match(head):
+            frame = reader.read(number, decode_frame(raw), so_far, header, dated)
+            if sieve.matches(frame):
+                yield Hit(source.capture_id, frame)
+
+
+class _TextSieve:
+    """Tells which frames can have a text in them, by their format string alone where possible."""
+
+    def __init__(self, contains: str | None, reader: FrameReader) -> None:
+        self._wanted = (contains or "").casefold()
+        self._reader = reader
+        self._verdicts: dict[bytes, bool] = {}
+
+    def may_match(self, head: bytes) -> bool:
+        """Whether a frame with this level, module and address has to be looked at."""
+        if not self._wanted or head[0] >> 5 == Level.METRIC:
+            return True
+        address = head[1:]
+        if (verdict := self._verdicts.get(address)) is None:
+            text = self._reader.format_string(int.from_bytes(address, "little"))
+            verdict = text is None or self._wanted in UNREADABLE or may_contain(text, self._wanted)
+            self._verdicts[address] = verdict
+        return verdict
+
+    def matches(self, frame: LogFrame) -> bool:
+        """Whether the text is in what is shown of a frame."""
+        return not self._wanted or self._wanted in frame.message.casefold()
+
+
+def _modules(module: int | str | None, image: FirmwareImage | None) -> int:
+    """Return a bit for each module that is looked for."""
+    if module is None:
+        return 0xFFFF_FFFF
+    if isinstance(module, str) and not module.isdecimal():
+        names = image.modules if image is not None else {}
+        return sum(1 << bit for bit, name in names.items() if name.casefold() == module.casefold())
+    number = int(module)
+    return 1 << number if 0 <= number < 32 else 0
