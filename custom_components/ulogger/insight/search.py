@@ -195,6 +195,17 @@ def _matching(
                 yield Hit(source.capture_id, frame)
 
 
+def wants(query: Query, image: FirmwareImage | None = None) -> Callable[[LogFrame], bool]:
+    """Return what tells whether a frame has the level, module and text that are looked for."""
+    modules = _modules(query.module, image)
+    text = (query.contains or "").casefold()
+    return lambda frame: bool(
+        query.wants_level(frame.level)
+        and modules >> frame.module & 1
+        and text in frame.message.casefold()
+    )
+
+
 class _TextSieve:
     """Tells which frames can have a text in them, by their format string alone where possible."""
 
