@@ -15,6 +15,7 @@ FRAME_OVERHEAD: Final = 6
 
 _FRAME = struct.Struct("<HI")
 _PAYLOAD = struct.Struct("<BIB")
+_PAYLOAD_HEAD = struct.Struct("<BI")
 _STRINGS = struct.Struct("<HH")
 
 
@@ -101,6 +102,19 @@ class RawFrame(NamedTuple):
     payload: bytes
 
 
+class FrameHead(NamedTuple):
+    """The beginning of a frame at ``offset``: enough to tell whether it is of interest.
+
+    ``level_and_module`` is ``level << 5 | module_bit``; it and the address are 0 in a frame
+    whose payload is too short for them.
+    """
+
+    offset: int
+    ticks: int
+    level_and_module: int
+    address: int
+
+
 def iter_frames(buffer: bytes) -> Iterator[Frame]:
     """Return an iterator over the frames of a whole log buffer, header included.
 
@@ -108,7 +122,7 @@ def iter_frames(buffer: bytes) -> Iterator[Frame]:
     Raises TruncatedCapture or CaptureError for the header at once, and TruncatedCapture while
     iterating when a frame runs over the used bytes.
     """
-    return map(decode_frame, iter_raw_frames(buffer))
+    return _decoded(buffer, *_whole(buffer))
 
 
 def iter_frames_as_far_as_they_go(buffer: bytes) -> Iterator[Frame]:
@@ -116,53 +130,81 @@ def iter_frames_as_far_as_they_go(buffer: bytes) -> Iterator[Frame]:
 
     Raises TruncatedCapture while iterating, after the frames that are all there.
     """
-    return map(decode_frame, iter_raw_frames_as_far_as_they_go(buffer))
+    header = LogHeader.parse(buffer)
+    return _decoded(buffer, header.size, header.total)
 
 
 def iter_raw_frames(buffer: bytes) -> Iterator[RawFrame]:
     """Like ``iter_frames``, with payloads as they are."""
+    return (
+        RawFrame(offset, ticks, buffer[offset + FRAME_OVERHEAD : offset + FRAME_OVERHEAD + length])
+        for offset, length, ticks in _cut(buffer, *_whole(buffer))
+    )
+
+
+def iter_frame_heads_as_far_as_they_go(buffer: bytes) -> Iterator[FrameHead]:
+    """Like ``iter_frames_as_far_as_they_go``, with arguments not read yet."""
+    header = LogHeader.parse(buffer)
+    for offset, length, ticks in _cut(buffer, header.size, header.total):
+        if length < _PAYLOAD.size:
+            yield FrameHead(offset, ticks, 0, 0)
+        else:
+            yield FrameHead(offset, ticks, *_PAYLOAD_HEAD.unpack_from(buffer, offset + 6))
+
+
+def frame_at(buffer: bytes, offset: int) -> Frame:
+    """Return the frame whose head was found at an offset."""
+    length, ticks = _FRAME.unpack_from(buffer, offset)
+    return _frame(buffer, offset, length, ticks)
+
+
+def _whole(buffer: bytes) -> tuple[int, int]:
+    """Return where the frames of a whole buffer begin and end."""
     header = LogHeader.parse(buffer)
     if len(buffer) < header.total:
         raise TruncatedCapture(f"log buffer of {header.total} bytes, got {len(buffer)}")
-    return _cut(buffer, header.size, header.total)
+    return header.size, header.total
 
 
-def iter_raw_frames_as_far_as_they_go(buffer: bytes) -> Iterator[RawFrame]:
-    """Like ``iter_frames_as_far_as_they_go``, with payloads as they are."""
-    header = LogHeader.parse(buffer)
-    return _cut(buffer, header.size, header.total)
-
-
-def _cut(buffer: bytes, offset: int, end: int) -> Iterator[RawFrame]:
+def _cut(buffer: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield offset, payload length and ticks of frame after frame."""
     there = min(end, len(buffer))
     while offset < there:
         if there - offset < FRAME_OVERHEAD:
             raise TruncatedCapture(f"{there - offset} bytes are left, too few for a frame")
         length, ticks = _FRAME.unpack_from(buffer, offset)
-        start = offset + FRAME_OVERHEAD
-        if length > there - start:
+        following = offset + FRAME_OVERHEAD + length
+        if following > there:
             raise TruncatedCapture(f"the frame at {offset} runs over the buffer's end")
-        yield RawFrame(offset, ticks, buffer[start : start + length])
-        offset = start + length
+        yield offset, length, ticks
+        offset = following
     if there < end:
         raise TruncatedCapture(f"log buffer of {end} bytes, got {there}")
 
 
-def decode_frame(raw: RawFrame) -> Frame:
+def _decoded(buffer: bytes, offset: int, end: int) -> Iterator[Frame]:
+    for start, length, ticks in _cut(buffer, offset, end):
+        yield _frame(buffer, start, length, ticks)
+
+
+def _frame(buffer: bytes, offset: int, length: int, ticks: int) -> Frame:
     """Read a payload: level and module, address, argument count, descriptors, values, strings.
 
     A payload that can't be read gives a malformed frame.
     """
-    if len(raw.payload) < _PAYLOAD.size:
-        return Frame(raw.ticks, Level.DEBUG, 0, 0, (), malformed=True)
-    level_and_module, address, count = _PAYLOAD.unpack_from(raw.payload)
+    if length < _PAYLOAD.size:
+        return Frame(ticks, Level.DEBUG, 0, 0, (), malformed=True)
+    start = offset + FRAME_OVERHEAD
+    level_and_module, address, count = _PAYLOAD.unpack_from(buffer, start)
     level = _LEVELS[level_and_module >> 5]
     module_bit = level_and_module & 0x1F
+    if not count:
+        return Frame(ticks, level, module_bit, address, ())
     try:
-        arguments = _arguments(raw.payload, count)
+        arguments = _arguments(buffer[start : start + length], count)
     except CaptureError:
-        return Frame(raw.ticks, level, module_bit, address, (), malformed=True)
-    return Frame(raw.ticks, level, module_bit, address, arguments)
+        return Frame(ticks, level, module_bit, address, (), malformed=True)
+    return Frame(ticks, level, module_bit, address, arguments)
 
 
 class _Scalar(NamedTuple):
@@ -237,8 +279,6 @@ def _signature(descriptors: bytes) -> _Signature | None:
 
 def _arguments(payload: bytes, count: int) -> tuple[Argument, ...]:
     """Read the arguments after the count; CaptureError when they do not fit the payload."""
-    if not count:
-        return ()
     offset = _PAYLOAD.size + count
     descriptors = payload[_PAYLOAD.size : offset]
     if len(descriptors) < count:
@@ -252,19 +292,20 @@ def _arguments(payload: bytes, count: int) -> tuple[Argument, ...]:
     values = layout.unpack_from(payload, offset)
     if as_they_are:
         return tuple(map(Argument, kinds, values, strict=True))
-    strings = _strings(payload, offset + layout.size, expected) if expected else iter(())
+    strings = iter(_strings(payload, offset + layout.size, expected) if expected else ())
     scalars = iter(values)
-    return tuple(
-        Argument(kind, next(strings))
-        if kind is ArgumentKind.STRING
-        else Argument(kind, chr(next(scalars) & 0xFF))
-        if kind is ArgumentKind.CHAR
-        else Argument(kind, next(scalars))
-        for kind in kinds
-    )
+    arguments = []
+    for kind in kinds:
+        if kind is ArgumentKind.STRING:
+            arguments.append(Argument(kind, next(strings)))
+        elif kind is ArgumentKind.CHAR:
+            arguments.append(Argument(kind, chr(next(scalars) & 0xFF)))
+        else:
+            arguments.append(Argument(kind, next(scalars)))
+    return tuple(arguments)
 
 
-def _strings(payload: bytes, offset: int, expected: int) -> Iterator[str]:
+def _strings(payload: bytes, offset: int, expected: int) -> list[str]:
     """Read the strings after the values: u16 count, u16 bytes, then u16 length + UTF-8 each."""
     if len(payload) < offset + _STRINGS.size:
         raise TruncatedCapture("the payload ends before its strings")
@@ -280,4 +321,4 @@ def _strings(payload: bytes, offset: int, expected: int) -> Iterator[str]:
         if offset > end:
             raise TruncatedCapture("a string runs over the payload's strings")
         strings.append(payload[start:offset].decode(errors="replace"))
-    return iter(strings)
+    return strings

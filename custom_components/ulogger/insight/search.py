@@ -6,13 +6,14 @@ its arguments read and its text made. A search gives its answers as it finds the
 and taken up again, so that the first ones are there long before the last capture was opened.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
 
 from ..capture.errors import CaptureError
-from ..capture.frames import Level, RawFrame, decode_frame, iter_raw_frames_as_far_as_they_go
+from ..capture.frames import FrameHead, Level, frame_at, iter_frame_heads_as_far_as_they_go
 from ..capture.log_buffer import LogHeader
 from ..firmware.format_strings import may_contain
 from ..firmware.symbols import FirmwareImage
@@ -23,9 +24,11 @@ from .summary import Summary
 from .text import UNREADABLE
 
 LARGEST_PAGE: Final = 1_000
+BREATH: Final = 0.0001
+"""Seconds between two captures, in which other threads can run."""
 
-_HEAD: Final = 5
-"""Level, module and address: the bytes of a payload that are looked at first."""
+_METRICS: Final = Level.METRIC << 5
+"""From here on a frame is no line of text; what is shown of it may not be its format string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ class Search:
     def more(self, most: int, *, leave: Callable[[], bool] | None = None) -> list[Hit]:
         """Return up to ``most`` further frames; ``done`` tells that there are none after them.
 
-        ``leave`` is asked after each capture whether to come back with what there is.
+        ``leave`` is asked after each capture that was opened whether to come back with what
+        there is. Then other threads have their turn, so that an event loop is not held up.
         """
         hits: list[Hit] = []
         while len(hits) < most:
@@ -117,20 +121,23 @@ class Search:
                 break
             if hit is not None:
                 hits.append(hit)
-            elif leave is not None and leave():
+                continue
+            time.sleep(BREATH)
+            if leave is not None and leave():
                 break
         return hits
 
     def __iter__(self) -> Iterator[Hit]:
         """Yield everything that is found from here on."""
-        return (hit for hit in self._found if hit is not None)
+        while not self.done:
+            yield from self.more(1)
 
     def _steps(self) -> Iterator[Hit | None]:
-        """Yield what is found, and None after each capture."""
+        """Yield what is found, and None after each capture that was opened."""
         for source in self.sources:
             if source.summary is None or _can_hold(source, source.summary, self.query):
                 yield from _hits(source, self.query)
-            yield None
+                yield None
 
 
 def search(sources: Iterable[Source], query: Query) -> Page:
@@ -159,40 +166,42 @@ def _hits(source: Source, query: Query) -> Iterator[Hit]:
     capture = source.load()
     if capture is None or capture.kind is not CaptureKind.LOG:
         return
-    frames: list[RawFrame] = []
+    heads: list[FrameHead] = []
     try:
         header = LogHeader.parse(capture.data)
-        for frame in iter_raw_frames_as_far_as_they_go(capture.data):
-            frames.append(frame)  # noqa: PERF402 - what came before an error is kept
+        for head in iter_frame_heads_as_far_as_they_go(capture.data):
+            heads.append(head)  # noqa: PERF402 - what came before an error is kept
     except CaptureError:
-        if not frames:
+        if not heads:
             return
-    yield from _matching(source, query, header, frames)
+    yield from _matching(source, query, capture.data, header, heads)
 
 
 def _matching(
-    source: Source, query: Query, header: LogHeader, frames: list[RawFrame]
+    source: Source, query: Query, data: bytes, header: LogHeader, heads: list[FrameHead]
 ) -> Iterator[Hit]:
-    total = sum(frame.ticks for frame in frames)
+    total = sum(head.ticks for head in heads)
     dated = timeline(header, total, source.captured_at, source.before, continues=source.continues)
-    levels = [query.wants_level(level) for level in Level]
     modules = _modules(query.module, source.image)
+    wanted = [
+        query.wants_level(level) and modules >> module & 1
+        for level in Level
+        for module in range(32)
+    ]
     timed = query.since is not None or query.until is not None
     reader = FrameReader(source.image)
     sieve = _TextSieve(query.contains, reader)
     ticks = total
-    for number in range(len(frames) - 1, -1, -1):
-        raw = frames[number]
-        so_far, ticks = ticks, ticks - raw.ticks
-        head = raw.payload[:_HEAD] if len(raw.payload) > _HEAD else bytes(_HEAD)
-        if not (levels[head[0] >> 5] and modules >> (head[0] & 0x1F) & 1):
+    for number in range(len(heads) - 1, -1, -1):
+        offset, own_ticks, level_and_module, address = heads[number]
+        so_far, ticks = ticks, ticks - own_ticks
+        if not (wanted[level_and_module] and sieve.may_match(level_and_module, address)):
             continue
         if timed and not query.wants_time(dated.at(so_far)[0] if dated else source.captured_at):
             continue
-        if sieve.may_match(head):
-            frame = reader.read(number, decode_frame(raw), so_far, header, dated)
-            if sieve.matches(frame):
-                yield Hit(source.capture_id, frame)
+        frame = reader.read(number, frame_at(data, offset), so_far, header, dated)
+        if sieve.matches(frame):
+            yield Hit(source.capture_id, frame)
 
 
 def wants(query: Query, image: FirmwareImage | None = None) -> Callable[[LogFrame], bool]:
@@ -212,15 +221,14 @@ class _TextSieve:
     def __init__(self, contains: str | None, reader: FrameReader) -> None:
         self._wanted = (contains or "").casefold()
         self._reader = reader
-        self._verdicts: dict[bytes, bool] = {}
+        self._verdicts: dict[int, bool] = {}
 
-    def may_match(self, head: bytes) -> bool:
-        """Whether a frame with this level, module and address has to be looked at."""
-        if not self._wanted or head[0] >> 5 == Level.METRIC:
+    def may_match(self, level_and_module: int, address: int) -> bool:
+        """Whether a frame of which only the head is known has to be looked at."""
+        if not self._wanted or level_and_module >= _METRICS:
             return True
-        address = head[1:]
         if (verdict := self._verdicts.get(address)) is None:
-            text = self._reader.format_string(int.from_bytes(address, "little"))
+            text = self._reader.format_string(address)
             verdict = text is None or self._wanted in UNREADABLE or may_contain(text, self._wanted)
             self._verdicts[address] = verdict
         return verdict
