@@ -27,6 +27,9 @@ _SIGNED = "di"
 _UNSIGNED = "uoxX"
 _INTEGERS = f"{_SIGNED}{_UNSIGNED}"
 _FLOATS = "fFeEgG"
+_TYPES = dict.fromkeys(_INTEGERS, int) | dict.fromkeys(_FLOATS, float) | dict.fromkeys("sc", str)
+_LIMITED = f"{_UNSIGNED}{_FLOATS}c"
+"""Conversions that ask for more than a type."""
 _OF_NUMBERS = frozenset("diuoxX")
 _NOT_OF_NUMBERS = re.compile(r"[^-+ 0-9a-fxlduo%.#hijztqi]+")
 """What neither a number has nor a conversion that stays as it is written for want of a value."""
@@ -64,9 +67,13 @@ def render(format_string: str, arguments: Sequence[Argument]) -> str:
     short = len(format_string) <= LONGEST_REMEMBERED
     pieces, template, wanted = (_remembered if short else _taken_apart)(format_string)
     if template is not None and len(wanted) <= len(arguments):
-        values = tuple(argument[1] for argument in arguments[: len(wanted)])
-        if all(map(_fits, wanted, values, strict=True)):
-            return template % values
+        values = []
+        for kind, (_, value) in zip(wanted, arguments, strict=False):
+            if type(value) is not _TYPES[kind] or (kind in _LIMITED and not _fits(kind, value)):
+                break
+            values.append(value)
+        else:
+            return template % tuple(values)
     remaining = iter(arguments)
     return "".join(
         piece if isinstance(piece, str) else _converted(piece, remaining) for piece in pieces
@@ -138,12 +145,10 @@ def _in_python(conversion: _Conversion) -> str | None:
 
 
 def _fits(kind: str, value: float | str) -> bool:
-    """Whether an argument is what a conversion asks for, so that Python's agrees with C's."""
+    """Whether a value of the right type is one that Python shows as C does."""
     if isinstance(value, str):
-        return kind == "s" or (kind == "c" and len(value) == 1)
-    if isinstance(value, int):
-        return kind in _SIGNED or (kind in _UNSIGNED and value >= 0)
-    return kind in _FLOATS and math.isfinite(value)
+        return len(value) == 1
+    return value >= 0 if isinstance(value, int) else math.isfinite(value)
 
 
 def _converted(conversion: _Conversion, remaining: Iterator[Argument]) -> str:

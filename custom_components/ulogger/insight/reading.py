@@ -174,7 +174,8 @@ class FrameReader:
         at, uncertainty = dated.at(ticks) if dated else (None, None)
         seconds = ticks / header.tick_rate_hz if header.tick_rate_hz else None
         name = self._modules.get(frame.module_bit)
-        return LogFrame(number, frame, seconds, at, uncertainty, name, self.text(frame))
+        text = None if self._image is None else self.text(frame)
+        return LogFrame(number, frame, seconds, at, uncertainty, name, text)
 
     def format_string(self, address: int) -> str | None:
         """Return the format string at an address, None where there is no image or no string."""
