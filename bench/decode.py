@@ -53,9 +53,7 @@ ANSWER_AFTER: Final = 0.2
 PROBE_EVERY: Final = 0.001
 IMAGE_BYTES: Final = 10_000_000
 IMPORTER: Final = "custom_components.ulogger.firmware.image_import"
-PEER_MISSING: Final = (
-    "Pigweed's detokenizer is not installed: uv pip install --no-deps pigweed==0.0.24"
-)
+PEER_MISSING: Final = "Pigweed's detokenizer is not installed; script/setup does that"
 
 type Row = dict[str, Any]
 
