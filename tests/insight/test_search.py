@@ -139,6 +139,17 @@ def test_a_format_string_alone_can_rule_a_text_out() -> None:
     assert may_contain("link %s", "brown-out")
 
 
+def test_what_stands_on_both_sides_of_a_number_that_is_nothing_is_not_ruled_out() -> None:
+    assert may_contain("foo%.0dbar", "foobar")
+    assert not may_contain("foo %u bar", "sum")
+
+
+def test_a_string_where_a_wrong_image_has_a_number_is_found() -> None:
+    image = FirmwareImage.load(made.elf([(".rodata", 1, 2, 0x400, b"speed %u\0")]))
+    body = made.payload((0x80, b""), strings=(b"valve",))
+    assert found(Query(contains="valve"), source(1, made.log((1, body)), image)) == [(1, 0)]
+
+
 def test_the_newest_come_first() -> None:
     sources = [source(2, REAL.data, IMAGE), source(1, REAL.data, IMAGE)]
     hits = found(Query(level=Level.CRITICAL), *sources)

@@ -164,6 +164,15 @@ def frame_at(buffer: bytes, offset: int) -> Frame:
     return _frame(buffer, offset, length, ticks)
 
 
+def has_string(buffer: bytes, offset: int) -> bool:
+    """Whether a string is among the arguments of the frame whose head was found at an offset."""
+    length, _ = _FRAME.unpack_from(buffer, offset)
+    if length <= _PAYLOAD.size:
+        return False
+    first = offset + FRAME_OVERHEAD + _PAYLOAD.size
+    return _STRING_DESCRIPTOR in buffer[first : first + buffer[first - 1]]
+
+
 def _whole(buffer: bytes) -> tuple[int, int]:
     """Return where the frames of a whole buffer begin and end."""
     header = LogHeader.parse(buffer)

@@ -31,7 +31,7 @@ _TYPES = dict.fromkeys(_INTEGERS, int) | dict.fromkeys(_FLOATS, float) | dict.fr
 _LIMITED = f"{_UNSIGNED}{_FLOATS}c"
 """Conversions that ask for more than a type."""
 _OF_NUMBERS = frozenset("diuoxX")
-_NOT_OF_NUMBERS = re.compile(r"[^-+ 0-9a-fxlduo%.#hijztqi]+")
+_NOT_OF_NUMBERS = re.compile(r"[^-+ 0-9a-fxlduno%.#hijztqi]+")
 """What neither a number has nor a conversion that stays as it is written for want of a value."""
 
 
@@ -81,19 +81,21 @@ def render(format_string: str, arguments: Sequence[Argument]) -> str:
 
 
 def may_contain(format_string: str, part: str) -> bool:
-    """Whether a text of this format string can have a part in it that is in lower case.
+    """Whether a text of this format string, with numbers, can have a part that is case-folded.
 
     True when that can't be told, as where a string is put in. Numbers can hold only some
-    characters; a run of others in the part has to stand in the format string itself.
+    characters, or be nothing at all (``%.0d``); a run of other characters in the part has to
+    stand in the format string itself. A string that stands where a number should, as with a
+    wrong image, is not thought of.
     """
     pieces = (_remembered if len(format_string) <= LONGEST_REMEMBERED else _taken_apart)(
         format_string
     ).pieces
-    literals = [piece.casefold() for piece in pieces if isinstance(piece, str)]
+    literals = "".join(piece for piece in pieces if isinstance(piece, str)).casefold()
     kinds = {piece.kind for piece in pieces if not isinstance(piece, str)}
     if not kinds <= _OF_NUMBERS:
         return True
-    return all(any(run in text for text in literals) for run in _NOT_OF_NUMBERS.findall(part))
+    return all(run in literals for run in _NOT_OF_NUMBERS.findall(part))
 
 
 def _taken_apart(format_string: str) -> _Format:

@@ -13,7 +13,13 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from ..capture.errors import CaptureError
-from ..capture.frames import FrameHead, Level, frame_at, iter_frame_heads_as_far_as_they_go
+from ..capture.frames import (
+    FrameHead,
+    Level,
+    frame_at,
+    has_string,
+    iter_frame_heads_as_far_as_they_go,
+)
 from ..capture.log_buffer import LogHeader
 from ..firmware.format_strings import may_contain
 from ..firmware.symbols import FirmwareImage
@@ -193,13 +199,13 @@ def _matching(
     sieve = _TextSieve(query.contains, reader)
     ticks = total
     for number in range(len(heads) - 1, -1, -1):
-        offset, own_ticks, level_and_module, address = heads[number]
-        so_far, ticks = ticks, ticks - own_ticks
-        if not (wanted[level_and_module] and sieve.may_match(level_and_module, address)):
+        head = heads[number]
+        so_far, ticks = ticks, ticks - head.ticks
+        if not (wanted[head.level_and_module] and sieve.may_match(head, data)):
             continue
         if timed and not query.wants_time(dated.at(so_far)[0] if dated else source.captured_at):
             continue
-        frame = reader.read(number, frame_at(data, offset), so_far, header, dated)
+        frame = reader.read(number, frame_at(data, head.offset), so_far, header, dated)
         if sieve.matches(frame):
             yield Hit(source.capture_id, frame)
 
@@ -223,15 +229,16 @@ class _TextSieve:
         self._reader = reader
         self._verdicts: dict[int, bool] = {}
 
-    def may_match(self, level_and_module: int, address: int) -> bool:
+    def may_match(self, head: FrameHead, data: bytes) -> bool:
         """Whether a frame of which only the head is known has to be looked at."""
-        if not self._wanted or level_and_module >= _METRICS:
+        if not self._wanted or head.level_and_module >= _METRICS:
             return True
-        if (verdict := self._verdicts.get(address)) is None:
-            text = self._reader.format_string(address)
+        if (verdict := self._verdicts.get(head.address)) is None:
+            text = self._reader.format_string(head.address)
             verdict = text is None or self._wanted in UNREADABLE or may_contain(text, self._wanted)
-            self._verdicts[address] = verdict
-        return verdict
+            self._verdicts[head.address] = verdict
+        # With a wrong image there may be a string where the format string has a number.
+        return verdict or has_string(data, head.offset)
 
     def matches(self, frame: LogFrame) -> bool:
         """Whether the text is in what is shown of a frame."""
