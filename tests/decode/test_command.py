@@ -312,7 +312,7 @@ def test_a_device_can_not_write_control_sequences_to_the_terminal(
 ) -> None:
     body = made.payload((0x80, b""), strings=(b"\x1b[2Jx",))
     dump = made.core_dump(b"\x63\x43\x03\x00" + bytes(84), serial=b"\x1b[2J")
-    for name, data in (("log", made.log((1, body))), ("dump", dump)):
+    for name, data in (("log\x1b[2J", made.log((1, body))), ("dump\x1b[2J", dump)):
         (tmp_path / name).write_bytes(data)
         assert "\x1b" not in decode(str(tmp_path / name))[1]
 

@@ -213,6 +213,12 @@ def test_a_metric_is_found_by_what_is_shown_of_it_whatever_the_image_has_there()
     assert not found(Query(contains="system"), each)
 
 
+def test_a_heartbeat_is_found_by_its_name_whatever_its_format_string_says() -> None:
+    image = FirmwareImage.load(made.elf([(".rodata", 1, 2, 0x400, b"alive\0")]))
+    each = source(1, made.log((1, made.payload(level=5))), image)
+    assert found(Query(contains="heartbeat"), each) == [(1, 0)]
+
+
 def test_what_is_gone_damaged_or_a_core_dump_is_passed_over() -> None:
     dump = real_core_dumps()[0].data
     cut = REAL.data[:1000]
