@@ -46,6 +46,7 @@ from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.sending.delivery import Delivery
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
+from demo.cloud.waiting import until_connected
 
 CUSTOMER_ID = 42
 APPLICATION_ID = 7
@@ -137,7 +138,7 @@ class Bench:
             asyncio.create_task(self.transport.run()),
             asyncio.create_task(self.delivery.run()),
         ]
-        await self.transport.wait_connected(10)
+        await until_connected(self.transport, 10)
 
     async def stop(self) -> None:
         """End, and let go of the outbox."""

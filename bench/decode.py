@@ -30,7 +30,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
-from custom_components.ulogger.capture.frames import Level, iter_raw_frames
+from custom_components.ulogger.capture.frames import iter_raw_frames
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.reading import read
@@ -39,6 +39,7 @@ from custom_components.ulogger.insight.summary import summarize
 from custom_components.ulogger.insight.text import printable
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.level import Level
 
 CASES: Final = ("decode", "peer", "image", "search")
 ROUNDS: Final = 30

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from custom_components.ulogger.capture.frames import Level
+from custom_components.ulogger.model.level import Level
 
 EPILOG = """\
 FILE is a log buffer or a core dump as it came off a device, a folder with such files, or - for

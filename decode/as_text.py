@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 from custom_components.ulogger.capture.core_dump import CoreDump
 from custom_components.ulogger.capture.errors import CaptureError
-from custom_components.ulogger.capture.frames import Level
 from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.reading import LogFrame, Reading
 from custom_components.ulogger.insight.text import core_dump_lines, printable
 from custom_components.ulogger.model.capture import Capture
+from custom_components.ulogger.model.level import Level
 
 WORTH_SAYING = 0.5
 """An uncertainty below so many seconds is not shown."""

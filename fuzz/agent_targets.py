@@ -2,13 +2,13 @@
 
 from custom_components.ulogger.agent.errors import AgentError
 from custom_components.ulogger.agent.packets import (
-    LogConfigPacket,
     encode_identification,
     parse_ack,
     parse_chunk,
     parse_identification,
     parse_rssi,
 )
+from custom_components.ulogger.model.log_config import LogConfig
 
 from .target import Target
 
@@ -36,8 +36,8 @@ TARGETS = (
     Target("identification", _identification, (AgentError,), _identities, 600),
     Target(
         "log_config",
-        LogConfigPacket.parse,
-        (AgentError,),
+        LogConfig.unpack,
+        (ValueError,),
         lambda: [bytes((1, 255, 255, 255, 255, 60, 0, 0, 0))],
         64,
     ),

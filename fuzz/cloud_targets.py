@@ -18,7 +18,11 @@ from custom_components.ulogger.cloud.ulogger.credentials import (
     read_ca,
     read_certificate_zip,
 )
-from custom_components.ulogger.cloud.ulogger.messages import LogConfig, parse_boot_reply
+from custom_components.ulogger.cloud.ulogger.messages import (
+    log_config_message,
+    parse_boot_reply,
+    parse_log_config,
+)
 from custom_components.ulogger.cloud.ulogger.topics import checked_serial, device_of
 
 from .target import Target
@@ -76,8 +80,8 @@ def _zip(data: bytes) -> object:
 
 
 def _log_config(data: bytes) -> object:
-    config, _ = LogConfig.parse(data)
-    again, readable = LogConfig.parse(config.encode())
+    config, _ = parse_log_config(data)
+    again, readable = parse_log_config(log_config_message(config))
     if not readable or again != config:
         raise AssertionError(f"{config} does not survive the wire")
     return config.level_name

@@ -6,7 +6,6 @@ from itertools import accumulate
 from pathlib import Path
 
 from custom_components.ulogger.capture.errors import CaptureError
-from custom_components.ulogger.capture.frames import Level
 from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.firmware.format_strings import may_contain, render
 from custom_components.ulogger.firmware.symbols import FirmwareImage
@@ -20,6 +19,7 @@ from custom_components.ulogger.insight.summary import Summary, summarize
 from custom_components.ulogger.insight.units import measure
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.level import Level
 from decode.files import kind_of
 
 from .target import Target

@@ -23,7 +23,7 @@ from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_S
 from custom_components.ulogger.actions.publish import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
 from custom_components.ulogger.condition import CONDITIONS
 from custom_components.ulogger.const import DOMAIN
-from custom_components.ulogger.errors import REASONS
+from custom_components.ulogger.model.reason import Reason
 from custom_components.ulogger.trigger import TRIGGERS
 
 PACKAGE = Path(custom_components.ulogger.__file__).parent
@@ -248,7 +248,7 @@ def test_every_trigger_and_condition_is_described_and_has_an_icon(kind: str, off
 
 
 def test_every_error_has_a_text_and_every_text_an_error() -> None:
-    used = set(REASONS)
+    used = set(Reason)
     for path, tree in sources().items():
         if path.name in {"issues.py", "removal.py"}:
             continue
@@ -280,7 +280,7 @@ def test_every_error_that_is_raised_to_a_person_can_be_translated() -> None:
 
 def test_the_sensor_of_the_last_error_can_tell_every_reason() -> None:
     states = TEXTS["entity"]["sensor"]["last_error"]["state"].keys()
-    assert states == {sensor.NO_ERROR, *REASONS}
+    assert states == {sensor.NO_ERROR, *Reason}
 
 
 # Repairs

@@ -7,13 +7,12 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.event import async_track_device_registry_updated_event
 
 from .account.device_registry import device_identifier
+from .account.quota import DaysInARow
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
 from .model.capture import Capture
-from .model.log_setting import LogSetting
+from .model.log_levels import LogLevels, Wish
 from .outbox.model import DeviceCounters
-
-DAY = 86_400
 
 
 class DeviceCoordinator(DeviceCollector):
@@ -29,8 +28,7 @@ class DeviceCoordinator(DeviceCollector):
     @property
     def quota_days(self) -> int:
         """Days in a row, up to today or yesterday, on which the daily quota was reached."""
-        recent = self.record.quota_day >= int(time.time() // DAY) - 1
-        return self.record.quota_days if recent else 0
+        return DaysInARow(self.record.quota_day, self.record.quota_days).lasting(time.time())
 
     @property
     def phase(self) -> Phase:
@@ -40,16 +38,20 @@ class DeviceCoordinator(DeviceCollector):
         return self.data.phase
 
     @property
-    def log_setting(self) -> LogSetting | None:
-        """What the device was told, or will be, unless it has ended."""
-        setting = self.record.log_setting
-        return setting if setting is not None and setting.lasts else None
+    def log_level(self) -> Wish | None:
+        """What the device shall log and who wishes that; None for its own defaults."""
+        return self.record.log_levels.winner(time.time())
+
+    @property
+    def log_level_written(self) -> bool:
+        """Whether the device holds what it shall log."""
+        return self.record.log_levels.due(time.time()) is None
 
     # Life
 
     @callback
     def start(self) -> None:
-        """Register the device and begin to watch for when it is due."""
+        """Register the device and plan when it is due."""
         device = self._register_device()
         self.account.entry.async_on_unload(
             async_track_device_registry_updated_event(self.hass, device.id, self._registry_changed)
@@ -65,16 +67,16 @@ class DeviceCoordinator(DeviceCollector):
         """Show what the outbox counts for this device now."""
         self.show(counters=counters)
         quota = self.account.settings.daily_quota
-        today = int(time.time() // DAY)
-        if quota and counters.bytes_today >= quota and self.record.quota_day != today:
-            in_a_row = self.record.quota_day == today - 1
-            self.record.quota_days = self.record.quota_days + 1 if in_a_row else 1
-            self.record.quota_day = today
+        before = DaysInARow(self.record.quota_day, self.record.quota_days)
+        if not quota or counters.bytes_today < quota:
+            return
+        if (days := before.reached(time.time())) != before:
+            self.record.quota_day, self.record.quota_days = days.day, days.days
             self.account.store.save_soon()
 
     @callback
     def delivery_failed(self, reason: str, capture_id: int) -> None:
-        """Show that the cloud did not take a capture; told once for each reason in a row."""
+        """Show that the cloud did not take a capture; notified of once for each reason in a row."""
         if self._upload_error != reason:
             self._upload_error = reason
             self.fire(DeviceEvent.UPLOAD_FAILED, {"reason": reason, "capture": capture_id})
@@ -82,7 +84,7 @@ class DeviceCoordinator(DeviceCollector):
 
     @callback
     def delivered(self, capture: Capture) -> None:
-        """Tell that the cloud has acknowledged a capture."""
+        """Notify that the cloud has acknowledged a capture."""
         self._upload_error = None
         if self.data.phase is not Phase.ERROR:
             self.show(last_error=None)
@@ -90,26 +92,19 @@ class DeviceCoordinator(DeviceCollector):
 
     # What a person asks
 
-    async def async_set_log_setting(
-        self, setting: LogSetting | None, *, by_cloud: bool = False
-    ) -> None:
-        """Keep *setting* until the device has it; a newer one replaces an older.
+    async def async_set_log_levels(self, levels: LogLevels, *, save_now: bool = True) -> None:
+        """Keep *levels*, and write what they come to when the device is connected, or now if it is.
 
-        None is the device's own default: what it has been told is taken back. What a person
-        sets is on disk when this returns, what the cloud sends some seconds later.
+        They are on disk when this returns, or some seconds later without ``save_now``.
         """
-        before = self.record.log_setting
-        if setting is not None:
-            self.record.log_setting = setting.after(before)
-        else:
-            self.record.log_setting = before.taken_back() if before is not None else None
-        if by_cloud:
-            self.account.store.save_soon()
-        else:
+        self.record.log_levels = levels
+        if save_now:
             await self.account.store.async_save()
+        else:
+            self.account.store.save_soon()
         self.async_update_listeners()
         if self._collection is not None:
-            await self._collection.write_log_setting()
+            await self._collection.write_log_level()
 
     @callback
     def set_collect(self, *, collect: bool) -> None:

@@ -121,7 +121,7 @@ def _device(hass: HomeAssistant, gateway: Gateway, device: DeviceCoordinator) ->
         ),
         "last_seen": record.last_seen,
         "token": REDACTED if gateway.has_token(identity) else None,
-        "log_setting": asdict(record.log_setting) if record.log_setting else None,
+        "log_levels": asdict(record.log_levels),
         "modules": record.modules,
         "state": asdict(state),
         "sessions": [asdict(session) for session in device.timeline],

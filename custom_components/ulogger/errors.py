@@ -12,20 +12,6 @@ from .collecting.connection import ConnectError
 from .const import DOMAIN
 from .outbox.errors import OutboxError
 
-type RoomError = AgentError | CloudError | NoDiskSpace | OutboxError | ConnectError
-
-
-def _reasons(*families: type[RoomError]) -> list[str]:
-    found: dict[str, None] = {}
-    for family in families:
-        found[family.reason] = None
-        found.update(dict.fromkeys(_reasons(*family.__subclasses__())))
-    return list(found)
-
-
-REASONS = _reasons(AgentError, ConnectError, OutboxError, NoDiskSpace, CloudError)
-"""Every reason that a user can be shown; each has a translation."""
-
 
 @contextmanager
 def user_errors(device: str) -> Iterator[None]:

@@ -32,7 +32,7 @@ async def async_setup_entry(
 
 
 class DeviceEventEntity(DeviceEntity, EventEntity):
-    """Tells what happened to a device's captures."""
+    """Shows what happened to a device's captures."""
 
     @override
     async def async_added_to_hass(self) -> None:

@@ -1,5 +1,10 @@
-"""The level that a device shall log at."""
+"""The level that a device shall log at, and who wishes that.
 
+Of several wishes the most verbose one is followed: what a person chooses here holds beside what
+the cloud sends. The device's default ends all of them.
+"""
+
+import time
 from typing import override
 
 from homeassistant.components.select import SelectEntity, SelectEntityDescription
@@ -9,11 +14,14 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .entity import DeviceEntity, add_device_entities
 from .gateway.gateway import UloggerConfigEntry
-from .model.log_setting import ALL_MODULES, LEVELS, setting_for
+from .model.level import LEVELS
+from .model.log_config import ALL_MODULES, LogConfig
+from .model.log_levels import PERSON, Wish
 
 PARALLEL_UPDATES = 0
 
 DEVICE_DEFAULT = "device_default"
+ATTR_SOURCE = "source"
 CHOSEN_FOR = 3600
 """Seconds that a level chosen in the list lasts; the action sets any other time."""
 
@@ -42,13 +50,26 @@ class LogLevelSelect(DeviceEntity, SelectEntity):
     @property
     @override
     def current_option(self) -> str:
-        setting = self.coordinator.log_setting
-        return DEVICE_DEFAULT if setting is None else setting.level_name
+        wish = self.coordinator.log_level
+        return DEVICE_DEFAULT if wish is None else wish.level_name
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, str | None]:
+        wish = self.coordinator.log_level
+        return {ATTR_SOURCE: None if wish is None else self._shown(wish.source)}
+
+    def _shown(self, source: str) -> str:
+        """Name a source: a destination by its title, the others by what is translated."""
+        destination = self.coordinator.account.entry.subentries.get(source)
+        return source if destination is None else destination.title
 
     @override
     async def async_select_option(self, option: str) -> None:
-        await self.coordinator.async_set_log_setting(
-            None
-            if option == DEVICE_DEFAULT
-            else setting_for(LEVELS.index(option), ALL_MODULES, [], CHOSEN_FOR)
-        )
+        levels = self.coordinator.record.log_levels
+        if option == DEVICE_DEFAULT:
+            levels = levels.cleared()
+        else:
+            config = LogConfig(LEVELS.index(option), ALL_MODULES, CHOSEN_FOR)
+            levels = levels.wished(Wish.of(PERSON, config, time.time()))
+        await self.coordinator.async_set_log_levels(levels)

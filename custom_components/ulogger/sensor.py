@@ -24,8 +24,8 @@ from homeassistant.helpers.typing import StateType
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .entity import AccountEntity, DeviceEntity, add_device_entities
-from .errors import REASONS
 from .gateway.gateway import Gateway, UloggerConfigEntry
+from .model.reason import Reason
 
 PARALLEL_UPDATES = 0
 
@@ -60,18 +60,18 @@ def _progress(device: DeviceCoordinator) -> int | None:
 
 
 def _log_level_until(device: DeviceCoordinator) -> datetime | None:
-    setting = device.log_setting
-    return None if setting is None else _moment(setting.expires_at)
+    wish = device.log_level
+    return None if wish is None else _moment(wish.expires_at)
 
 
 def _log_modules(device: DeviceCoordinator) -> dict[str, object]:
-    setting = device.log_setting
-    if setting is None:
+    wish = device.log_level
+    if wish is None:
         return {"modules": [], "module_flags": None, "written": None}
     return {
-        "modules": setting.modules,
-        "module_flags": f"0x{setting.module_flags:08X}",
-        "written": setting.written_at is not None,
+        "modules": wish.modules,
+        "module_flags": f"0x{wish.module_flags:08X}",
+        "written": device.log_level_written,
     }
 
 
@@ -170,7 +170,7 @@ DEVICE_SENSORS = (
         key="last_error",
         translation_key="last_error",
         device_class=SensorDeviceClass.ENUM,
-        options=[NO_ERROR, *REASONS],
+        options=[NO_ERROR, *(reason.value for reason in Reason)],
         entity_category=EntityCategory.DIAGNOSTIC,
         value=lambda device: device.data.last_error or NO_ERROR,
     ),

@@ -1,4 +1,4 @@
-"""Triggers of the integration's own, each an event that the *Device event* entity tells."""
+"""Triggers of the integration's own, each an event that the *Device event* entity shows."""
 
 from collections.abc import Mapping
 from typing import ClassVar, override
@@ -19,7 +19,7 @@ from .const import DOMAIN
 
 
 class DeviceEventTrigger(StatelessEntityTriggerBase):
-    """Fires when one of the target's devices tells an event; its attributes come with it."""
+    """Fires when one of the target's devices has an event; its attributes come with it."""
 
     _domain_specs: Mapping[str, DomainSpec] = {EVENT_DOMAIN: DomainSpec()}
     _event: ClassVar[DeviceEvent]

@@ -29,7 +29,6 @@ from typing import Any, Literal, Protocol
 from custom_components.ulogger.agent.gatt import CORE_DUMP_DATA, LOG_DATA
 from custom_components.ulogger.agent.packets import (
     Chunk,
-    LogConfigPacket,
     encode_chunk,
     encode_identification,
     parse_ack,
@@ -37,6 +36,7 @@ from custom_components.ulogger.agent.packets import (
 from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.model.capture import CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.log_config import LogConfig
 
 from .log_memory import LogMemory, Moment
 
@@ -108,7 +108,7 @@ class Firmware:
     ) -> None:
         self.identity = identity
         self.rssi = rssi
-        self.log_config: LogConfigPacket | None = None
+        self.log_config: LogConfig | None = None
         self.ledger = Ledger()
         self.erases = 0
         self.requests = 0
@@ -223,7 +223,7 @@ class Firmware:
 
     def write_log_config(self, data: bytes) -> None:
         """Take a write to log_config: exactly nine bytes."""
-        self.log_config = LogConfigPacket.parse(data)
+        self.log_config = LogConfig.unpack(data)
 
     def write_ack(self, data: bytes) -> None:
         """Take a write to log_ack: a request, or the erase command."""

@@ -68,7 +68,7 @@ async def test_a_user_who_is_no_administrator_is_refused_and_nothing_happens(
     with pytest.raises(UnknownUser):
         await call(hass, told, name, data, "nobody")
     assert transport.published == before
-    assert told.record.log_setting is None
+    assert told.log_level is None
 
 
 @pytest.mark.parametrize(("name", "data"), ACTIONS, ids=NAMES)

@@ -4,7 +4,6 @@ import pytest
 
 from custom_components.ulogger.agent.gatt import CORE_DUMP_DATA, LOG_DATA
 from custom_components.ulogger.agent.packets import (
-    LogConfigPacket,
     encode_ack,
     parse_chunk,
     parse_identification,
@@ -13,6 +12,7 @@ from custom_components.ulogger.capture.errors import CaptureError
 from custom_components.ulogger.capture.log_buffer import LogHeader, check_log
 from custom_components.ulogger.model.capture import CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.log_config import LogConfig
 from demo.device.firmware import Firmware
 from demo.device.log_memory import Moment
 from demo.device.samples import sample_core_dump, sample_frames, sample_log
@@ -452,6 +452,6 @@ def test_a_string_that_does_not_fit_is_missing_without_a_sign(clock):
 
 def test_it_takes_a_log_configuration(clock):
     firmware = Firmware(DEVICE, schedule=clock)
-    packet = LogConfigPacket(2, 0x80000001, 3600)
-    firmware.write_log_config(packet.encode())
-    assert firmware.log_config == packet
+    config = LogConfig(2, 0x80000001, 3600)
+    firmware.write_log_config(config.pack())
+    assert firmware.log_config == config

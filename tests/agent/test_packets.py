@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.ulogger.agent.errors import BadIdentification, BadLogConfig
+from custom_components.ulogger.agent.errors import BadIdentification
 from custom_components.ulogger.agent.packets import (
     MAX_TEXT,
     Chunk,
-    LogConfigPacket,
     encode_ack,
     encode_chunk,
     encode_identification,
@@ -108,24 +107,3 @@ def test_an_ack_is_two_bytes():
 def test_the_signal_strength_is_signed():
     assert parse_rssi(b"\xc4") == -60
     assert parse_rssi(b"") is None
-
-
-def test_a_log_configuration_has_nine_bytes():
-    packet = LogConfigPacket(1, 0x80000001, 60)
-    assert packet.encode() == bytes.fromhex("01010000803c000000")
-    assert LogConfigPacket.parse(packet.encode()) == packet
-
-
-@pytest.mark.parametrize(
-    "values",
-    [(5, 0, 60), (-1, 0, 60), (0, 2**32, 60), (0, -1, 60), (0, 0, 0), (0, 0, 49 * 86400 + 1)],
-)
-def test_what_a_device_can_not_take_is_refused(values):
-    with pytest.raises(BadLogConfig):
-        LogConfigPacket(*values)
-
-
-@pytest.mark.parametrize("size", [0, 8, 10])
-def test_a_log_configuration_of_another_length_is_refused(size):
-    with pytest.raises(BadLogConfig):
-        LogConfigPacket.parse(bytes(size))

@@ -19,10 +19,10 @@ from custom_components.ulogger.agent.errors import (
     SubscribeFailed,
 )
 from custom_components.ulogger.agent.link import FAST_INTERVAL, USUAL_INTERVAL
-from custom_components.ulogger.agent.packets import LogConfigPacket
 from custom_components.ulogger.agent.session import AgentSession
 from custom_components.ulogger.model.capture import CaptureFault, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.log_config import LogConfig
 from demo.device.link import PROPERTIES, SimulatedClient, TunableClient
 from demo.device.radio import Air
 from demo.device.samples import sample_core_dump, sample_log
@@ -451,11 +451,13 @@ async def test_a_signal_strength_that_was_not_measured_yet_is_unknown():
 async def test_a_log_configuration_reaches_the_device():
     world = device()
     session = AgentSession(await connected(world))
-    packet = LogConfigPacket(0, 3, 60)
-    await session.write_log_config(packet.encode())
-    assert world.firmware.log_config == packet
-    with pytest.raises(BadLogConfig):
-        await session.write_log_config(packet.encode() + b"[]")
+    config = LogConfig(0, 3, 60)
+    await session.write_log_config(config)
+    assert world.firmware.log_config == config
+    for seconds in (0, 49 * 86_400 + 1):
+        with pytest.raises(BadLogConfig):
+            await session.write_log_config(LogConfig(0, 3, seconds))
+    assert world.firmware.log_config == config
 
 
 # No task hop

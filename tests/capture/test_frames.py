@@ -12,13 +12,13 @@ from custom_components.ulogger.capture.frames import (
     Argument,
     ArgumentKind,
     Frame,
-    Level,
-    Metric,
     iter_frames,
     iter_frames_as_far_as_they_go,
     iter_raw_frames,
 )
 from custom_components.ulogger.capture.log_buffer import LogHeader
+from custom_components.ulogger.model.level import Level
+from custom_components.ulogger.model.telemetry import Metric
 
 from ..support import made_captures as made
 from ..support.fixtures import RealCapture, real_log, real_logs

@@ -14,6 +14,7 @@ from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.ulogger.credentials import Credentials, build_tls_context
 from custom_components.ulogger.model.backoff import Backoff
 from demo.cloud.broker import LocalBroker
+from demo.cloud.waiting import until_connected
 from tests.support.local_cloud import CUSTOMER_ID, broker, cloud_service
 
 from ..support.odd_broker import OddBroker
@@ -54,7 +55,7 @@ class Transports:
         """Run one and wait until it is connected."""
         transport = self.to(broker, **more)
         self.run(transport)
-        await transport.wait_connected(10)
+        await until_connected(transport, 10)
         return transport
 
     def to(self, broker: LocalBroker | OddBroker, **more: Any) -> MqttTransport:

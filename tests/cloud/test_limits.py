@@ -18,6 +18,7 @@ from demo.cloud.broker import LocalBroker
 from demo.cloud.limits import WILDCARDS, Answer, Client, Limits
 from demo.cloud.policy import PolicyGate
 from demo.cloud.service import LocalCloud
+from demo.cloud.waiting import until_connected
 
 from .conftest import QUICK, Transports, customer_context, until
 
@@ -40,7 +41,7 @@ async def connected(gate: PolicyGate, broker: LocalBroker, transports: Transport
         backoff=QUICK,
     )
     transports.run(transport)
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
     return transport
 
 
@@ -50,7 +51,7 @@ async def keep_nothing(_tokens: Any) -> None:
 
 async def insist(transport: Any, cloud: UloggerCloud, capture: Capture) -> None:
     for _ in range(20):
-        await transport.wait_connected(10)
+        await until_connected(transport, 10)
         try:
             await cloud.deliver(capture)
         except CloudError:
@@ -103,7 +104,7 @@ async def test_a_topic_over_256_bytes_closes_the_connection(
     transport = await connected(gate, broker, transports)
     await transport.subscribe(topic, lambda *_: None)
     await until(lambda: gate.refused == {topic: 1})
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
 
 
 def test_the_fifty_first_subscription_closes_and_one_that_was_left_makes_room() -> None:

@@ -14,6 +14,7 @@ from custom_components.ulogger.model.backoff import Backoff
 from demo.cloud.broker import LocalBroker
 from demo.cloud.policy import PolicyGate
 from demo.cloud.service import LocalCloud
+from demo.cloud.waiting import until_connected
 
 from .conftest import QUICK, Transports, customer_context, until
 
@@ -42,7 +43,7 @@ async def test_what_is_allowed_passes_both_ways(
 ) -> None:
     transport = through(gate, broker)
     transports.run(transport)
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     await transport.subscribe(
         "config/v0/42/0/7/S1", lambda _topic, data, _retained: heard.put_nowait(data)
@@ -60,12 +61,12 @@ async def test_what_is_denied_ends_the_connection_and_goes_no_further(
     gate.denied.add("core-dump/#")
     transport = through(gate, broker)
     transports.run(transport)
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
     await transport.publish("binlog/v0/42/0/7", b"a log")
     with pytest.raises(CloudUnavailable):
         await transport.publish("core-dump/v0/42/0", b"a dump")
     await until(lambda: not transport.connected)
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
     await transport.publish("binlog/v0/42/0/7", b"another log")
     await cloud_service.wait_for("binlog", 2)
     assert gate.counters["denied"] == 1
@@ -79,7 +80,7 @@ async def test_a_denied_subscription_ends_the_connection(
     gate.unheard.add("boot/v0/42/0/+/+")
     transport = through(gate, broker)
     transports.run(transport)
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
     await transport.subscribe("boot/v0/42/0/7/S1", lambda *_: None)
     assert gate.counters["denied"] == 0
     await transport.subscribe("boot/v0/42/0/+/+", lambda *_: None)
@@ -92,7 +93,7 @@ async def test_acknowledgements_come_as_late_as_they_shall(
     gate.acknowledges_after = 0.3
     transport = through(gate, broker)
     transports.run(transport)
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
     began = time.monotonic()
     await asyncio.gather(*(transport.publish("binlog/v0/42/0/7", b"%d" % n) for n in range(5)))
     assert 0.3 <= time.monotonic() - began < 1.2

@@ -22,6 +22,7 @@ from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.errors import CloudUnavailable, NotAcknowledged
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.gateway.home_assistant_mqtt import HomeAssistantTransport
+from custom_components.ulogger.model.telemetry import Event
 from demo.cloud.broker import LocalBroker, listens
 from demo.cloud.service import LocalCloud
 from tests.support.local_cloud import CUSTOMER_ID
@@ -421,7 +422,7 @@ async def test_the_documented_bridge_carries_everything_and_keeps_it_while_the_c
     await road.until_shown(entry, "log_level", "info")
 
     await broker.astop()
-    await entry.runtime_data.telemetry.publish_events({IDENTITY.key: [{"type": "kept"}]})
+    await entry.runtime_data.telemetry.publish_events({IDENTITY.key: [Event("kept")]})
     await broker.astart()
 
     [event] = await cloud_service.wait_for("events")

@@ -20,12 +20,14 @@ from custom_components.ulogger.collecting.connection import DeviceOutOfRange
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.model.capture import Capture
-from custom_components.ulogger.model.log_setting import ALL_MODULES, setting_for
+from custom_components.ulogger.model.log_config import ALL_MODULES, LogConfig
+from custom_components.ulogger.model.log_levels import PERSON
 from custom_components.ulogger.outbox.model import Added
 from demo.device.samples import sample_log
 from demo.device.virtual import VirtualDevice
 from tests.support.account import ToldTransport, load
 from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
+from tests.support.log_levels import wish
 from tests.support.road import IDENTITY, LOG, Road
 
 UNLOADED_WITHIN = 10.0
@@ -186,10 +188,10 @@ async def test_a_removed_device_is_forgotten_with_all_that_was_known_of_it(
 ) -> None:
     await arrived(road, account)
     coordinator = road.coordinator(account)
-    await coordinator.async_set_log_setting(setting_for(1, ALL_MODULES, [], 600))
+    await wish(coordinator, LogConfig(1, ALL_MODULES, 600))
     known = await stored(hass, account)
     assert known.tokens
-    assert known.devices[IDENTITY.key].log_setting is not None
+    assert PERSON in known.devices[IDENTITY.key].log_levels.wishes
     road.adapter.devices.clear()
     removed = entry_of(road, account)
     assert await async_remove_config_entry_device(hass, account, removed)
@@ -217,7 +219,7 @@ async def test_a_removed_device_comes_back_with_its_next_advertisement(
     coordinator = await road.adopted(account)
     await road.collected(again)
     await road.until_shown(account, "uploads", "2")
-    assert coordinator.log_setting is None
+    assert coordinator.log_level is None
     registrations = [topic for topic, _ in transport.published if topic.startswith("boot/")]
     assert len(registrations) == 2
 

@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from struct import Struct
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from freezegun.api import FrozenDateTimeFactory
+from homeassistant.config_entries import ConfigSubentry
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.util import dt as dt_util
@@ -20,22 +22,20 @@ from pytest_homeassistant_custom_component.common import (
 )
 
 from custom_components.ulogger.account.store import AccountStore
+from custom_components.ulogger.agent.errors import LinkLost
+from custom_components.ulogger.agent.session import AgentSession
 from custom_components.ulogger.cloud.errors import CloudUnavailable
-from custom_components.ulogger.cloud.ulogger.messages import LogConfig
+from custom_components.ulogger.cloud.ulogger.messages import log_config_message
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
-from custom_components.ulogger.gateway.log_relay import named_bits
-from custom_components.ulogger.model.log_setting import (
-    ALL_MODULES,
-    LogSetting,
-    one_name_a_bit,
-    setting_for,
-)
+from custom_components.ulogger.model.log_config import ALL_MODULES, LogConfig
+from custom_components.ulogger.model.log_levels import PERSON, ULOGGER, UNKNOWN, LogLevels
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 from demo.device.virtual import VirtualDevice
 from tests.support.account import SENSOR, ToldTransport, certificate, meet
 from tests.support.flows import ENGLISH
+from tests.support.log_levels import wish, withdraw_all
 from tests.support.road import APPLICATION, IDENTITY, Road, add_account
 
 certificate(1000)  # none can be issued while the time is frozen
@@ -93,7 +93,7 @@ async def test_a_configuration_for_a_device_that_is_away_is_written_when_it_is_b
     assert state.attributes["module_flags"] == "0x00000088"
     assert state.attributes["written"] is False
     assert written(road) == []
-    coordinator.record.log_setting = LogSetting(0, 0x88, time.time() + 300, ["BLE", "FS"])
+    await wish(coordinator, LogConfig(0, 0x88, 300, ("BLE", "FS")), ULOGGER)
 
     sessions = len(coordinator.timeline)
     collecting = asyncio.ensure_future(coordinator.async_collect())
@@ -107,8 +107,8 @@ async def test_a_configuration_for_a_device_that_is_away_is_written_when_it_is_b
     assert device.firmware.log_config is not None
     assert len(coordinator.timeline) == sessions + 1
     assert coordinator.record.modules == {"BLE": 3, "FS": 7}
-    assert coordinator.log_setting is not None
-    assert coordinator.log_setting.written_at is not None
+    assert coordinator.log_level is not None
+    assert coordinator.log_level_written
     await coordinator.async_collect()
     assert len(written(road)) == 1
 
@@ -131,7 +131,7 @@ async def test_a_configuration_is_written_at_once_to_a_device_that_is_connected(
     entry.runtime_data.account.outbox.add = hold
     async with asyncio.timeout(10):
         await collection_began.wait()
-    await coordinator.async_set_log_setting(setting_for(3, ALL_MODULES, [], 60))
+    await wish(coordinator, LogConfig(3, ALL_MODULES, 60))
 
     [packet] = written(road)
     assert PACKET.unpack(packet)[:2] == (3, ALL_MODULES)
@@ -146,16 +146,42 @@ async def test_a_level_that_was_written_is_taken_back_from_the_device(
     entry = await add_account(hass, broker)
     coordinator = await road.adopted(entry)
     await road.idle(coordinator)
-    await coordinator.async_set_log_setting(setting_for(1, ALL_MODULES, [], 600))
+    await wish(coordinator, LogConfig(1, ALL_MODULES, 600))
     await coordinator.async_collect()
-    await coordinator.async_set_log_setting(setting_for(0, ALL_MODULES, [], 60))
+    await wish(coordinator, LogConfig(0, ALL_MODULES, 60))
 
-    await coordinator.async_set_log_setting(None)
+    await withdraw_all(coordinator)
 
-    assert coordinator.log_setting is None
+    assert coordinator.log_level is None
     await coordinator.async_collect()
     assert [PACKET.unpack(each)[2] for each in written(road)][-1] == 1
-    assert coordinator.record.log_setting is None
+    assert coordinator.record.log_levels == LogLevels()
+
+
+async def test_a_write_that_was_lost_is_done_again_and_taken_back_when_nobody_wishes_it(
+    hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud, road: Road
+) -> None:
+    road.device()
+    entry = await add_account(hass, broker)
+    coordinator = await road.adopted(entry)
+    await road.idle(coordinator)
+    await wish(coordinator, LogConfig(1, ALL_MODULES, 600))
+    write = AgentSession.write_log_config
+
+    async def arrives_unconfirmed(session: AgentSession, config: LogConfig) -> None:
+        await write(session, config)
+        raise LinkLost("before the answer")
+
+    lossy = patch.object(AgentSession, "write_log_config", arrives_unconfirmed)
+    with lossy, pytest.raises(LinkLost):
+        await coordinator.async_collect()
+    assert len(written(road)) == 1
+    assert not coordinator.log_level_written
+    await withdraw_all(coordinator)
+
+    await coordinator.async_collect()
+    assert [PACKET.unpack(each)[2] for each in written(road)][-1] == 1
+    assert coordinator.record.log_levels == LogLevels()
 
 
 # Kept and shown
@@ -182,10 +208,10 @@ async def test_a_setting_survives_a_restart_and_is_forgotten_when_it_has_ended(
 
     assert shown(hass, account, "log_level").state == "device_default"
     assert shown(hass, account, "log_level_until").state == "unknown"
-    assert account.runtime_data.devices[SENSOR.key].record.log_setting is None
+    assert account.runtime_data.devices[SENSOR.key].record.log_levels == LogLevels()
 
 
-async def test_a_newer_setting_replaces_an_older_and_ends_at_its_own_time(
+async def test_the_most_verbose_wish_that_lasts_is_followed_and_shown_with_its_source(
     hass: HomeAssistant,
     freezer: FrozenDateTimeFactory,
     account: MockConfigEntry,
@@ -193,33 +219,59 @@ async def test_a_newer_setting_replaces_an_older_and_ends_at_its_own_time(
     transport: ToldTransport,
 ) -> None:
     await set_level(hass, account, level="warning", duration={"minutes": 10})
-    transport.receive(TOPIC, LogConfig(4, 1, 3600).encode())
+    transport.receive(TOPIC, log_config_message(LogConfig(4, 1, 3600)))
     await hass.async_block_till_done()
-    assert shown(hass, account, "log_level").state == "critical"
+    assert shown(hass, account, "log_level").state == "warning"
+    assert shown(hass, account, "log_level").attributes["source"] == PERSON
 
     freezer.tick(700)
     async_fire_time_changed(hass)
     await hass.async_block_till_done()
 
     assert shown(hass, account, "log_level").state == "critical"
+    assert shown(hass, account, "log_level").attributes["source"] == ULOGGER
+    transport.receive(TOPIC, log_config_message(LogConfig(0, 1, 60)))
+    await hass.async_block_till_done()
+    assert shown(hass, account, "log_level").state == "debug"
+    transport.receive(TOPIC, log_config_message(LogConfig(4, 1, 2900)))
+    await hass.async_block_till_done()
+    assert shown(hass, account, "log_level").state == "critical"
     store = AccountStore(hass, account.entry_id)
     await account.runtime_data.account.store.async_save()
     await store.async_load()
-    kept = store.devices[SENSOR.key].log_setting
-    assert kept is not None
-    assert (kept.level, kept.remaining()) == (4, 2900)
+    kept = store.devices[SENSOR.key].log_levels.wishes
+    assert kept.keys() == {ULOGGER}
+    assert (kept[ULOGGER].level, kept[ULOGGER].remaining(time.time())) == (4, 2900)
+
+
+async def test_a_wish_of_a_destination_is_shown_under_the_destination_s_name(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    subentry = ConfigSubentry(
+        data=MappingProxyType({}), subentry_type="destination", title="Attic", unique_id=None
+    )
+    hass.config_entries.async_add_subentry(account, subentry)
+    await wish(device, LogConfig(1, 1, 60), subentry.subentry_id)
+    assert shown(hass, account, "log_level").attributes["source"] == "Attic"
+    await withdraw_all(device)
+    assert shown(hass, account, "log_level").attributes["source"] is None
+
+
+def test_every_source_that_has_no_name_of_its_own_is_translated() -> None:
+    attribute = ENGLISH["entity"]["select"]["log_level"]["state_attributes"]["source"]
+    assert attribute["state"].keys() == {PERSON, ULOGGER, UNKNOWN}
 
 
 async def test_the_list_sets_a_level_for_an_hour_and_takes_it_back(
     hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
 ) -> None:
     await choose(hass, account, "error")
-    setting = device.log_setting
+    setting = device.log_level
     assert setting is not None
     assert (setting.level_name, setting.module_flags) == ("error", ALL_MODULES)
-    assert 3599 <= setting.remaining() <= 3600
+    assert 3599 <= setting.remaining(time.time()) <= 3600
     await choose(hass, account, "device_default")
-    assert device.record.log_setting is None
+    assert device.record.log_levels == LogLevels()
 
 
 async def test_a_configuration_for_nobody_or_without_time_changes_nothing(
@@ -228,12 +280,12 @@ async def test_a_configuration_for_nobody_or_without_time_changes_nothing(
     device: DeviceCoordinator,
     transport: ToldTransport,
 ) -> None:
-    transport.receive(TOPIC, LogConfig(0, 1, 0).encode())
-    transport.receive("config/v0/42/0/42/nobody", LogConfig(0, 1, 60).encode())
+    transport.receive(TOPIC, log_config_message(LogConfig(0, 1, 0)))
+    transport.receive("config/v0/42/0/42/nobody", log_config_message(LogConfig(0, 1, 60)))
     for length in range(9):
         transport.receive(TOPIC, bytes(length))
     transport.receive(TOPIC, b"\x09" + bytes(8))
-    transport.receive(TOPIC, LogConfig(1, 1, 60).encode() + b'["BLE')
+    transport.receive(TOPIC, log_config_message(LogConfig(1, 1, 60)) + b'["BLE')
     await hass.async_block_till_done()
     told = account.runtime_data.cloud_diagnostics()["counters"]
     assert told["log_configs_invalid"] == 10
@@ -252,14 +304,14 @@ async def test_a_forgotten_device_is_not_followed_any_longer(
     await set_level(hass, account, level="warning", duration={"minutes": 10})
     await account.runtime_data.async_forget(SENSOR.key)
     await hass.async_block_till_done()
-    transport.receive(TOPIC, LogConfig(0, 1, 60).encode())
+    transport.receive(TOPIC, log_config_message(LogConfig(0, 1, 60)))
     await hass.async_block_till_done()
     assert account.runtime_data.cloud_diagnostics()["counters"]["log_configs_for_others"] == 1
     meet(account)
     await hass.async_block_till_done()
-    transport.receive(TOPIC, LogConfig(2, 1, 60).encode())
+    transport.receive(TOPIC, log_config_message(LogConfig(2, 1, 60)))
     await hass.async_block_till_done()
-    assert account.runtime_data.devices[SENSOR.key].log_setting.level == 2
+    assert account.runtime_data.devices[SENSOR.key].log_level.level == 2
 
 
 async def test_a_broker_that_refuses_to_be_listened_to_is_told_and_survived(
@@ -272,7 +324,7 @@ async def test_a_broker_that_refuses_to_be_listened_to_is_told_and_survived(
         device = meet(account)
         await hass.async_block_till_done()
     assert f"No log configuration will come for {SENSOR.serial}: not now" in caplog.text
-    await device.async_set_log_setting(setting_for(1, ALL_MODULES, [], 60))
+    await wish(device, LogConfig(1, ALL_MODULES, 60))
     assert shown(hass, account, "log_level").state == "info"
 
 
@@ -315,7 +367,7 @@ async def test_a_flood_writes_the_file_a_few_times_and_the_last_configuration_co
     for number in range(1500):
         bits = 1 << number % 32 | 1 << (number + 7) % 32
         names = (f"module {number}", f"other {number}")
-        transport.receive(TOPIC, LogConfig(number % 5, bits, 3600, names).encode())
+        transport.receive(TOPIC, log_config_message(LogConfig(number % 5, bits, 3600, names)))
         if number % 100 == 99:
             await pass_time(hass, freezer, 1)
     await pass_time(hass, freezer, 120, 5)
@@ -323,14 +375,14 @@ async def test_a_flood_writes_the_file_a_few_times_and_the_last_configuration_co
     assert 0 < len(writes) < 5
     assert len(device.record.modules) <= 32
     assert len(set(device.record.modules.values())) == len(device.record.modules)
-    setting = device.log_setting
+    setting = device.log_level
     assert setting is not None
     assert (setting.level, setting.modules) == (4, ["module 1499", "other 1499"])
-    assert setting.remaining() <= 3600 - 115
+    assert setting.remaining(time.time()) <= 3600 - 115
     assert account.runtime_data.account.rejections["log_config_superseded"] > 1400
     store = AccountStore(hass, account.entry_id)
     await store.async_load()
-    assert store.devices[SENSOR.key].log_setting == setting
+    assert store.devices[SENSOR.key].log_levels.wishes == {ULOGGER: setting}
     assert store.devices[SENSOR.key].modules == device.record.modules
 
 
@@ -341,10 +393,10 @@ async def test_what_a_person_sets_now_and_then_is_taken_at_once(
     transport: ToldTransport,
 ) -> None:
     for level in (0, 1, 2, 3, 4):
-        transport.receive(TOPIC, LogConfig(level, 1, 60).encode())
+        transport.receive(TOPIC, log_config_message(LogConfig(level, 1, 60)))
         await hass.async_block_till_done()
-        assert device.log_setting is not None
-        assert device.log_setting.level == level
+        assert device.log_level is not None
+        assert device.log_level.level == level
 
 
 async def test_a_configuration_that_waits_is_not_lost_when_the_account_is_unloaded(
@@ -354,12 +406,12 @@ async def test_a_configuration_that_waits_is_not_lost_when_the_account_is_unload
     transport: ToldTransport,
 ) -> None:
     for level in (0, 1, 2, 3, 0, 1, 2, 3):
-        transport.receive(TOPIC, LogConfig(level, 1, 600).encode())
+        transport.receive(TOPIC, log_config_message(LogConfig(level, 1, 600)))
     await hass.async_block_till_done()
     await hass.config_entries.async_unload(account.entry_id)
     store = AccountStore(hass, account.entry_id)
     await store.async_load()
-    kept = store.devices[SENSOR.key].log_setting
+    kept = store.devices[SENSOR.key].log_levels.wishes[ULOGGER]
     assert kept is not None
     assert kept.level == 3
 
@@ -384,21 +436,21 @@ async def test_a_retained_configuration_ends_when_it_would_have_without_reconnec
     device: DeviceCoordinator,
     transport: ToldTransport,
 ) -> None:
-    config = LogConfig(4, 1, 600, ("BLE",)).encode()
+    config = log_config_message(LogConfig(4, 1, 600, ("BLE",)))
     transport.receive(TOPIC, config, retained=True)
     await hass.async_block_till_done()
-    assert device.log_setting is not None
-    ends = device.log_setting.expires_at
+    assert device.log_level is not None
+    ends = device.log_level.expires_at
     for _ in range(3):
         await pass_time(hass, freezer, 100, 100)
         transport.receive(TOPIC, config, retained=True)
         await hass.async_block_till_done()
-        assert device.log_setting.expires_at == ends
+        assert device.log_level.expires_at == ends
     # The same again is another thing when somebody sends it.
     transport.receive(TOPIC, config)
     await hass.async_block_till_done()
-    assert device.log_setting.expires_at > ends + 250
-    ends = device.log_setting.expires_at
+    assert device.log_level.expires_at > ends + 250
+    ends = device.log_level.expires_at
 
     assert await hass.config_entries.async_reload(account.entry_id)
     await hass.async_block_till_done()
@@ -406,16 +458,16 @@ async def test_a_retained_configuration_ends_when_it_would_have_without_reconnec
     transport.receive(TOPIC, config, retained=True)
     await hass.async_block_till_done()
     again = account.runtime_data.devices[SENSOR.key]
-    assert again.log_setting is not None
-    assert again.log_setting.expires_at == ends
-    await again.async_set_log_setting(None)
+    assert again.log_level is not None
+    assert again.log_level.expires_at == ends
+    await withdraw_all(again)
     transport.receive(TOPIC, config, retained=True)
     await hass.async_block_till_done()
-    assert again.log_setting is None
+    assert again.log_level is None
     assert account.runtime_data.account.rejections["log_config_repeated"] == 2
-    transport.receive(TOPIC, LogConfig(3, 1, 600).encode(), retained=True)
+    transport.receive(TOPIC, log_config_message(LogConfig(3, 1, 600)), retained=True)
     await hass.async_block_till_done()
-    assert again.log_setting is not None
+    assert again.log_level is not None
 
 
 # The action
@@ -427,21 +479,23 @@ async def test_modules_are_named_as_the_cloud_did_or_numbered(
     device: DeviceCoordinator,
     transport: ToldTransport,
 ) -> None:
-    transport.receive(TOPIC, LogConfig(0, 0b1010, 60, ("BLE", "FS")).encode())
+    transport.receive(TOPIC, log_config_message(LogConfig(0, 0b1010, 60, ("BLE", "FS"))))
     await hass.async_block_till_done()
 
     await set_level(
         hass, account, level="debug", modules=["FS", 31, "0", "FS"], duration={"days": 49}
     )
 
-    setting = device.log_setting
+    setting = device.log_level
     assert setting is not None
     assert setting.module_flags == (1 << 3) | (1 << 31) | 1
     assert setting.modules == ["FS", "31", "0"]
-    assert setting.remaining() == 49 * 86_400
-    assert PACKET.unpack(setting.packet())[2] == 49 * 86_400
+    assert setting.remaining(time.time()) == 49 * 86_400
+    due = device.record.log_levels.due(time.time())
+    assert due is not None
+    assert due.timeout_seconds == 49 * 86_400
     await set_level(hass, account, level="info", duration=1)
-    assert device.record.log_setting.module_flags == ALL_MODULES
+    assert device.record.log_levels.wishes[PERSON].module_flags == ALL_MODULES
 
 
 @pytest.mark.parametrize("module", ["GPS", 32, -1, "4294967296", "", True])
@@ -452,7 +506,7 @@ async def test_a_module_that_nobody_knows_is_refused(
         await set_level(hass, account, level="debug", modules=[module], duration=60)
     assert error.value.translation_key == "invalid_module"
     assert "invalid_module" in ENGLISH["exceptions"]
-    assert device.log_setting is None
+    assert device.log_level is None
 
 
 @pytest.mark.parametrize(
@@ -470,36 +524,4 @@ async def test_other_levels_and_durations_are_refused(
 ) -> None:
     with pytest.raises((Invalid, HomeAssistantError)):
         await set_level(hass, account, **data)
-    assert device.log_setting is None
-
-
-# The setting by itself
-
-
-def test_the_remaining_time_counts_down_and_an_ended_setting_has_no_packet() -> None:
-    setting = LogSetting(2, 5, 1_000.0)
-    assert PACKET.unpack(setting.packet(now=900.4)) == (2, 5, 100)
-    with pytest.raises(ValueError, match="expired"):
-        setting.packet(now=1_000.0)
-    far = LogSetting(2, 5, 1e9)
-    assert PACKET.unpack(far.packet(now=0))[2] == 49 * 86_400
-
-
-def test_each_bit_has_one_name_and_each_name_one_bit() -> None:
-    assert one_name_a_bit({"A": 3, "B": 5}, {"C": 3}) == {"C": 3, "B": 5}
-    assert one_name_a_bit({"A": 3, "B": 5}, {"A": 7}) == {"B": 5, "A": 7}
-    bloated = {f"name {number}": number % 32 for number in range(1500)}
-    assert len(one_name_a_bit(bloated)) == 32
-    assert one_name_a_bit({"far": 32, "below": -1}) == {}
-
-
-def test_names_stand_for_the_bits_in_rising_order_or_for_none() -> None:
-    assert named_bits(LogConfig(0, 0b100101, 60, ("A", "B", "C"))) == {"A": 0, "B": 2, "C": 5}
-    assert named_bits(LogConfig(0, 0b100101, 60, ("A",))) == {}
-    assert named_bits(LogConfig(0, ALL_MODULES, 60)) == {}
-
-
-async def test_settings_of_an_older_version_are_read(device: DeviceCoordinator) -> None:
-    data = device.record.as_dict()
-    data["log_setting"] = {"level": 1, "module_flags": 2, "expires_at": 5.0}
-    assert device.record.from_dict(data).log_setting == LogSetting(1, 2, 5.0)
+    assert device.log_level is None

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.ulogger.capture.frames import Level
 from custom_components.ulogger.insight.picking import pick_events
 from custom_components.ulogger.insight.reading import Reading, read
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.level import Level
 
 from ..support import made_captures as made
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from custom_components.ulogger.capture.core_dump import CoreDumpHeader
-from custom_components.ulogger.capture.frames import Level
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.reading import LONGEST_TEXT, MetricReading, Reading, read
 from custom_components.ulogger.insight.text import printable
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.level import Level
 
 from ..support import encoder
 from ..support import made_captures as made

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.ulogger.capture.frames import Level
 from custom_components.ulogger.firmware.format_strings import may_contain, render
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.reading import LogFrame, read
@@ -14,6 +13,7 @@ from custom_components.ulogger.insight.search import Query, Search, Source, sear
 from custom_components.ulogger.insight.summary import summarize
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.level import Level
 
 from ..firmware.test_format_strings import conversions
 from ..support import encoder

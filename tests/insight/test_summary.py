@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.ulogger.capture.frames import Level
 from custom_components.ulogger.insight.dating import Anchor
 from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.insight.summary import MOST_METRICS, Summary, summarize
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.level import Level
 
 from ..support import encoder
 from ..support import made_captures as made

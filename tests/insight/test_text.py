@@ -4,9 +4,9 @@ import pytest
 
 from custom_components.ulogger.capture.core_dump import CoreDump
 from custom_components.ulogger.capture.errors import TruncatedCapture
-from custom_components.ulogger.capture.frames import Level
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.text import core_dump_lines, log_lines
+from custom_components.ulogger.model.level import Level
 
 from ..support import made_captures as made
 from ..support.fixtures import real_core_dumps, real_log

@@ -1,7 +1,8 @@
-"""Whether the disk has room for what devices hold; without room they are left alone."""
+"""Whether the disk has room for what devices hold; without it nothing is collected."""
 
 from collections.abc import Callable
 
+from ..model.reason import Reason
 from ..outbox.outbox import Outbox
 from .settings import MEGABYTE, AccountSettings
 
@@ -13,7 +14,7 @@ class NoDiskSpace(Exception):
     """There is no room for more captures; devices keep theirs until there is."""
 
     retryable = True
-    reason = "no_room"
+    reason = Reason.NO_ROOM
 
 
 class DiskSpace:

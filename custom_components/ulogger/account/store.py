@@ -7,25 +7,27 @@ log configuration that still has to reach them. One private file of Home Assista
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, override
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.storage import STORAGE_DIR, Store
 
 from ..const import DOMAIN
 from ..model.identity import DeviceIdentity, DeviceKey
-from ..model.log_setting import LogSetting, one_name_a_bit
+from ..model.log_config import one_name_a_bit
+from ..model.log_levels import UNKNOWN, LogLevels, Wish, Written
 
 STORAGE_VERSION = 1
+STORAGE_MINOR_VERSION = 2
 SAVE_DELAY = 10.0
 
 
 @dataclass(slots=True)
 class DeviceRecord:
-    """One device as it was last met.
+    """One device as it was last identified.
 
-    ``address`` is empty when somebody else has been met there since. Moments are Unix seconds.
-    ``modules`` maps the module names that the cloud told for this device to their bit in
+    ``address`` is empty when another device was identified there since. Moments are Unix seconds.
+    ``modules`` maps the module names that the cloud sent for this device to their bit in
     ``module_flags``, one name a bit; ``last_config`` marks the log configuration that came from
     the cloud last. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
     since 1970), on which the daily quota was reached.
@@ -41,7 +43,7 @@ class DeviceRecord:
     last_heartbeat: float = 0.0
     quota_day: int = 0
     quota_days: int = 0
-    log_setting: LogSetting | None = None
+    log_levels: LogLevels = field(default_factory=LogLevels)
     modules: dict[str, int] = field(default_factory=dict)
     last_config: str = ""
 
@@ -51,13 +53,12 @@ class DeviceRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DeviceRecord:
-        """Read a record back, whatever version wrote it."""
-        setting = data.get("log_setting")
+        """Read a record back; a later version may have stored more."""
         return cls(
             **{
                 **{name: value for name, value in data.items() if name in _FIELDS},
                 "identity": _known(DeviceIdentity, data["identity"]),
-                "log_setting": _known(LogSetting, setting) if setting else None,
+                "log_levels": _log_levels(data.get("log_levels", {})),
                 "modules": one_name_a_bit(data.get("modules", {})),
             }
         )
@@ -72,6 +73,29 @@ def _known[T](kind: type[T], data: Mapping[str, Any]) -> T:
 _FIELDS = frozenset(each.name for each in fields(DeviceRecord))
 
 
+def _log_levels(data: Mapping[str, Any]) -> LogLevels:
+    wishes = {source: _known(Wish, wish) for source, wish in data.get("wishes", {}).items()}
+    written = data.get("written")
+    return LogLevels(wishes, _known(Written, written) if written else None)
+
+
+def _log_levels_of_one_setting(setting: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Give what stood as one log setting, of whomever, as wishes and what was written."""
+    if not setting:
+        return asdict(LogLevels())
+    told, ends = setting.get("told_until", 0.0), setting["expires_at"]
+    level, flags = setting["level"], setting["module_flags"]
+    if setting.get("revoked"):
+        return asdict(LogLevels(written=Written(level, flags, ends)))
+    wish = Wish(UNKNOWN, level, flags, ends, setting.get("modules", []))
+    if setting.get("written_at") is not None:
+        written: Written | None = Written(level, flags, ends)
+    else:
+        # What the device held before was not stored, only until when.
+        written = Written(level, flags, told, certain=False) if told else None
+    return asdict(LogLevels({UNKNOWN: wish}, written))
+
+
 class StoredAccount(TypedDict):
     """The file's content."""
 
@@ -79,12 +103,28 @@ class StoredAccount(TypedDict):
     devices: list[dict[str, Any]]
 
 
+class _AccountFile(Store[StoredAccount]):
+    """The file, whatever version wrote it."""
+
+    @override
+    async def _async_migrate_func(
+        self, old_major_version: int, old_minor_version: int, old_data: dict[str, Any]
+    ) -> dict[str, Any]:
+        if old_major_version == STORAGE_VERSION and old_minor_version < 2:
+            for device in old_data["devices"]:
+                setting = device.pop("log_setting", None)
+                device["log_levels"] = _log_levels_of_one_setting(setting)
+        return old_data
+
+
 class AccountStore:
     """The account's file, and what it holds in memory."""
 
     def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
-        self._store = Store[StoredAccount](
-            hass, STORAGE_VERSION, f"{DOMAIN}.{entry_id}", private=True, atomic_writes=True
+        key = f"{DOMAIN}.{entry_id}"
+        minor = STORAGE_MINOR_VERSION
+        self._store = _AccountFile(
+            hass, STORAGE_VERSION, key, minor_version=minor, private=True, atomic_writes=True
         )
         self.tokens: dict[str, Any] = {}
         self.devices: dict[DeviceKey, DeviceRecord] = {}
@@ -132,7 +172,7 @@ class AccountStore:
         await self._store.async_remove()
 
     def by_address(self, address: str) -> DeviceRecord | None:
-        """Find the device that was last met at *address*."""
+        """Find the device that was last identified at *address*."""
         return next((r for r in self.devices.values() if r.address == address), None)
 
     def _content(self) -> StoredAccount:

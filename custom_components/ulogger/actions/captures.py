@@ -44,7 +44,7 @@ GET_CAPTURES_SCHEMA = probatio.Schema(
 
 
 @callback
-def async_register_viewing(hass: HomeAssistant) -> None:
+def async_register_capture_actions(hass: HomeAssistant) -> None:
     """Register the action."""
     hass.services.async_register(
         DOMAIN,

@@ -1,6 +1,7 @@
 """The actions: what a person or an automation can ask of a device or of the gateway."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import probatio
@@ -19,17 +20,18 @@ from homeassistant.util.json import JsonValueType
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..errors import user_errors
-from ..model.log_setting import ALL_MODULES, LEVELS, LONGEST, SHORTEST, setting_for
+from ..model.level import LEVELS
+from ..model.log_config import ALL_MODULES, LONGEST, MODULES, SHORTEST, LogConfig
+from ..model.log_levels import PERSON, Wish
 from ..outbox.model import Outcome
-from .captures import async_register_viewing
-from .publish import async_register_publishing
+from .captures import async_register_capture_actions
+from .publish import async_register_publish_actions
 from .targets import async_targets, gateway_of
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
 ATTR_MODULES = "modules"
 ATTR_DURATION = "duration"
-LAST_MODULE = 31
 
 UPLOAD_SCHEMA = probatio.Schema(
     {
@@ -57,18 +59,18 @@ FORGET_SCHEMA = probatio.Schema({**cv.TARGET_FIELDS})
 
 @callback
 def async_register_actions(hass: HomeAssistant) -> None:
-    """Register all actions; those that change or tell what devices log need an administrator."""
+    """Register all actions; those that change or show what devices log need an administrator."""
     hass.services.async_register(
         DOMAIN, "upload", _upload, UPLOAD_SCHEMA, supports_response=SupportsResponse.OPTIONAL
     )
     async_register_admin_service(hass, DOMAIN, "set_log_level", _set_log_level, LOG_LEVEL_SCHEMA)
     async_register_admin_service(hass, DOMAIN, "forget_session", _forget_session, FORGET_SCHEMA)
-    async_register_publishing(hass)
-    async_register_viewing(hass)
+    async_register_publish_actions(hass)
+    async_register_capture_actions(hass)
 
 
 async def _upload(call: ServiceCall) -> ServiceResponse:
-    """Collect the devices now, wait until the cloud has everything, and tell what it was."""
+    """Collect the devices now, wait until the cloud has everything, and return what it was."""
     devices = async_targets(call.hass, call).devices
     seconds = call.data[ATTR_TIMEOUT]
     # One device out of range must not keep the others from being uploaded.
@@ -122,25 +124,23 @@ async def _set_log_level(call: ServiceCall) -> None:
     devices = async_targets(call.hass, call).devices
     level = LEVELS.index(call.data[ATTR_LEVEL])
     seconds = round(call.data[ATTR_DURATION].total_seconds())
-    settings = [
-        (device, setting_for(level, *_modules(device, call.data[ATTR_MODULES]), seconds))
-        for device in devices
-    ]
-    for device, setting in settings:
+    modules = [_modules(device, call.data[ATTR_MODULES]) for device in devices]
+    for device, (flags, names) in zip(devices, modules, strict=True):
+        wish = Wish.of(PERSON, LogConfig(level, flags, seconds, names), time.time())
         with user_errors(device.identity.serial):
-            await device.async_set_log_setting(setting)
+            await device.async_set_log_levels(device.record.log_levels.wished(wish))
 
 
-def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, list[str]]:
+def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, tuple[str, ...]]:
     """Turn names and numbers into flags, and into names as far as they are known."""
     if not modules:
-        return ALL_MODULES, []
+        return ALL_MODULES, ()
     known = device.record.modules
     names = {bit: name for name, bit in known.items()}
     bits: dict[int, None] = {}
     for module in modules:
         bit = known.get(str(module), int(module) if str(module).isdecimal() else -1)
-        if not 0 <= bit <= LAST_MODULE:
+        if not 0 <= bit < MODULES:
             raise ServiceValidationError(
                 translation_domain=DOMAIN,
                 translation_key="invalid_module",
@@ -150,7 +150,7 @@ def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, 
                 },
             )
         bits[bit] = None
-    return sum(1 << bit for bit in bits), [names.get(bit, str(bit)) for bit in bits]
+    return sum(1 << bit for bit in bits), tuple(names.get(bit, str(bit)) for bit in bits)
 
 
 async def _forget_session(call: ServiceCall) -> None:

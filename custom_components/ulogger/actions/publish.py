@@ -20,7 +20,8 @@ from ..const import DOMAIN
 from ..errors import user_errors
 from ..gateway.gateway import Gateway
 from ..model.identity import DeviceIdentity
-from ..model.log_setting import LEVELS
+from ..model.level import LEVELS
+from ..model.telemetry import Event, Metric
 from .targets import async_targets, gateway_of
 
 ATTR_METRICS = "metrics"
@@ -58,7 +59,7 @@ type Senders = dict[Gateway, list[DeviceIdentity]]
 
 
 @callback
-def async_register_publishing(hass: HomeAssistant) -> None:
+def async_register_publish_actions(hass: HomeAssistant) -> None:
     """Register the actions; who speaks in a device's name to the cloud is an administrator."""
     for name, publish, schema in (
         ("publish_metrics", _publish_metrics, METRICS_SCHEMA),
@@ -73,11 +74,8 @@ async def _publish_metrics(call: ServiceCall) -> None:
     values = call.data[ATTR_METRICS]
     if not values:
         raise _mistake("no_metrics")
-    stamp = _timestamp(call)
-    metrics = [
-        {"name": _name(name), "value": _number(name, value), **stamp}
-        for name, value in values.items()
-    ]
+    at = _timestamp(call)
+    metrics = [Metric(_name(name), _number(name, value), at) for name, value in values.items()]
     for gateway, identities in _senders(call).items():
         with _told(identities):
             await gateway.telemetry.publish_metrics({each.key: metrics for each in identities})
@@ -85,7 +83,7 @@ async def _publish_metrics(call: ServiceCall) -> None:
 
 async def _publish_event(call: ServiceCall) -> None:
     """Send an event."""
-    events = [{"type": _name(call.data[ATTR_TYPE]), **_timestamp(call)}]
+    events = [Event(_name(call.data[ATTR_TYPE]), _timestamp(call))]
     for gateway, identities in _senders(call).items():
         with _told(identities):
             await gateway.telemetry.publish_events({each.key: events for each in identities})
@@ -154,14 +152,14 @@ def _number(name: str, value: object) -> int | float:
     return value
 
 
-def _timestamp(call: ServiceCall) -> dict[str, int]:
+def _timestamp(call: ServiceCall) -> int | None:
     """Give the time in Unix seconds, if there is one; the cloud takes its own otherwise.
 
     A time without a zone is one of Home Assistant's own zone.
     """
     when: datetime | None = call.data.get(ATTR_TIMESTAMP)
     if when is None:
-        return {}
+        return None
     if (seconds := int(dt_util.as_timestamp(dt_util.as_utc(when)))) < 0:
         raise _mistake("invalid_timestamp", timestamp=when)
-    return {"timestamp": seconds}
+    return seconds

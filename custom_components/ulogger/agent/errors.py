@@ -1,5 +1,7 @@
 """What can go wrong with a device, and whether trying again can help."""
 
+from ..model.reason import Reason
+
 
 class AgentError(Exception):
     """A session failed; the device keeps whatever was not committed.
@@ -9,26 +11,26 @@ class AgentError(Exception):
     """
 
     retryable = True
-    reason = "agent"
+    reason = Reason.AGENT
     stale_cache = False
 
 
 class LinkLost(AgentError):
     """The connection broke, or the Bluetooth stack failed an operation."""
 
-    reason = "link_lost"
+    reason = Reason.LINK_LOST
 
 
 class NoAnswer(AgentError):
     """The link stands, but the device stopped answering."""
 
-    reason = "no_answer"
+    reason = Reason.NO_ANSWER
 
 
 class BadChunks(AgentError):
     """The device answers, but with chunks that contradict each other or say nothing."""
 
-    reason = "bad_chunks"
+    reason = Reason.BAD_CHUNKS
 
 
 class StaleTransfer(AgentError):
@@ -38,27 +40,27 @@ class StaleTransfer(AgentError):
     disconnect ends such a transfer: connect again, and be there before the device's own tick.
     """
 
-    reason = "stale_transfer"
+    reason = Reason.STALE_TRANSFER
 
 
 class ChecksumFailed(AgentError):
     """The capture was fetched several times and is not whole; the device keeps it."""
 
-    reason = "checksum"
+    reason = Reason.CHECKSUM
 
 
 class NotAnAgent(AgentError):
     """A characteristic that the protocol needs is missing."""
 
     retryable = False
-    reason = "not_an_agent"
+    reason = Reason.NOT_AN_AGENT
     stale_cache = True
 
 
 class SubscribeFailed(AgentError):
     """The device would not notify."""
 
-    reason = "subscribe_failed"
+    reason = Reason.SUBSCRIBE_FAILED
     stale_cache = True
 
 
@@ -66,11 +68,11 @@ class BadIdentification(AgentError):
     """The device's identification can't be used; asking again would not change it."""
 
     retryable = False
-    reason = "bad_identification"
+    reason = Reason.BAD_IDENTIFICATION
 
 
 class BadLogConfig(AgentError):
     """The log configuration is not one that a device can take."""
 
     retryable = False
-    reason = "bad_log_config"
+    reason = Reason.BAD_LOG_CONFIG

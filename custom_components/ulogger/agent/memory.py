@@ -44,7 +44,7 @@ class Partial:
             return 0
 
     def continues_as(self, kind: CaptureKind, fresh: bytes, now: float) -> bool:
-        """Tell whether a transfer that begins with ``fresh``, come at ``now``, has the same data.
+        """Return whether a transfer that begins with ``fresh``, come at ``now``, has the same data.
 
         A dump begins with its own length and sum, so equal first bytes are enough. A log's
         header is made anew when its chunk 0 is read: its tick may have moved on, but only as

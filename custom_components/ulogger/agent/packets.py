@@ -1,23 +1,18 @@
 """The packets between gateway and device. All integers are little-endian."""
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import Final, NamedTuple
 
 from ..model.identity import DeviceIdentity
-from .errors import BadIdentification, BadLogConfig
+from .errors import BadIdentification
 
 MAX_TEXT: Final = 67
 """Characters of an identification string: what a core dump's header has room for."""
 MAX_IDENTIFICATION: Final = 512
 """Bytes of the longest attribute value that ATT allows."""
-MAX_TIMEOUT: Final = 49 * 24 * 3600
-"""Seconds. Firmware counts it in milliseconds in 32 bits: 49.7 days would overflow."""
-MAX_LEVEL: Final = 4
 _TOPIC_AND_PATH: Final = frozenset("/+#\\")
 _CHUNK: Final = Struct("<HH")
 _ACK: Final = Struct("<H")
-_LOG_CONFIG: Final = Struct("<BII")
 _APPLICATION_ID: Final = Struct("<I")
 CHUNK_HEADER: Final = _CHUNK.size
 
@@ -42,7 +37,7 @@ def parse_chunk(data: bytes | bytearray) -> Chunk | None:
 
 
 def starts_transfer(data: bytes | bytearray) -> bool:
-    """Tell whether a notification is the first chunk of a buffer."""
+    """Return whether a notification is the first chunk of a buffer."""
     return len(data) > CHUNK_HEADER and data[:2] == b"\0\0"
 
 
@@ -63,39 +58,6 @@ def parse_ack(data: bytes | bytearray) -> int | None:
 def parse_rssi(data: bytes | bytearray) -> int | None:
     """Read the signal strength that the device itself sees, in dBm."""
     return int.from_bytes(data, "little", signed=True) if len(data) == 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class LogConfigPacket:
-    """What a device shall log for a while: ``u8 level, u32 module_flags, u32 timeout_seconds``.
-
-    Levels are 0 DEBUG to 4 CRITICAL. After the timeout the device returns to its defaults.
-    Raises BadLogConfig for values that a device can't take.
-    """
-
-    level: int
-    module_flags: int
-    timeout_seconds: int
-
-    def __post_init__(self) -> None:
-        """Refuse what would overflow in the firmware."""
-        if not 0 <= self.level <= MAX_LEVEL:
-            raise BadLogConfig(f"log level {self.level} is not one of 0 to {MAX_LEVEL}")
-        if not 0 <= self.module_flags <= 0xFFFFFFFF:
-            raise BadLogConfig("module flags do not fit 32 bits")
-        if not 1 <= self.timeout_seconds <= MAX_TIMEOUT:
-            raise BadLogConfig(f"timeout {self.timeout_seconds} s is not 1 s to 49 days")
-
-    def encode(self) -> bytes:
-        """Write the nine bytes."""
-        return _LOG_CONFIG.pack(self.level, self.module_flags, self.timeout_seconds)
-
-    @classmethod
-    def parse(cls, data: bytes | bytearray) -> LogConfigPacket:
-        """Read the nine bytes."""
-        if len(data) != _LOG_CONFIG.size:
-            raise BadLogConfig(f"a log configuration has 9 bytes, not {len(data)}")
-        return cls(*_LOG_CONFIG.unpack(data))
 
 
 def parse_identification(data: bytes | bytearray) -> DeviceIdentity:

@@ -17,11 +17,12 @@ from ..capture.errors import CaptureError
 from ..capture.log_buffer import LogHeader, check_log
 from ..model.capture import Capture, CaptureFault, CaptureKind
 from ..model.identity import DeviceIdentity
-from .errors import AgentError, ChecksumFailed, LinkLost, StaleTransfer
+from ..model.log_config import LogConfig
+from .errors import AgentError, BadLogConfig, ChecksumFailed, LinkLost, StaleTransfer
 from .gatt import CONFIG, CORE_DUMP_DATA, LOG_ACK, LOG_CONFIG, LOG_DATA, RSSI, GattClient
 from .link import FAST_INTERVAL, USUAL_INTERVAL, Link, Requests
 from .memory import TransferMemory
-from .packets import LogConfigPacket, encode_ack, parse_identification, parse_rssi, starts_transfer
+from .packets import encode_ack, parse_identification, parse_rssi, starts_transfer
 from .transfer import PATIENCE, WIRE_LIMIT, Transfer, TransferOutcome, Unasked
 from .window import SendWindow
 
@@ -100,10 +101,11 @@ class AgentSession:
             return None
         return parse_rssi(await self._link.read(RSSI)) or None
 
-    async def write_log_config(self, config: LogConfigPacket | bytes) -> None:
-        """Set what the device logs; BadLogConfig unless it is nine sensible bytes."""
-        packet = config if isinstance(config, LogConfigPacket) else LogConfigPacket.parse(config)
-        await self._link.write(self._link.require(LOG_CONFIG), packet.encode(), response=True)
+    async def write_log_config(self, config: LogConfig) -> None:
+        """Set what the device logs; BadLogConfig for a timeout that it can't count."""
+        if not config.fits_device:
+            raise BadLogConfig(f"timeout {config.timeout_seconds} s is not 1 s to 49 days")
+        await self._link.write(self._link.require(LOG_CONFIG), config.pack(), response=True)
 
     def link_lost(self) -> None:
         """Take note that the connection broke."""
@@ -166,7 +168,7 @@ class AgentSession:
             self._requests.close()
 
     async def erase(self, pending: Pending) -> None:
-        """Tell the device that it may forget a capture. Called by leaving its context."""
+        """Write the erase command for a capture. Called by leaving its context."""
         capture = pending.capture
         transfer = self._transfer
         if transfer is None or self._requests is None:
@@ -183,7 +185,7 @@ class AgentSession:
             memory.partials.pop(CaptureKind.LOG, None)
         ack = self._link.require(LOG_ACK)
         answers = "write" in ack.properties
-        pending.told = self._link.up
+        pending.commanded = self._link.up
         await self._link.write(ack, encode_ack(transfer.total), response=answers)
         pending.answered = answers
         if capture.kind is CaptureKind.CORE_DUMP:
@@ -191,7 +193,7 @@ class AgentSession:
         memory.checksum_failures = 0
 
     def _on_disk(self, capture: Capture) -> bool:
-        """Tell whether this log was committed, and lies there for the core dump behind it."""
+        """Return whether this log was committed, and lies there for the core dump behind it."""
         kept = self.memory.partials.get(capture.kind)
         if kept is None or not kept.committed or capture.fault is not None:
             return False
@@ -342,14 +344,14 @@ class AgentSession:
 class Pending:
     """A capture that the device still has: enter it, put it on disk, leave it.
 
-    ``told`` once the erase command may have reached the device, ``answered`` once the device has
-    confirmed it. With a core dump behind a log, both are erased by the dump's command.
+    ``commanded`` once the erase command may have reached the device, ``answered`` once the device
+    has confirmed it. With a core dump behind a log, both are erased by the dump's command.
     """
 
     def __init__(self, session: AgentSession, capture: Capture) -> None:
         self.capture = capture
         self.committed = False
-        self.told = False
+        self.commanded = False
         self.answered = False
         self._session = session
 

@@ -19,8 +19,8 @@ total. The erase command itself is not given here: it is the session's, after th
 | fetching | chunk of another total or kind | drop everything, probing; too often: BadChunks |
 | fetching | a prefix is kept | ask for its first and last bytes, then for what follows it |
 | fetching | they are equal, the tick fits | take the prefix over |
-| fetching | they tell of other data | forget the kept prefix, fetch all |
-| fetching | the header tells of more than the total | StaleTransfer: only a disconnect helps |
+| fetching | they are of other data | forget the kept prefix, fetch all |
+| fetching | the header promises more than the total | StaleTransfer: only a disconnect helps |
 | fetching | dump's own length is over u16 | fetch up to offset 65,535, too long: never erased |
 | any | chunk of no payload or past the total | drop, count |
 | any | nothing new for 10 s, or 10 min in all | NoAnswer, BadChunks if there was only rubbish |

@@ -3,10 +3,12 @@
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
+from ..model.level import Level
+from ..model.telemetry import Metric
 from .errors import CaptureError, TruncatedCapture
 from .log_buffer import LogHeader
 
@@ -17,19 +19,6 @@ _FRAME = struct.Struct("<HI")
 _PAYLOAD = struct.Struct("<BIB")
 _PAYLOAD_HEAD = struct.Struct("<BI")
 _STRINGS = struct.Struct("<HH")
-
-
-class Level(IntEnum):
-    """How important a frame is; 5 marks metrics, 6 and 7 are not in use."""
-
-    DEBUG = 0
-    INFO = 1
-    WARNING = 2
-    ERROR = 3
-    CRITICAL = 4
-    METRIC = 5
-    RESERVED_6 = 6
-    RESERVED_7 = 7
 
 
 class ArgumentKind(StrEnum):
@@ -56,13 +45,6 @@ class Argument(NamedTuple):
 _argument: Callable[[tuple[ArgumentKind, int | float | str]], Argument] = partial(
     tuple.__new__, Argument
 )
-
-
-class Metric(NamedTuple):
-    """A named number, readable without the firmware image."""
-
-    name: str
-    value: int | float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """What every cloud must offer, what it stands on, and how both fail."""
 
+from ..model.reason import Reason
+
 
 class CloudError(Exception):
     """The cloud did not do what it was asked.
@@ -14,7 +16,7 @@ class CloudError(Exception):
     about_message = False
     about_kind = False
     retry_after = 0.0
-    reason = "cloud_failed"
+    reason = Reason.CLOUD_FAILED
 
 
 class CloudUnavailable(CloudError):
@@ -23,7 +25,7 @@ class CloudUnavailable(CloudError):
     ``sent`` says whether the message may have left.
     """
 
-    reason = "cloud_unreachable"
+    reason = Reason.CLOUD_UNREACHABLE
 
     def __init__(self, detail: str = "", *, sent: bool = True) -> None:
         """Say what is missing."""
@@ -34,37 +36,37 @@ class CloudUnavailable(CloudError):
 class UnknownHost(CloudUnavailable):
     """The broker's name has no address."""
 
-    reason = "unknown_host"
+    reason = Reason.UNKNOWN_HOST
 
 
 class CannotConnect(CloudUnavailable):
     """Nothing answers at the broker's address."""
 
-    reason = "cannot_connect"
+    reason = Reason.CANNOT_CONNECT
 
 
 class ConnectTimeout(CloudUnavailable):
     """The broker did not answer in time."""
 
-    reason = "timeout"
+    reason = Reason.TIMEOUT
 
 
 class Untrusted(CloudUnavailable):
     """The broker's certificate is not trusted. Nothing is ever sent without that trust."""
 
-    reason = "tls_untrusted"
+    reason = Reason.TLS_UNTRUSTED
 
 
 class NotAcknowledged(CloudUnavailable):
     """The broker took a message and never acknowledged it."""
 
-    reason = "not_acknowledged"
+    reason = Reason.NOT_ACKNOWLEDGED
 
 
 class HeldBack(CloudUnavailable):
     """The broker closed the connection on the like of this: it goes later, alone."""
 
-    reason = "held_back"
+    reason = Reason.HELD_BACK
 
     def __init__(self, detail: str, seconds: float) -> None:
         """Say why, and for how many seconds."""
@@ -79,7 +81,7 @@ class TopicDenied(CloudError):
     """
 
     about_kind = True
-    reason = "topic_denied"
+    reason = Reason.TOPIC_DENIED
 
     def __init__(self, topic: str, seconds: float, *, one_message: bool = False) -> None:
         """Name the topic, and in how many seconds it is tried again."""
@@ -93,19 +95,19 @@ class CredentialsRefused(CloudError):
     """The broker refuses the client's certificate."""
 
     retryable = False
-    reason = "certificate_refused"
+    reason = Reason.CERTIFICATE_REFUSED
 
 
 class NotAuthorised(CredentialsRefused):
     """The certificate is good, but the broker does not let this customer in."""
 
-    reason = "not_authorised"
+    reason = Reason.NOT_AUTHORISED
 
 
 class ApiTokenRefused(CredentialsRefused):
     """The HTTP API refuses the customer's token."""
 
-    reason = "api_token_refused"
+    reason = Reason.API_TOKEN_REFUSED
 
 
 class MessageRefused(CloudError):
@@ -113,31 +115,31 @@ class MessageRefused(CloudError):
 
     retryable = False
     about_message = True
-    reason = "message_refused"
+    reason = Reason.MESSAGE_REFUSED
 
 
 class MessageTooLarge(MessageRefused):
     """The message is larger than the cloud takes, and can't be split."""
 
-    reason = "message_too_large"
+    reason = Reason.MESSAGE_TOO_LARGE
 
 
 class InvalidMessage(MessageRefused):
     """The message is not something that the cloud could understand."""
 
-    reason = "invalid_message"
+    reason = Reason.INVALID_MESSAGE
 
 
 class InvalidSerial(MessageRefused):
     """The device's serial would change the structure of a topic."""
 
-    reason = "invalid_serial"
+    reason = Reason.INVALID_SERIAL
 
 
 class RegistrationFailed(CloudError):
     """The cloud gave no usable session token."""
 
-    reason = "registration_failed"
+    reason = Reason.REGISTRATION_FAILED
 
     def __init__(self, detail: str, seconds: float = 0.0) -> None:
         """Say why, and for how many seconds nobody should try again."""
@@ -148,10 +150,10 @@ class RegistrationFailed(CloudError):
 class RegistrationDenied(TopicDenied):
     """The broker closes the connection on every registration."""
 
-    reason = "registration_denied"
+    reason = Reason.REGISTRATION_DENIED
 
 
 class SubscriptionRefused(CloudError):
     """The broker does not let us hear what the cloud answers."""
 
-    reason = "subscription_refused"
+    reason = Reason.SUBSCRIPTION_REFUSED

@@ -23,7 +23,8 @@ from ..agent.session import RECONNECTIONS, AgentSession, Pending, Progress
 from ..insight.crash_attributes import crash_attributes
 from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity
-from ..model.signal import Telling
+from ..model.log_config import LogConfig
+from ..model.signal import Notifying
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added, Outcome
 from .connection import DeviceOutOfRange, Drop, connected, with_services_read_anew
@@ -37,14 +38,16 @@ _LOGGER = logging.getLogger(__name__)
 CHECKSUM_SESSIONS = 3
 
 
-type MetAnother = Callable[[DeviceIdentity, str, str], None]
+type AnotherIdentified = Callable[[DeviceIdentity, str, str], None]
 """Takes note of a device that answered in place of the one meant, with address and name."""
 
 
 class Collection:
     """One session, over one connection, or over a few right after another."""
 
-    def __init__(self, account: Account, device: DeviceCollector, met_another: MetAnother) -> None:
+    def __init__(
+        self, account: Account, device: DeviceCollector, another_identified: AnotherIdentified
+    ) -> None:
         self.hass = account.hass
         self.memory = device.memory
         self.added: list[Added] = []
@@ -52,11 +55,12 @@ class Collection:
         self._noting: asyncio.Task[None] | None = None
         self._account = account
         self._device = device
-        self._met_another = met_another
+        self._another_identified = another_identified
         self._address = device.record.address
         self._name = device.record.name
         self._session: AgentSession | None = None
         self._admitted: DeviceIdentity | None = None
+        self._writing_log_level = False
 
     async def run(self) -> list[Added]:
         """Collect everything; returns what came to disk, also in `added` when this raises.
@@ -100,7 +104,7 @@ class Collection:
                 if not self._admits(identity):
                     return
                 self._began(session)
-                await self._write_log_setting(session)
+                await self._write_log_level(session)
                 self._admitted = identity
             else:
                 # It was identified a moment ago: now its log comes first, before its next tick.
@@ -114,7 +118,7 @@ class Collection:
         if identity.key == self._device.record.identity.key and self._account.collects(identity):
             self._device.identified(identity)
             return True
-        self._met_another(identity, self._address, self._name)
+        self._another_identified(identity, self._address, self._name)
         return False
 
     async def _take(self, session: AgentSession, identity: DeviceIdentity) -> None:
@@ -167,7 +171,7 @@ class Collection:
     def _notify(self) -> None:
         """Notify of what is on disk; whatever goes wrong with that, the captures are safe."""
         while self._unnotified:
-            with Telling(f"of a capture of {self._name}"):
+            with Notifying(f"of a capture of {self._name}"):
                 self._fire(*self._unnotified.popleft())
 
     def _fire(self, capture: Capture, added: Added) -> None:
@@ -201,38 +205,50 @@ class Collection:
         except OutboxError as err:
             _LOGGER.debug("What %s has erased is not noted: %s", self._name, err)
 
-    async def write_log_setting(self) -> None:
-        """Write the log configuration now, if the device is connected; else it waits."""
+    async def write_log_level(self) -> None:
+        """Write the log configuration that is due, if the device is connected; else it waits."""
         if self._session is None:
             return
         try:
-            await self._write_log_setting(self._session)
+            await self._write_log_level(self._session)
         except AgentError as err:
             self._account.count(err.reason)
 
-    async def _write_log_setting(self, session: AgentSession) -> None:
-        record = self._device.record
-        setting = record.log_setting
-        if setting is None or setting.written_at is not None:
+    async def _write_log_level(self, session: AgentSession) -> None:
+        """Write what is due, and once more where something else became due meanwhile."""
+        if self._writing_log_level:
             return
-        if not setting.remaining():
-            record.log_setting = None
+        self._writing_log_level = True
+        try:
+            while (config := self._device.record.log_levels.due(now := time.time())) is not None:
+                if not await self._write_log_config(session, config, now):
+                    return
+        finally:
+            self._writing_log_level = False
+
+    async def _write_log_config(self, session: AgentSession, config: LogConfig, now: float) -> bool:
+        """Write *config*; returns whether the device takes log configurations at all."""
+        record = self._device.record
+        before = record.log_levels
+        # Until it is confirmed nobody knows whether the device has taken it.
+        record.log_levels = before.after_write(before, now, certain=False)
+        try:
+            await session.write_log_config(config)
+        except NotAnAgent as err:
+            # Old firmware has no such characteristic; its captures are wanted all the same.
+            record.log_levels = replace(record.log_levels, written=before.written)
+            self._account.count(err.reason)
+            return False
         else:
-            try:
-                await session.write_log_config(setting.packet())
-            except NotAnAgent as err:
-                # Old firmware has no such characteristic; its captures are wanted all the same.
-                self._account.count(err.reason)
-                return
-            if record.log_setting is setting:
-                told = replace(setting, written_at=time.time())
-                record.log_setting = None if setting.revoked else told
-        self._account.store.save_soon()
-        self._device.async_update_listeners()
+            record.log_levels = record.log_levels.after_write(before, now)
+        finally:
+            self._account.store.save_soon()
+            self._device.async_update_listeners()
+        return True
 
 
 def has_erased(taken: Sequence[Pending], *, ended: bool, dump_waits: bool) -> bool | None:
-    """Tell whether a device has erased all that it had, or none of it; None if nobody knows.
+    """Return whether a device has erased all that it had, or none of it; None if nobody knows.
 
     A session that came to its end found nothing more; then only what was not confirmed is in
     doubt. The command that erases is the last one: a log's, unless a core dump comes behind it.
@@ -243,4 +259,4 @@ def has_erased(taken: Sequence[Pending], *, ended: bool, dump_waits: bool) -> bo
         return None
     last = taken[-1]
     log_waits = last.capture.kind is CaptureKind.LOG and dump_waits
-    return False if not last.told or log_waits else None
+    return False if not last.commanded or log_waits else None

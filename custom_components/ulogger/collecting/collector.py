@@ -32,7 +32,7 @@ from ..model.plain_text import one_line
 from ..model.signal import Signal
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added
-from .collection import Collection, MetAnother
+from .collection import AnotherIdentified, Collection
 from .connection import ConnectError, DeviceOutOfRange, NoConnectionSlot
 from .device_state import DeviceEvent, DeviceState, Phase, SessionRecord
 from .schedule import PATIENT_SLOT_RETRIES, Schedule
@@ -52,8 +52,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     """Collects one device, shows how that goes, and notifies of what came of it.
 
     ``captures_stored`` notifies after captures came to disk and their device was released,
-    ``session_succeeded`` after each session with a good end. ``met_another`` is called with a
-    device that answered in this one's place.
+    ``session_succeeded`` after each session with a good end. ``another_identified`` is called with
+    a device that answered in this one's place.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         account: Account,
         record: DeviceRecord,
         *,
-        met_another: MetAnother,
+        another_identified: AnotherIdentified,
     ) -> None:
         super().__init__(
             hass,
@@ -78,7 +78,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.unreachable_since: float | None = None
         self.session_succeeded = Signal[()]()
         self.captures_stored = Signal[()]()
-        self._met_another = met_another
+        self._another_identified = another_identified
         self._events = Signal[DeviceEvent, Mapping[str, Any]]()
         self._schedule = Schedule(hass, begin=self._due, reachable=self._reachable)
         self._task: asyncio.Task[list[Added]] | None = None
@@ -90,7 +90,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     @property
     def identity(self) -> DeviceIdentity:
-        """Who the device said it is when it was last met."""
+        """Who the device said it is when it was last identified."""
         return self.record.identity
 
     @property
@@ -119,7 +119,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     async def _async_update_data(self) -> DeviceState:
         return self.data
 
-    # What is shown and told
+    # What is shown and notified of
 
     @callback
     def async_add_event_listener(
@@ -130,7 +130,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     @callback
     def fire(self, event: DeviceEvent, attributes: Mapping[str, Any]) -> None:
-        """Tell the event entity that something happened."""
+        """Notify the event entity that something happened."""
         self._events.notify(event, attributes)
 
     @callback
@@ -215,7 +215,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def _begin(self) -> asyncio.Task[list[Added]]:
         if self._task is None:
             self._schedule.stop()
-            self._collection = Collection(self.account, self, self._met_another)
+            self._collection = Collection(self.account, self, self._another_identified)
             self._task = self.account.entry.async_create_background_task(
                 self.hass,
                 self._collect(self._collection),

@@ -20,6 +20,7 @@ from ..agent.errors import AgentError
 from ..agent.session import AgentSession
 from ..model.identity import DeviceIdentity
 from ..model.plain_text import plain_text
+from ..model.reason import Reason
 
 CONNECT_TIMEOUT = 60.0
 DISCONNECT_TIMEOUT = 5.0
@@ -29,7 +30,7 @@ class ConnectError(Exception):
     """No session with the device came about; `reason` is a translation key."""
 
     retryable = True
-    reason = "connection_failed"
+    reason = Reason.CONNECTION_FAILED
 
     def __init__(self, message: str, **placeholders: str) -> None:
         """Keep what a translated message needs besides the reason."""
@@ -40,19 +41,19 @@ class ConnectError(Exception):
 class DeviceOutOfRange(ConnectError):
     """No adapter that can connect sees the device."""
 
-    reason = "out_of_range"
+    reason = Reason.OUT_OF_RANGE
 
 
 class NoAdapter(ConnectError):
     """Home Assistant has no Bluetooth adapter that can connect."""
 
-    reason = "no_adapter"
+    reason = Reason.NO_ADAPTER
 
 
 class NoConnectionSlot(ConnectError):
     """Every connection that the adapters can hold is taken; a moment later one may be free."""
 
-    reason = "no_connection_slot"
+    reason = Reason.NO_CONNECTION_SLOT
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What Home Assistant shows of one device, and what it tells of it."""
+"""What Home Assistant shows of one device, and what it is notified of."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +18,7 @@ class Phase(StrEnum):
 
 
 class DeviceEvent(StrEnum):
-    """What the event entity tells."""
+    """What the event entity is notified of."""
 
     COLLECTED = "collected"
     UPLOADED = "uploaded"

@@ -8,6 +8,8 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later
 from homeassistant.util import dt as dt_util
 
+from ..model.backoff import Backoff, never
+
 FIRST_RETRY = 15.0
 SLOT_RETRY = 5.0
 PATIENT_SLOT_RETRIES = 12
@@ -69,8 +71,8 @@ class Schedule:
     def after_failure(self, interval: timedelta) -> None:
         """Try again soon, then ever less often, but not less often than the interval."""
         self.failures += 1
-        delay = min(FIRST_RETRY * 2.0 ** min(self.failures - 1, 16), interval.total_seconds())
-        self._in_about(delay)
+        backoff = Backoff(FIRST_RETRY, interval.total_seconds(), never)
+        self._in_about(backoff.delay(self.failures))
 
     @callback
     def when_slot_is_free(self) -> None:

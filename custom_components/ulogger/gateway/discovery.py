@@ -29,6 +29,7 @@ from ..agent.gatt import SERVICE
 from ..collecting.connection import ConnectError, NoConnectionSlot, identify
 from ..const import ATTR_ADDRESS, ATTR_APPLICATION_ID, ATTR_DEVICE_TYPE, ATTR_NAME, DOMAIN
 from ..coordinator import DeviceCoordinator
+from ..model.backoff import Backoff, never
 from ..model.plain_text import one_line, plain_text
 from .fleet import Fleet
 from .gateway import UloggerConfigEntry
@@ -38,8 +39,7 @@ from .waiting_line import WaitingLine
 _LOGGER = logging.getLogger(__name__)
 
 RETRY_SLOT = 5.0
-RETRY_FAILED = 60.0
-RETRY_LONGEST = 3600.0
+RETRY = Backoff(60.0, 3600.0, never)
 RETRY_NOT_OURS = 24 * 3600.0
 RECONSIDER = 2.0
 RECONSIDER_EVERY = timedelta(minutes=10)
@@ -106,7 +106,7 @@ class Discovery:
 
     @callback
     def _follow(self, device: DeviceCoordinator) -> None:
-        """Route the device's advertisements to it, and tell it when they stop."""
+        """Route the device's advertisements to it, and notify it when they stop."""
         address = device.record.address
         if self._devices.get(address) is device:
             return
@@ -144,7 +144,7 @@ class Discovery:
         fleets = self._fleets()
         if any(fleet is not self._fleet and fleet.has(address) for fleet in fleets):
             # Whoever identifies it hands it over if it is ours; should they go, it is our turn.
-            self._retry(address, name, RETRY_FAILED)
+            self._retry(address, name, RETRY.first)
             return
         for fleet in fleets:
             if (record := fleet.store.by_address(address)) is not None:
@@ -181,8 +181,8 @@ class Discovery:
                 _LOGGER.info(
                     "%s (%s) could not be identified: %s", plain_text(name), address, one_line(err)
                 )
-            delay = min(RETRY_FAILED * 2.0 ** min(failures - 1, 16), RETRY_LONGEST)
-            self._retry(address, name, delay if err.retryable else RETRY_NOT_OURS)
+            delay = RETRY.delay(failures) if err.retryable else RETRY_NOT_OURS
+            self._retry(address, name, delay)
             self._gateway.account.count(err.reason)
         else:
             self._fleet.identified(identity, address, name)

@@ -1,4 +1,4 @@
-"""The devices of one account: who was met, who may be collected, who was forgotten.
+"""The devices of one account: who was identified, who may be collected, who was forgotten.
 
 Consent is given per application to exactly one account (see `approval`). A device that another
 account may collect is handed to that account; one that nobody may collect is only remembered.
@@ -24,11 +24,11 @@ from .newcomers import Limit, Newcomers
 
 LONGEST_NAME = 64
 MOST_UNCOLLECTED = 256
-"""Devices remembered that nobody collects; whoever was met longest ago is forgotten first."""
+"""Devices remembered that nobody collects; the one identified longest ago is forgotten first."""
 
 
 class Fleet:
-    """All devices that one account has met."""
+    """All devices that one account has identified."""
 
     def __init__(self, account: Account) -> None:
         self.hass = account.hass
@@ -46,11 +46,11 @@ class Fleet:
         self.turned_away = Signal[DeviceRecord, Limit]()
 
     def uncollected(self) -> list[DeviceRecord]:
-        """Return the devices that were met and are not collected."""
+        """Return the devices that were identified and are not collected."""
         return [r for key, r in self.store.devices.items() if key not in self.devices]
 
     def waiting(self) -> list[DeviceRecord]:
-        """Return the devices that may be collected and were turned away, by where they were met."""
+        """Return the devices that may be collected and were turned away, by their address."""
         return [r for r in self.uncollected() if r.address and self.account.collects(r.identity)]
 
     @property
@@ -60,7 +60,7 @@ class Fleet:
 
     @callback
     def adopt_approved(self) -> None:
-        """Take in the devices that were met and that may be collected by now.
+        """Take in the devices that were identified and that may be collected by now.
 
         Those that were taken in before come first and are never too many.
         """
@@ -159,7 +159,7 @@ class Fleet:
                 self.store.save_soon()
 
     def _vacate(self, address: str, key: DeviceKey) -> None:
-        """Take the address away from whoever else was met there before."""
+        """Take the address away from whoever else was identified there before."""
         for other_key, other in self.store.devices.items():
             if other.address == address and other_key != key:
                 other.address = ""
@@ -181,7 +181,9 @@ class Fleet:
 
     @callback
     def _adopt(self, record: DeviceRecord) -> None:
-        device = DeviceCoordinator(self.hass, self.account, record, met_another=self.identified)
+        device = DeviceCoordinator(
+            self.hass, self.account, record, another_identified=self.identified
+        )
         self.devices[record.identity.key] = device
         device.start()
         self.adopted.notify(device)

@@ -1,4 +1,4 @@
-"""Tells the cloud which devices are alive: after a session, and daily while they are seen."""
+"""Reports to the cloud which devices are alive: after a session, and daily while they are seen."""
 
 import logging
 import time
@@ -9,10 +9,9 @@ from homeassistant.helpers.event import async_call_later, async_track_time_inter
 from homeassistant.util import dt as dt_util
 
 from ..cloud.errors import CloudError
-from ..cloud.ulogger.samples import Sample
-from ..cloud.ulogger.telemetry import heartbeat
 from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceKey
+from ..model.telemetry import Metric, heartbeat
 from .gateway import UloggerConfigEntry
 
 _LOGGER = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ class Heartbeats:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
-        self._waiting: dict[DeviceKey, list[Sample]] = {}
+        self._waiting: dict[DeviceKey, list[Metric]] = {}
         self._timer: CALLBACK_TYPE | None = None
 
     @callback

@@ -113,7 +113,7 @@ class HomeAssistantTransport(Transport):
 
     @override
     async def subscribed(self, topic_filter: str) -> bool:
-        """Home Assistant subscribes again by itself, and tells nobody what was refused."""
+        """Home Assistant subscribes again by itself, and gives no notice of what was refused."""
         return True
 
     def diagnostics(self) -> Mapping[str, Any]:

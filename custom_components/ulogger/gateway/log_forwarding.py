@@ -19,7 +19,7 @@ from homeassistant.helpers.event import async_call_later
 from ..cloud.errors import CloudError
 from ..cloud.ulogger.text_logs import TextLine
 from ..const import CONF_FORWARD_LOGS, CONF_INTEGRATIONS, CONF_LEVEL, DOMAIN, LEVEL_OFF
-from ..model.log_setting import LEVELS
+from ..model.level import LEVELS, Level
 from .gateway import UloggerConfigEntry
 from .home_assistant_mqtt import HomeAssistantTransport
 
@@ -30,7 +30,6 @@ RETRY_AFTER = 60.0
 MOST_WAITING = 1000
 MOST_PER_MINUTE = 600
 LONGEST_MESSAGE = 2000
-WARNING = LEVELS.index("warning")
 PREFIXES = ("homeassistant.components.", "custom_components.")
 OWN = f"custom_components.{DOMAIN}"
 CARRIER = "homeassistant.components.mqtt"
@@ -88,7 +87,7 @@ class LogForwarding:
         lines = list(self._lines)
         if dropped := self._dropped:
             text = f"{dropped} lines were dropped: there were too many"
-            lines.append(TextLine(time.time(), WARNING, text))
+            lines.append(TextLine(time.time(), Level.WARNING, text))
         try:
             await self._gateway.cloud.publish_text_log(self._gateway.identity, lines)
         except CloudError as err:

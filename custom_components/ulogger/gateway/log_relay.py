@@ -12,11 +12,12 @@ from homeassistant.helpers.event import async_call_later, async_track_point_in_u
 from homeassistant.util import dt as dt_util
 
 from ..cloud.errors import CloudError
-from ..cloud.ulogger.messages import LogConfig
+from ..cloud.ulogger.messages import log_config_message
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceKey
-from ..model.log_setting import LONGEST, LogSetting, one_name_a_bit
+from ..model.log_config import LogConfig, one_name_a_bit
+from ..model.log_levels import ULOGGER, LogLevels, Wish
 from .gateway import UloggerConfigEntry
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class LogRelay:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
-        self._follows: dict[DeviceKey, CALLBACK_TYPE] = {}
+        self._listeners: dict[DeviceKey, CALLBACK_TYPE] = {}
         self._ends: dict[DeviceKey, tuple[float, CALLBACK_TYPE]] = {}
         self._limits: dict[DeviceKey, _Limit] = {}
 
@@ -42,14 +43,14 @@ class LogRelay:
         """Relay until the entry is unloaded."""
         self._gateway.cloud.on_log_config = self._received
         on_unload = self._entry.async_on_unload
-        on_unload(self._gateway.async_add_device_listener(self._watch))
-        on_unload(self._gateway.async_add_forget_listener(self._unwatch))
-        on_unload(self._gateway.session_succeeded.add(self._met))
+        on_unload(self._gateway.async_add_device_listener(self._follow))
+        on_unload(self._gateway.async_add_forget_listener(self._unfollow))
+        on_unload(self._gateway.session_succeeded.add(self._session_succeeded))
         on_unload(self._stop)
 
     @callback
     def _stop(self) -> None:
-        for unfollow in self._follows.values():
+        for unfollow in self._listeners.values():
             unfollow()
         for _, cancel in self._ends.values():
             cancel()
@@ -57,32 +58,31 @@ class LogRelay:
             limit.stop()
 
     @callback
-    def _watch(self, device: DeviceCoordinator) -> None:
-        self._in_background(device, watch=True)
-        self._follows[device.identity.key] = device.async_add_listener(
+    def _follow(self, device: DeviceCoordinator) -> None:
+        self._in_background(device, follow=True)
+        self._listeners[device.identity.key] = device.async_add_listener(
             partial(self._plan_end, device)
         )
         self._plan_end(device)
 
     @callback
-    def _unwatch(self, device: DeviceCoordinator) -> None:
-        self._in_background(device, watch=False)
+    def _unfollow(self, device: DeviceCoordinator) -> None:
+        self._in_background(device, follow=False)
         key = device.identity.key
-        self._follows.pop(key)()
+        self._listeners.pop(key)()
         if planned := self._ends.pop(key, None):
             planned[1]()
         if limit := self._limits.pop(key, None):
             limit.stop()
 
     @callback
-    def _met(self, device: DeviceCoordinator) -> None:
-        self._gateway.cloud.device_met(device.identity.key, device.record.last_collected)
+    def _session_succeeded(self, device: DeviceCoordinator) -> None:
+        self._gateway.cloud.device_identified(device.identity.key, device.record.last_collected)
 
     @callback
     def _plan_end(self, device: DeviceCoordinator) -> None:
-        """Have the device's log configuration dropped, and that shown, at the moment it ends."""
-        key, setting = device.identity.key, device.record.log_setting
-        expires_at = None if setting is None else setting.expires_at
+        """Have what a device shall log decided anew, and shown, when the next wish ends."""
+        key, expires_at = device.identity.key, device.record.log_levels.next_end
         if planned := self._ends.get(key):
             if planned[0] == expires_at:
                 return
@@ -94,9 +94,7 @@ class LogRelay:
         @callback
         def end(_now: datetime) -> None:
             del self._ends[key]
-            device.record.log_setting = None
-            self._gateway.account.store.save_soon()
-            device.async_update_listeners()
+            self._set(device, device.record.log_levels.without_ended(time.time()))
 
         ends_at = dt_util.utc_from_timestamp(expires_at)
         self._ends[key] = (
@@ -104,18 +102,18 @@ class LogRelay:
             async_track_point_in_utc_time(self.hass, end, ends_at),
         )
 
-    def _in_background(self, device: DeviceCoordinator, *, watch: bool) -> None:
+    def _in_background(self, device: DeviceCoordinator, *, follow: bool) -> None:
         self._entry.async_create_background_task(
-            self.hass, self._listen(device, watch=watch), f"{DOMAIN} log relay"
+            self.hass, self._listen(device, follow=follow), f"{DOMAIN} log relay"
         )
 
-    async def _listen(self, device: DeviceCoordinator, *, watch: bool) -> None:
+    async def _listen(self, device: DeviceCoordinator, *, follow: bool) -> None:
         cloud, key = self._gateway.cloud, device.identity.key
         try:
-            if watch:
-                await cloud.watch_log_config(key, device.record.last_collected)
+            if follow:
+                await cloud.follow_log_config(key, device.record.last_collected)
             else:
-                await cloud.unwatch_log_config(key)
+                await cloud.unfollow_log_config(key)
         except CloudError as err:
             _LOGGER.warning("No log configuration will come for %s: %s", key[1], err)
 
@@ -135,19 +133,14 @@ class LogRelay:
         if retained and mark == record.last_config:
             self._gateway.account.count("log_config_repeated")
             return
-        record.modules = one_name_a_bit(record.modules, named_bits(config))
+        record.modules = one_name_a_bit(record.modules, config.named_bits())
         record.last_config = mark
-        setting = LogSetting(
-            config.level,
-            config.module_flags,
-            time.time() + min(config.timeout_seconds, LONGEST),
-            list(config.modules),
-        )
+        levels = record.log_levels.wished(Wish.of(ULOGGER, config, time.time()))
         limit = self._limits.setdefault(key, _Limit(self.hass.loop.time()))
         if limit.cancel is None and not (wait := limit.wait(self.hass.loop.time())):
-            self._in_background_set(device, setting)
+            self._set(device, levels)
             return
-        record.log_setting = setting.after(record.log_setting)
+        record.log_levels = levels
         self._gateway.account.store.save_soon()
         if limit.cancel is None:
             limit.cancel = async_call_later(self.hass, wait, partial(self._waited, key))
@@ -161,16 +154,14 @@ class LogRelay:
         limit.cancel = None
         limit.wait(self.hass.loop.time())
         device = self._gateway.devices.get(key)
-        if device is not None and (setting := device.log_setting) is not None:
-            self._in_background_set(device, setting)
+        if device is not None:
+            self._set(device, device.record.log_levels)
 
-    def _in_background_set(self, device: DeviceCoordinator, setting: LogSetting) -> None:
+    def _set(self, device: DeviceCoordinator, levels: LogLevels) -> None:
+        """Keep *levels*, and have them shown and written."""
         self._entry.async_create_background_task(
-            self.hass, self._hand_over(device, setting), f"{DOMAIN} log relay"
+            self.hass, device.async_set_log_levels(levels, save_now=False), f"{DOMAIN} log relay"
         )
-
-    async def _hand_over(self, device: DeviceCoordinator, setting: LogSetting) -> None:
-        await device.async_set_log_setting(setting, by_cloud=True)
 
 
 @dataclass(slots=True)
@@ -197,16 +188,5 @@ class _Limit:
 
 
 def _mark(config: LogConfig) -> str:
-    """Return what tells a configuration from others."""
-    return hashlib.sha256(config.encode()).hexdigest()[:16]
-
-
-def named_bits(config: LogConfig) -> dict[str, int]:
-    """Tell which bit each name stands for: the flags' bits in rising order, as the names.
-
-    Where there are not as many names as bits nothing can be told.
-    """
-    bits = [bit for bit in range(32) if config.module_flags >> bit & 1]
-    if len(bits) != len(config.modules):
-        return {}
-    return dict(zip(config.modules, bits, strict=True))
+    """Return what a configuration is recognised by."""
+    return hashlib.sha256(log_config_message(config)).hexdigest()[:16]

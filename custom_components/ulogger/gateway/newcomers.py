@@ -13,7 +13,7 @@ MOST_AT_ADDRESS = 5
 """New serials that are taken in at one address within `WITHIN`."""
 WITHIN = 3600.0
 REMEMBERED = 24 * 3600.0
-"""Seconds that an address at which somebody was turned away is told of."""
+"""Seconds that an address at which a device was turned away is shown."""
 
 
 class Limit(StrEnum):

@@ -1,9 +1,9 @@
-"""Who is tried next when more strangers wait to be identified than may be at once.
+"""Who is tried next when more unidentified devices wait to be identified than may be at once.
 
 Anybody can advertise and never take a connection, under as many addresses as they like, and
 each of them costs an attempt of up to a minute. There are two places:
 
-- one for strangers that have not failed yet, the newest first: however many wait, whoever comes
+- one for devices that have not failed yet, the newest first: however many wait, whoever comes
   next waits for one attempt at most;
 - one for all, the fewest failed attempts first, then the oldest: however many come later, whoever
   waits and stays is not passed over for ever.

@@ -1,4 +1,4 @@
-"""What an automation is told about a crash, without the firmware's image."""
+"""What an automation gets to know of a crash, without the firmware's image."""
 
 from typing import Any
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Final
 
-from ..capture.frames import Level
+from ..model.level import Level
 from .reading import LogFrame, Reading
 
 MOST_EVENTS: Final = 20

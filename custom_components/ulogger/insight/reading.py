@@ -13,11 +13,12 @@ from typing import Final, NamedTuple
 
 from ..capture.core_dump import CoreDumpHeader, check_core_dump
 from ..capture.errors import CaptureError, ChecksumMismatch
-from ..capture.frames import Argument, Frame, Level, iter_frames_as_far_as_they_go
+from ..capture.frames import Argument, Frame, iter_frames_as_far_as_they_go
 from ..capture.log_buffer import LogHeader, check_log
 from ..firmware.format_strings import render
 from ..firmware.symbols import FirmwareImage
 from ..model.capture import Capture, CaptureKind
+from ..model.level import Level
 from .dating import Anchor, Timeline, timeline
 from .text import describe, printable
 

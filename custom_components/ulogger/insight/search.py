@@ -13,17 +13,12 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from ..capture.errors import CaptureError
-from ..capture.frames import (
-    FrameHead,
-    Level,
-    frame_at,
-    has_string,
-    iter_frame_heads_as_far_as_they_go,
-)
+from ..capture.frames import FrameHead, frame_at, has_string, iter_frame_heads_as_far_as_they_go
 from ..capture.log_buffer import LogHeader
 from ..firmware.format_strings import may_contain
 from ..firmware.symbols import FirmwareImage
 from ..model.capture import Capture, CaptureKind
+from ..model.level import Level
 from .dating import Anchor, timeline
 from .reading import FrameReader, LogFrame
 from .summary import Summary

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
-from ..capture.frames import Level
+from ..model.level import Level
 from .dating import Anchor
 from .reading import Reading
 

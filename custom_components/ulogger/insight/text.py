@@ -7,9 +7,10 @@ from typing import Final, override
 
 from ..capture.core_dump import CoreDump
 from ..capture.errors import CaptureError
-from ..capture.frames import Frame, Level, iter_frames, iter_raw_frames
+from ..capture.frames import Frame, iter_frames, iter_raw_frames
 from ..capture.log_buffer import LogHeader
 from ..firmware.symbols import CodePlace, FirmwareImage
+from ..model.level import Level
 
 UNREADABLE: Final = "unreadable frame"
 """What is shown of a frame whose payload can't be read."""

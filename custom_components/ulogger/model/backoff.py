@@ -5,11 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
+def never() -> float:
+    """Return what leaves nothing to chance."""
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Seconds between attempts: doubling from ``first`` to ``longest``, by chance up to half less.
 
-    The chance keeps many gateways from coming back in the same instant.
+    The chance keeps many gateways from coming back in the same instant; where only this gateway
+    asks, or another spreads, it is `never`.
     """
 
     first: float = 1.0

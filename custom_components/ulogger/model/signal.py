@@ -21,23 +21,23 @@ class Signal[*Ts]:
     def notify(self, *values: *Ts) -> None:
         """Notify everyone, also when one of them leaves meanwhile or fails."""
         for listener in list(self._listeners):
-            with Telling("a listener"):
+            with Notifying("a listener"):
                 listener(*values)
 
 
-class Telling:
-    """A context in which others are told: whatever they raise is logged, and ends there.
+class Notifying:
+    """A context in which others are notified: whatever they raise is logged, and ends there.
 
     Nobody knows what a listener may raise, and none may end a session or keep others from
-    being told. Cancellation passes.
+    being notified. Cancellation passes.
     """
 
     def __init__(self, whom: str) -> None:
-        """Name who is told, for the log."""
+        """Name who is notified, for the log."""
         self._whom = whom
 
     def __enter__(self) -> None:
-        """Begin to tell."""
+        """Begin to notify."""
 
     def __exit__(
         self,
@@ -47,6 +47,6 @@ class Telling:
     ) -> bool:
         """Log an error."""
         if isinstance(error, Exception):
-            _LOGGER.error("Telling %s failed", self._whom, exc_info=error)
+            _LOGGER.error("Notifying %s failed", self._whom, exc_info=error)
             return True
         return False

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from custom_components.ulogger.cloud.errors import CloudError, HeldBack, MessageRefused, TopicDenied
 from custom_components.ulogger.cloud.mqtt.breaker import (
-    FIRST_HOLD,
-    LONGEST_HOLD,
+    HOLD,
     QUIET,
     STRIKES,
     Breaker,
@@ -42,13 +41,12 @@ class Scene:
             self.breaker.closed(topic, mark, alone=alone or not beside)
             self.breaker.opened()
             return False
-        self.breaker.passed(topic)
-        self.breaker.clear(topic, mark)
+        self.breaker.passed(topic, mark)
         return True
 
     def deny(self, topic: str, mark: bytes) -> None:
         """Have a message close a connection on which another one has passed."""
-        self.breaker.passed("other")
+        self.breaker.passed("other", b"")
         assert not self.send(topic, mark)
 
 
@@ -67,8 +65,8 @@ def test_a_topic_is_denied_by_three_messages_and_rests_ever_longer(scene: Scene)
         assert scene.breaker.denied == ([TEXTS] if number >= STRIKES - 1 else [])
         assert isinstance(error.value, TopicDenied) == (number >= STRIKES - 1)
         scene.now += error.value.retry_after
-    assert waits[:3] == [FIRST_HOLD, 2 * FIRST_HOLD, 4 * FIRST_HOLD]
-    assert waits[-1] == LONGEST_HOLD
+    assert waits[:3] == [5.0, 10.0, 20.0]
+    assert waits[-1] == HOLD.longest
     assert scene.told == 1
 
 
@@ -110,7 +108,7 @@ def test_a_message_among_good_ones_of_its_topic_is_refused_and_the_topic_is_not(
         assert scene.send(LOGS, b"good %d" % strike)
         scene.now += 100
         scene.deny(LOGS, b"poison")
-        assert scene.breaker.refuses(b"poison") == (strike == STRIKES - 1)
+        assert scene.breaker.refuses(LOGS, b"poison") == (strike == STRIKES - 1)
     assert scene.closings == STRIKES
     with pytest.raises(MessageRefused):
         scene.send(LOGS, b"poison")
@@ -131,16 +129,16 @@ def test_while_one_message_alone_has_struck_another_may_show_that_the_topic_is_g
     assert scene.send(DUMPS, b"witness")
     assert scene.breaker.denied == []
     # It was never seen to fail beside others: once more, and it is known.
-    assert not scene.breaker.refuses(b"poison")
+    assert not scene.breaker.refuses(DUMPS, b"poison")
     scene.now += 100
     scene.deny(DUMPS, b"poison")
-    assert scene.breaker.refuses(b"poison")
+    assert scene.breaker.refuses(DUMPS, b"poison")
 
 
 def test_what_failed_in_company_strikes_nobody_and_goes_alone() -> None:
     scene = Scene()
     for _ in range(10):
-        scene.breaker.passed(LOGS)
+        scene.breaker.passed(LOGS, b"0")
         assert not scene.breaker.closed(LOGS, b"1", alone=False)
         assert not scene.breaker.closed(DUMPS, b"2", alone=False)
         scene.breaker.opened()
@@ -163,7 +161,7 @@ def test_where_nothing_passes_in_between_nothing_strikes() -> None:
         except HeldBack:
             scene.breaker.opened()
     assert scene.breaker.denied == []
-    assert not scene.breaker.refuses(b"log")
+    assert not scene.breaker.refuses(LOGS, b"log")
 
 
 def test_a_connection_that_stood_quietly_proves_as_much_as_a_message() -> None:

@@ -17,6 +17,7 @@ from custom_components.ulogger.cloud.mqtt.client import LARGEST_MESSAGE, UNWELCO
 from custom_components.ulogger.model.backoff import Backoff
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
+from demo.cloud.waiting import until_connected
 
 from ..conftest import Transports, until
 
@@ -70,7 +71,7 @@ async def test_after_a_restart_of_the_broker_it_is_back_with_its_subscriptions(
     await transport.subscribe("config/v0/42/0/7/S1", lambda _topic, data, _: heard.put_nowait(data))
     await broker.arestart()
     await states.reached(ConnectionState.DISCONNECTED)
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
     await cloud_service.publish("config/v0/42/0/7/S1", b"again")
     async with asyncio.timeout(10):
         assert await heard.get() == b"again"
@@ -122,7 +123,7 @@ async def test_a_dead_link_is_noticed_by_its_silence(
     await states.reached(ConnectionState.DISCONNECTED, seconds=10)
     assert any(event.reason == "link_lost" for event in transport.history)
     broker.thaw()
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
 
 
 def test_a_dead_link_is_noticed_within_a_minute() -> None:
@@ -161,7 +162,7 @@ async def test_after_the_certificate_is_accepted_again_a_retry_connects(
     await states.reached(ConnectionState.CREDENTIALS_REFUSED)
     await broker.aaccept_customer()
     transport.retry_now()
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
 
 
 async def test_a_second_client_with_the_same_name_is_noticed(
@@ -188,7 +189,7 @@ async def test_an_ordinary_restart_is_no_take_over(
         failed = transport.counters["connect_failed"]
         await until(lambda failed=failed: transport.counters["connect_failed"] > failed)
         await broker.astart()
-        await transport.wait_connected(10)
+        await until_connected(transport, 10)
     assert ConnectionState.CLIENT_ID_CONFLICT not in states.seen
 
 
@@ -197,7 +198,7 @@ async def test_a_broker_that_never_acknowledges_is_survived_and_counted(
 ) -> None:
     odd_broker.acknowledge = lambda _topic, _payload: False
     transport = connect_oddly(acknowledge_timeout=0.1)
-    await transport.wait_connected(5)
+    await until_connected(transport, 5)
     with pytest.raises(NotAcknowledged) as error:
         await transport.publish("t", b"1")
     assert error.value.retryable
@@ -205,7 +206,7 @@ async def test_a_broker_that_never_acknowledges_is_survived_and_counted(
     assert transport.counters["not_acknowledged"] == 1
     odd_broker.acknowledge = lambda _topic, _payload: True
     await until(lambda: len(odd_broker.connects) > 1)
-    await transport.wait_connected(5)
+    await until_connected(transport, 5)
     await transport.publish("t", b"2")
 
 
@@ -222,7 +223,7 @@ async def test_a_real_broker_that_takes_only_small_messages_refuses_a_large_one(
             with pytest.raises(expected):
                 await transport.publish("binlog/v0/42/0/7", bytes(4000))
             await until(lambda: not transport.connected)
-            await transport.wait_connected(10)
+            await until_connected(transport, 10)
         await transport.publish("binlog/v0/42/0/7", bytes(100))
         assert transport.denied_topics == []
 
@@ -231,7 +232,7 @@ async def test_a_message_over_the_limit_is_refused_before_it_harms_the_connectio
     odd_broker, connect_oddly
 ) -> None:
     transport = connect_oddly()
-    await transport.wait_connected(5)
+    await until_connected(transport, 5)
     with pytest.raises(MessageTooLarge):
         await transport.publish("t", bytes(LARGEST_MESSAGE + 1))
     await transport.publish("t", bytes(LARGEST_MESSAGE))
@@ -242,7 +243,7 @@ async def test_no_more_than_the_limit_is_in_flight(odd_broker, connect_oddly) ->
     held = asyncio.Event()
     odd_broker.acknowledge = lambda _topic, _payload: held.is_set()
     transport = connect_oddly(in_flight=5, acknowledge_timeout=2)
-    await transport.wait_connected(5)
+    await until_connected(transport, 5)
     sending = [asyncio.create_task(transport.publish("t", bytes([n]))) for n in range(9)]
     await until(lambda: len(odd_broker.published) == 5)
     held.set()
@@ -252,7 +253,7 @@ async def test_no_more_than_the_limit_is_in_flight(odd_broker, connect_oddly) ->
 
 async def test_messages_go_with_qos_1_and_are_not_retained(odd_broker, connect_oddly) -> None:
     transport = connect_oddly()
-    await transport.wait_connected(5)
+    await until_connected(transport, 5)
     await transport.publish("t", b"1")
     assert odd_broker.published == [("t", b"1", 0b0010)]
 
@@ -260,7 +261,7 @@ async def test_messages_go_with_qos_1_and_are_not_retained(odd_broker, connect_o
 async def test_a_refused_subscription_is_told_to_its_owner(odd_broker, connect_oddly) -> None:
     odd_broker.allows = lambda topic_filter: "+" not in topic_filter
     transport = connect_oddly()
-    await transport.wait_connected(5)
+    await until_connected(transport, 5)
     refused: list[str] = []
     await transport.subscribe("a/+", lambda *_: None, lambda: refused.append("a/+"))
     await transport.subscribe("a/b", lambda *_: None, lambda: refused.append("a/b"))
@@ -272,7 +273,7 @@ async def test_a_mistake_in_a_listener_does_not_end_the_connection(
     odd_broker, connect_oddly
 ) -> None:
     transport = connect_oddly()
-    await transport.wait_connected(5)
+    await until_connected(transport, 5)
     unhandled = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: unhandled.append(context)
@@ -297,7 +298,7 @@ async def test_stopping_says_good_bye_and_is_quick_even_to_a_frozen_broker(
 ) -> None:
     transport = transports.to(broker)
     task = transports.run(transport)
-    await transport.wait_connected(10)
+    await until_connected(transport, 10)
     broker.freeze()
     started = time.monotonic()
     task.cancel()
@@ -370,7 +371,7 @@ async def test_with_debugging_on_neither_key_nor_payload_is_logged(
         await transport.publish("binlog/v0/42/0/7", b"a log of a customer")
         await broker.arestart()
         await until(lambda: transport.counters["connection_lost"])
-        await transport.wait_connected(10)
+        await until_connected(transport, 10)
     assert "Sending PUBLISH" in caplog.text
     assert broker.customer.private_key.splitlines()[1] not in caplog.text
     assert "PRIVATE KEY" not in caplog.text

@@ -15,13 +15,15 @@ from custom_components.ulogger.cloud.mqtt.broker import Broker
 from custom_components.ulogger.cloud.mqtt.client import MqttTransport
 from custom_components.ulogger.cloud.mqtt.rate_limit import RateLimit
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
-from custom_components.ulogger.cloud.ulogger.messages import LogConfig
+from custom_components.ulogger.cloud.ulogger.messages import log_config_message
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.cloud.ulogger.topics import LONGEST, Topics
 from custom_components.ulogger.model.backoff import Backoff
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.log_config import LogConfig
 from demo.cloud.limits import WILDCARDS, Limits
+from demo.cloud.waiting import until_connected
 from demo.device.virtual_time import run_virtually
 
 from ...support.narrow_broker import HANDSHAKE, ROUND_TRIP, VirtualBroker
@@ -32,7 +34,7 @@ LOG = LogHeader(4, 0, 0, 1, 1, 1, len(BODY), xor_checksum(BODY)).pack() + BODY
 CRAB = "\N{CRAB}"
 LONG_SERIAL = CRAB * 67
 BOTH = (CaptureKind.LOG, CaptureKind.CORE_DUMP)
-CONFIG = LogConfig(0, 1, 600).encode()
+CONFIG = log_config_message(LogConfig(0, 1, 600))
 
 
 def devices(count: int) -> list[DeviceIdentity]:
@@ -89,12 +91,12 @@ class Gateway:
         return task
 
     def watch(self, *identities: DeviceIdentity) -> None:
-        async def watching(identity: DeviceIdentity, met_at: float) -> None:
+        async def watching(identity: DeviceIdentity, identified_at: float) -> None:
             with suppress(CloudError):
-                await self.cloud.watch_log_config(identity.key, met_at)
+                await self.cloud.follow_log_config(identity.key, identified_at)
 
-        for met_at, identity in enumerate(identities):
-            self.start(watching(identity, met_at))
+        for identified_at, identity in enumerate(identities):
+            self.start(watching(identity, identified_at))
 
     async def deliver(self, *identities: DeviceIdentity, seconds: float = 600) -> None:
         """Deliver a log and a core dump of each, trying again; give up after some time."""
@@ -237,7 +239,7 @@ def test_a_registration_waits_while_a_refused_wildcard_ends_the_connection() -> 
     async def scenario(broker: VirtualBroker) -> None:
         async with Gateway(broker) as gateway:
             gateway.watch(*devices(2))
-            await gateway.transport.wait_connected(5)
+            await until_connected(gateway.transport, 5)
             assert await gateway.cloud.register(devices(1)[0]) == 1000
             assert len(broker.connections) == 2
 
@@ -306,7 +308,7 @@ def test_those_met_last_are_heard_always_and_the_others_by_turns() -> None:
             assert broker.most_filters <= 50
             assert len(broker.connections) == 2
 
-            gateway.cloud.device_met(fleet[3].key, 1_000.0)
+            gateway.cloud.device_identified(fleet[3].key, 1_000.0)
             await asyncio.sleep(2 * subscriber.TURN)
             for _ in range(10):
                 assert f"config/v0/42/0/7/{fleet[3].serial}" in gateway.filters("config/")

@@ -20,13 +20,20 @@ from custom_components.ulogger.capture.log_buffer import (
     with_session_token,
     xor_checksum,
 )
-from custom_components.ulogger.cloud.errors import InvalidMessage
+from custom_components.ulogger.cloud.errors import InvalidMessage, InvalidSerial
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
-from custom_components.ulogger.cloud.ulogger.messages import LEVELS, LogConfig, parse_boot_reply
-from custom_components.ulogger.cloud.ulogger.samples import Compress
+from custom_components.ulogger.cloud.ulogger.messages import (
+    log_config_message,
+    parse_boot_reply,
+    parse_log_config,
+)
+from custom_components.ulogger.cloud.ulogger.route import TelemetryRoute
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.level import LEVELS
+from custom_components.ulogger.model.log_config import LogConfig
+from custom_components.ulogger.model.telemetry import Event, Metric, heartbeat
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 
@@ -44,6 +51,10 @@ DEVICES = st.builds(DeviceIdentity, U32, SERIAL, TEXT, TEXT, TEXT)
 TIMES = st.one_of(st.none(), st.integers(0, 2**40), st.floats(0, 2**40))
 VALUES = st.one_of(st.integers(-(2**60), 2**60), st.floats(allow_nan=False, allow_infinity=False))
 QUICK = settings(max_examples=60, deadline=None)
+
+
+def as_metrics(metrics: list[dict[str, Any]]) -> list[Metric]:
+    return [Metric(**each) for each in metrics]
 
 
 def dated(entry: dict[str, Any], at: float | None) -> dict[str, Any]:
@@ -201,10 +212,12 @@ def test_metrics_events_and_heartbeats_are_the_same(
     ulogger_cloud.publish_heartbeat(serial, application, config, timestamp=at)
     transport, cloud = ours(customer, group, prefix)
 
+    route = TelemetryRoute(cloud)
+
     async def publish() -> None:
-        await cloud.publish_metrics(device.key, metrics)
-        await cloud.publish_events(device.key, events)
-        await cloud.publish_heartbeat(device.key, timestamp=at)
+        await route.publish_metrics({device.key: as_metrics(metrics)})
+        await route.publish_events({device.key: [Event(**each) for each in events]})
+        await route.publish_metrics({device.key: heartbeat(timestamp=at)})
 
     asyncio.run(publish())
     for mine, theirs in zip(transport.published, client.published, strict=True):
@@ -214,24 +227,25 @@ def test_metrics_events_and_heartbeats_are_the_same(
 
 @QUICK
 @given(
-    st.lists(st.tuples(SERIAL, METRICS), min_size=1, max_size=20),
-    st.sampled_from([("auto", Compress.AUTO), (True, Compress.ALWAYS), (False, Compress.NEVER)]),
+    st.lists(st.tuples(SERIAL, METRICS), min_size=2, max_size=20, unique_by=lambda each: each[0]),
     U32,
     PREFIX,
 )
-def test_batches_are_the_same_with_and_without_gzip(entries, compress, application, prefix) -> None:
+def test_batches_are_the_same_with_and_without_gzip(entries, application, prefix) -> None:
     devices = [{"device_serial": serial, "metrics": metrics} for serial, metrics in entries]
     events = [{"device_serial": serial, "events": [{"type": "e"}]} for serial, _ in entries]
     client = LibraryClient()
     config = library_config(client, 1, 0, prefix)
-    theirs, mine = compress
-    ulogger_cloud.publish_metrics_batch(devices, application, config, compress=theirs)
-    ulogger_cloud.publish_events_batch(events, application, config, compress=theirs)
+    ulogger_cloud.publish_metrics_batch(devices, application, config, compress="auto")
+    ulogger_cloud.publish_events_batch(events, application, config, compress="auto")
     transport, cloud = ours(prefix=prefix)
+    route = TelemetryRoute(cloud)
 
     async def publish() -> None:
-        await cloud.publish_metrics_batch(devices, application, mine)
-        await cloud.publish_events_batch(events, application, mine)
+        await route.publish_metrics(
+            {(application, serial): as_metrics(metrics) for serial, metrics in entries}
+        )
+        await route.publish_events({(application, serial): [Event("e")] for serial, _ in entries})
 
     asyncio.run(publish())
     for our_message, their_message in zip(transport.published, client.published, strict=True):
@@ -239,15 +253,19 @@ def test_batches_are_the_same_with_and_without_gzip(entries, compress, applicati
 
 
 @QUICK
-@given(st.lists(st.fixed_dictionaries({}, optional={"device_serial": TEXT, "metrics": METRICS})))
-def test_a_batch_that_the_library_refuses_is_refused(devices) -> None:
+@given(
+    st.lists(st.tuples(TEXT, st.one_of(st.just([]), METRICS)), min_size=2, unique_by=lambda e: e[0])
+)
+def test_a_batch_that_the_library_refuses_is_refused(entries) -> None:
     config = library_config(LibraryClient(), 1, 0, "")
+    devices = [{"device_serial": serial, "metrics": metrics} for serial, metrics in entries]
     try:
         build_batch_mqtt("metrics", devices, 1, config)
     except ValueError:
         transport, cloud = ours()
-        with pytest.raises(InvalidMessage):
-            asyncio.run(cloud.publish_metrics_batch(devices, 1))
+        samples = {(1, serial): as_metrics(metrics) for serial, metrics in entries}
+        with pytest.raises((InvalidMessage, InvalidSerial)):
+            asyncio.run(TelemetryRoute(cloud).publish_metrics(samples))
         assert transport.published == []
 
 
@@ -262,7 +280,7 @@ MODULES = st.lists(st.text(max_size=20), max_size=10)
     st.one_of(MODULES.map(lambda names: json.dumps(names).encode()), st.binary(max_size=40)),
 )
 def test_log_configurations_read_the_same(level, flags, timeout, tail) -> None:
-    payload = LogConfig(level, flags, timeout).encode() + tail
+    payload = log_config_message(LogConfig(level, flags, timeout)) + tail
     client = LibraryClient()
     config = library_config(client, 1, 0, "")
     device = DeviceIdentity(7, "S")
@@ -272,7 +290,7 @@ def test_log_configurations_read_the_same(level, flags, timeout, tail) -> None:
     client.unsubscribe = lambda topic: client.hear(topic, payload)  # type: ignore[method-assign]
     ulogger_cloud.subscribe_log_config_loop(info(device), config, got.append, stop)
     (theirs,) = got
-    mine, _names_readable = LogConfig.parse(payload)
+    mine, _names_readable = parse_log_config(payload)
     assert (LEVELS[mine.level].upper(), mine.module_flags, mine.timeout_seconds) == (
         theirs.log_level,
         theirs.module_flags,
@@ -337,6 +355,6 @@ async def test_on_the_same_real_broker_both_send_the_same(
     cloud = UloggerCloud(transport, customer_id=42, group_id=3, tokens=TokenCache({}, save))
     await cloud.deliver(Capture(CaptureKind.LOG, device, log, 0))
     await cloud.deliver(Capture(CaptureKind.CORE_DUMP, device, dump, 0))
-    await cloud.publish_metrics(device.key, metrics)
+    await TelemetryRoute(cloud).publish_metrics({device.key: as_metrics(metrics)})
     await cloud_service.wait_until(lambda: len(cloud_service.messages) == 4)
     assert [(each.topic, each.payload) for each in cloud_service.messages] == expected

@@ -15,9 +15,11 @@ from custom_components.ulogger.cloud.errors import (
     RegistrationFailed,
 )
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
+from custom_components.ulogger.cloud.ulogger.route import TelemetryRoute
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.telemetry import Metric
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
 
@@ -276,8 +278,8 @@ async def test_a_serial_that_would_change_the_topic_is_refused(
     assert error.value.about_message
     assert not error.value.retryable
     for publish in (
-        cloud.publish_metrics(device.key, [{"name": "m", "value": 1}]),
-        cloud.watch_log_config(device.key),
+        TelemetryRoute(cloud).publish_metrics({device.key: [Metric("m", 1)]}),
+        cloud.follow_log_config(device.key),
     ):
         with pytest.raises(InvalidSerial):
             await publish

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import pytest
@@ -9,26 +10,32 @@ import pytest
 from custom_components.ulogger.cloud import errors as i
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.route import FROZEN_AFTER, TelemetryRoute
+from custom_components.ulogger.cloud.ulogger.samples import Kind, Message
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
+from custom_components.ulogger.model.telemetry import Event, Metric
 from demo.device.virtual_time import run_virtually
 
 from ...support.recorder import RecordingTransport
 
-BEAT = [{"name": "heartbeat", "value": 1}]
-EVENT = [{"type": "open"}]
+BEAT = [Metric("heartbeat", 1)]
+EVENT = [Event("open")]
+BEAT_SENT = [{"name": "heartbeat", "value": 1}]
+EVENT_SENT = [{"type": "open"}]
 
 
 class Api:
     """The HTTP way, as far as the route uses it; writes down what it is given."""
 
+    largest = None
+
     def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[str, int, dict[str, Any]]] = []
 
-    def __getattr__(self, name: str) -> Any:
-        async def publish(*arguments: Any) -> None:
-            self.calls.append((name, *arguments))
+    def fields(self, application_id: int) -> dict[str, str]:
+        return {"app_id": str(application_id)}
 
-        return publish
+    async def send(self, kind: Kind, application_id: int, message: Message) -> None:
+        self.calls.append((kind.value, application_id, json.loads(message.data)))
 
 
 @pytest.fixture
@@ -58,9 +65,9 @@ async def test_devices_of_several_applications_go_in_a_message_each(cloud, trans
         *("events/v0/42/3/7", "events/v0/42/3/8"),
     ]
     assert [each["device_serial"] for each in sent[0][1]["devices"]] == ["a", "c"]
-    assert sent[1][1] == {"device_serial": "b", "metrics": BEAT}
-    assert [each["events"] for each in sent[2][1]["devices"]] == [EVENT, EVENT]
-    assert sent[3][1] == {"device_serial": "b", "events": EVENT}
+    assert sent[1][1] == {"device_serial": "b", "metrics": BEAT_SENT}
+    assert [each["events"] for each in sent[2][1]["devices"]] == [EVENT_SENT, EVENT_SENT]
+    assert sent[3][1] == {"device_serial": "b", "events": EVENT_SENT}
 
 
 async def test_nothing_is_nothing_to_publish(cloud, transport) -> None:
@@ -68,11 +75,21 @@ async def test_nothing_is_nothing_to_publish(cloud, transport) -> None:
     assert transport.published == []
 
 
+async def test_nothing_is_sent_when_one_of_several_applications_has_a_bad_sample(
+    cloud, transport
+) -> None:
+    with pytest.raises(i.InvalidMessage):
+        await TelemetryRoute(cloud).publish_metrics(
+            {(7, "a"): BEAT, (8, "b"): [Metric("no number", math.nan)]}
+        )
+    assert transport.published == []
+
+
 async def test_mqtt_is_the_way_while_it_is_connected_and_http_while_it_is_not(
     cloud, transport
 ) -> None:
     api = Api()
-    route = TelemetryRoute(cloud, api)  # type: ignore[arg-type]
+    route = TelemetryRoute(cloud, api)
     await route.publish_metrics({(7, "a"): BEAT})
     assert (len(transport.published), api.calls) == (1, [])
     transport.connected = False
@@ -80,8 +97,12 @@ async def test_mqtt_is_the_way_while_it_is_connected_and_http_while_it_is_not(
     await route.publish_metrics({(7, "a"): BEAT, (7, "b"): BEAT})
     await route.publish_events({(8, "a"): EVENT})
     assert len(transport.published) == 1
-    assert [call[0] for call in api.calls] == ["publish_metrics_batch", "publish_events"]
-    assert api.calls[1][1:] == ((8, "a"), EVENT)
+    (metrics, _, batch), events = api.calls
+    assert (metrics, [each["device_serial"] for each in batch["devices"]]) == (
+        "metrics",
+        ["a", "b"],
+    )
+    assert events == ("events", 8, {"device_serial": "a", "events": EVENT_SENT, "app_id": "8"})
 
 
 @pytest.mark.parametrize("devices", [["a"], ["a", "b"]])
@@ -89,7 +110,7 @@ def test_what_a_frozen_connection_does_not_acknowledge_goes_over_http(devices) -
     async def scenario() -> None:
         transport, api = RecordingTransport(), Api()
         transport.frozen = True
-        route = TelemetryRoute(make_cloud(transport), api)  # type: ignore[arg-type]
+        route = TelemetryRoute(make_cloud(transport), api)
         await route.publish_metrics({(7, serial): BEAT for serial in devices})
         await route.publish_events({(7, serial): EVENT for serial in devices})
         assert len(api.calls) == 2
@@ -104,11 +125,11 @@ async def test_what_a_lost_connection_did_not_take_goes_over_http(cloud, transpo
 
     transport.answer = lose
     api = Api()
-    route = TelemetryRoute(cloud, api)  # type: ignore[arg-type]
+    route = TelemetryRoute(cloud, api)
     await route.publish_metrics({(7, "a"): BEAT})
-    assert [call[0] for call in api.calls] == ["publish_metrics"]
+    assert [call[0] for call in api.calls] == ["metrics"]
     with pytest.raises(i.InvalidMessage):
-        await route.publish_metrics({(7, "a"): [{"name": "no number"}]})
+        await route.publish_metrics({(7, "a"): [Metric("no number", math.nan)]})
     assert len(api.calls) == 1
     with pytest.raises(i.NotAcknowledged):
         await TelemetryRoute(cloud).publish_metrics({(7, "a"): BEAT})

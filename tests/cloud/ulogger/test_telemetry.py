@@ -3,7 +3,7 @@
 import gzip
 import json
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import aiohttp
@@ -13,10 +13,13 @@ from aiohttp import web
 from custom_components.ulogger.cloud import errors as i
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.http import HttpTelemetry
-from custom_components.ulogger.cloud.ulogger.samples import Compress
+from custom_components.ulogger.cloud.ulogger.route import TelemetryRoute
+from custom_components.ulogger.cloud.ulogger.samples import Kind, Sample, messages
+from custom_components.ulogger.cloud.ulogger.telemetry import send_samples
 from custom_components.ulogger.cloud.ulogger.text_logs import TextLine
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.telemetry import Event, Metric, heartbeat
 
 from ...support.recorder import RecordingTransport
 
@@ -40,12 +43,21 @@ def cloud(transport: RecordingTransport) -> UloggerCloud:
     return UloggerCloud(transport, customer_id=42, group_id=3, tokens=tokens)
 
 
+@pytest.fixture
+def route(cloud: UloggerCloud) -> TelemetryRoute:
+    return TelemetryRoute(cloud)
+
+
+async def post(http: HttpTelemetry, kind: Kind, samples: Sequence[Sample]) -> None:
+    await send_samples(http, kind, KEY[0], {KEY[1]: samples})
+
+
 def content(payload: bytes) -> Any:
     return json.loads(gzip.decompress(payload) if payload[:2] == b"\x1f\x8b" else payload)
 
 
-async def test_a_heartbeat_carries_the_signal_strength(cloud, transport) -> None:
-    await cloud.publish_heartbeat(KEY, rssi=-70, timestamp=5)
+async def test_a_heartbeat_carries_the_signal_strength(route, transport) -> None:
+    await route.publish_metrics({KEY: heartbeat(-70, 5)})
     ((topic, payload),) = transport.published
     assert topic == "metrics/v0/42/3/7"
     assert content(payload)["metrics"] == [
@@ -57,95 +69,87 @@ async def test_a_heartbeat_carries_the_signal_strength(cloud, transport) -> None
 @pytest.mark.parametrize(
     "metric",
     [
-        {},
-        {"name": "a"},
-        {"name": "", "value": 1},
-        {"name": "a b", "value": 1},
-        {"name": "a\tb", "value": 1},
-        {"name": "a=b", "value": 1},
-        {"name": "x" * 300, "value": 1},
-        {"name": 5, "value": 1},
-        {"name": "a", "value": "1"},
-        {"name": "a", "value": True},
-        {"name": "a", "value": None},
-        {"name": "a", "value": math.nan},
-        {"name": "a", "value": math.inf},
-        {"name": "a", "value": 1, "timestamp": "now"},
-        {"name": "a", "value": 1, "timestamp": -1},
-        {"name": "a", "value": 1, "timestamp": math.inf},
+        Metric("", 1),
+        Metric("a b", 1),
+        Metric("a\tb", 1),
+        Metric("a=b", 1),
+        Metric("x" * 300, 1),
+        Metric(5, 1),  # type: ignore[arg-type]
+        Metric("a", "1"),  # type: ignore[arg-type]
+        Metric("a", True),
+        Metric("a", None),  # type: ignore[arg-type]
+        Metric("a", math.nan),
+        Metric("a", math.inf),
+        Metric("a", 1, "now"),  # type: ignore[arg-type]
+        Metric("a", 1, -1),
+        Metric("a", 1, math.inf),
     ],
 )
-async def test_a_bad_metric_is_refused_before_anything_is_sent(cloud, transport, metric) -> None:
-    good = {"name": "good", "value": 1}
-    for publish in (
-        cloud.publish_metrics(KEY, [good, metric]),
-        cloud.publish_metrics_batch([{"device_serial": "a", "metrics": [good, metric]}], 7),
-    ):
+async def test_a_bad_metric_is_refused_before_anything_is_sent(route, transport, metric) -> None:
+    bad = [Metric("good", 1), metric]
+    for metrics in ({KEY: bad}, {KEY: [Metric("good", 1)], (7, "S2"): bad}):
         with pytest.raises(i.InvalidMessage):
-            await publish
+            await route.publish_metrics(metrics)
     assert transport.published == []
 
 
-@pytest.mark.parametrize("event", [{}, {"type": ""}, {"type": "a b"}, {"type": "a=b"}])
-async def test_a_bad_event_is_refused(cloud, transport, event) -> None:
+@pytest.mark.parametrize("name", ["", "a b", "a=b"])
+async def test_a_bad_event_is_refused(route, transport, name) -> None:
     with pytest.raises(i.InvalidMessage):
-        await cloud.publish_events(KEY, [event])
+        await route.publish_events({KEY: [Event(name)]})
     assert transport.published == []
 
 
-async def test_nothing_is_nothing_to_publish(cloud, transport) -> None:
-    for publish in (cloud.publish_metrics(KEY, []), cloud.publish_metrics_batch([], 7)):
-        with pytest.raises(i.InvalidMessage):
-            await publish
+async def test_nothing_is_nothing_to_publish(route, transport) -> None:
+    with pytest.raises(i.InvalidMessage):
+        await route.publish_metrics({KEY: []})
     assert transport.published == []
 
 
-async def test_too_many_metrics_of_one_device_are_split_and_stay_in_order(cloud, transport) -> None:
-    metrics = [{"name": f"metric_{n}", "value": n} for n in range(12_000)]
-    await cloud.publish_metrics(KEY, metrics)
+async def test_too_many_metrics_of_one_device_are_split_and_stay_in_order(route, transport) -> None:
+    metrics = [Metric(f"metric_{n}", n) for n in range(12_000)]
+    await route.publish_metrics({KEY: metrics})
     assert len(transport.published) > 2
     assert all(len(payload) <= LIMIT for _, payload in transport.published)
     together = [each for _, payload in transport.published for each in content(payload)["metrics"]]
-    assert together == metrics
+    assert [Metric(**each) for each in together] == metrics
     assert {content(payload)["device_serial"] for _, payload in transport.published} == {"S1"}
 
 
-@pytest.mark.parametrize("compress", Compress)
-async def test_a_batch_that_is_too_large_is_split_into_good_batches(
-    cloud, transport, compress
-) -> None:
-    value = 0.123456789
-    devices = [
-        {
-            "device_serial": f"d{n}",
-            "app_id": "9",
-            "metrics": [{"name": f"m{n}_{m}", "value": value * m * n} for m in range(30)],
-        }
+async def test_a_batch_that_is_too_large_is_split_into_good_batches(route, transport) -> None:
+    devices = {
+        (7, f"d{n}"): [Metric(f"m{n}_{m}", math.sin(30 * n + m)) for m in range(30)]
         for n in range(400)
-    ]
-    await cloud.publish_metrics_batch(devices, 7, compress)
+    }
+    await route.publish_metrics(devices)
     assert all(len(payload) <= LIMIT for _, payload in transport.published)
     parts = [content(payload)["devices"] for _, payload in transport.published]
-    assert [entry for part in parts for entry in part] == devices
-    assert (len(parts) > 2) == (compress is Compress.NEVER) or len(parts) > 1
+    assert len(parts) > 1
+    sent = {
+        (7, entry["device_serial"]): [Metric(**each) for each in entry["metrics"]]
+        for part in parts
+        for entry in part
+    }
+    assert list(sent.items()) == list(devices.items())
 
 
-async def test_one_device_too_large_for_a_message_comes_in_several(cloud, transport) -> None:
-    metrics = [{"name": f"metric_{n}", "value": n} for n in range(12_000)]
-    await cloud.publish_metrics_batch(
-        [{"device_serial": "S1", "metrics": metrics}], 7, Compress.NEVER
-    )
-    parts = [content(payload)["devices"] for _, payload in transport.published]
-    assert [each for (entry,) in parts for each in entry["metrics"]] == metrics
+def test_one_device_of_a_batch_too_large_for_a_message_comes_in_several() -> None:
+    many = [Metric(f"metric_{n}", n) for n in range(12_000)]
+    sent = list(messages(Kind.METRICS, {"S1": many, "S2": many[:1]}, {}, 20_000))
+    assert all(len(message.data) <= 20_000 for message in sent)
+    entries = [content(message.data) for message in sent]
+    metrics = [each for entry in entries[:-1] for each in entry["metrics"]]
+    assert [Metric(**each) for each in metrics] == many
+    assert entries[-1] == {"device_serial": "S2", "metrics": [{"name": "metric_0", "value": 0}]}
 
 
-async def test_what_just_fits_is_one_message(cloud, transport) -> None:
-    empty = len(json.dumps({"device_serial": "S1", "events": [{"type": "", "x": ""}]}))
-    event = {"type": "e", "x": "y" * (LIMIT - empty - 1)}
-    await cloud.publish_events(KEY, [event])
-    assert [len(payload) for _, payload in transport.published] == [LIMIT]
+def test_what_just_fits_is_one_message_and_what_never_fits_is_refused() -> None:
+    just = len(json.dumps({"device_serial": "S1", "events": [{"type": "ab"}], "app_id": "7"}))
+    more = {"app_id": "7"}
+    (message,) = messages(Kind.EVENTS, {"S1": [Event("ab")]}, more, just)
+    assert len(message.data) == just
     with pytest.raises(i.MessageTooLarge):
-        await cloud.publish_events(KEY, [event | {"x": event["x"] + "y"}])
+        list(messages(Kind.EVENTS, {"S1": [Event("abc")]}, more, just))
 
 
 async def test_text_lines_go_as_ndjson(cloud, transport) -> None:
@@ -232,7 +236,9 @@ async def test_http_sends_what_the_library_sends(api: Api, http: HttpTelemetry) 
     import ulogger_cloud
 
     metrics = [{"name": "m", "value": 1.5}]
-    batch = [{"device_serial": "S1", "events": [{"type": "e" * 50}] * 40}]
+    batch = [
+        {"device_serial": serial, "events": [{"type": "e" * 50}] * 40} for serial in ("S1", "S2")
+    ]
     config = ulogger_cloud.MqttConfig(customer_id=42, group_id=3)
 
     def theirs() -> None:
@@ -244,10 +250,11 @@ async def test_http_sends_what_the_library_sends(api: Api, http: HttpTelemetry) 
 
     await asyncio.to_thread(theirs)
     expected, api.requests = api.requests, []
-    await http.publish_metrics(KEY, metrics)
-    await http.publish_heartbeat(KEY, timestamp=4)
-    await http.publish_events(KEY, [{"type": "e"}])
-    await http.publish_events_batch(batch, 7)
+    await post(http, Kind.METRICS, [Metric("m", 1.5)])
+    await post(http, Kind.METRICS, heartbeat(timestamp=4))
+    await post(http, Kind.EVENTS, [Event("e")])
+    events = {each["device_serial"]: [Event("e" * 50)] * 40 for each in batch}
+    await send_samples(http, Kind.EVENTS, 7, events)
     for mine, library in zip(api.requests, expected, strict=True):
         assert mine[0] == library[0]
         assert json.loads(mine[2]) == json.loads(library[2])
@@ -279,14 +286,14 @@ async def test_http_failures_are_told_apart_and_never_show_the_token(
 ) -> None:
     api.status, api.answer = status, answer
     with pytest.raises(error) as caught:
-        await http.publish_metrics(KEY, [{"name": "m", "value": 1}])
+        await post(http, Kind.METRICS, [Metric("m", 1)])
     assert "ulg_secret" not in repr(caught.value)
     assert "ulg_secret" not in repr(http)
 
 
 async def test_http_success_may_be_a_number(api: Api, http: HttpTelemetry) -> None:
     api.answer = b'{"success": 1}'
-    await http.publish_metrics(KEY, [{"name": "m", "value": 1}])
+    await post(http, Kind.METRICS, [Metric("m", 1)])
 
 
 async def test_http_never_takes_the_token_to_where_it_is_redirected(
@@ -294,7 +301,7 @@ async def test_http_never_takes_the_token_to_where_it_is_redirected(
 ) -> None:
     api.status = 307
     with pytest.raises(i.MessageRefused):
-        await http.publish_metrics(KEY, [{"name": "m", "value": 1}])
+        await post(http, Kind.METRICS, [Metric("m", 1)])
     assert [path for path, _, _ in api.requests] == ["/publish/metrics"]
 
 
@@ -302,4 +309,4 @@ async def test_http_without_a_server_can_not_connect(socket_enabled: None) -> No
     async with aiohttp.ClientSession() as session:
         http = HttpTelemetry(session, "ulg_secret", url="http://127.0.0.1:1")
         with pytest.raises(i.CannotConnect):
-            await http.publish_events(KEY, [{"type": "e"}])
+            await post(http, Kind.EVENTS, [Event("e")])

@@ -20,19 +20,23 @@ everything that is in flight with it fails. States and rules:
 Nothing here sends, waits or knows of MQTT.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...model.backoff import Backoff, never
 from ..errors import CloudError, HeldBack, MessageRefused, TopicDenied
 from .rate_limit import Clock
 
 STRIKES = 3
 """Strikes that make a topic a denied one, or a message a refused one."""
-FIRST_HOLD = 5.0
-LONGEST_HOLD = 3600.0
+HOLD = Backoff(5.0, 3600.0, never)
+"""How long what struck is held back."""
 REFUSED_FOR = 3600.0
 """Seconds for which a refused message is not sent at all."""
 REFUSED = "the broker closes the connection on this message each time"
+REFUSED_WITHIN = 5.0
+"""Seconds after a message was sent in which a closed connection makes it a suspect."""
 QUIET = 10.0
 """Seconds that a connection stands without anything in flight to prove itself."""
 MOST_SUSPECTS = 1_000
@@ -106,12 +110,14 @@ class Breaker:
         self._proved = False
         self._opened_at = self._clock()
 
-    def must_go_alone(self, topic: str, mark: bytes) -> bool:
+    def must_go_alone(self, topic: str, payload: bytes) -> bool:
         """Say how a message may go now.
 
         Raises TopicDenied or HeldBack while it has to wait, MessageRefused when it is no use.
         """
-        now = self._clock()
+        if not self.suspicious:
+            return False
+        now, mark = self._clock(), _mark(topic, payload)
         message, broken = self._suspects.get(mark), self._topics.get(topic)
         if message is not None and now < message.until:
             if message.refused:
@@ -127,13 +133,15 @@ class Breaker:
             raise HeldBack("it waits until something else has passed", left)
         return True
 
-    def passed(self, topic: str) -> None:
+    def passed(self, topic: str, payload: bytes) -> None:
         """Note that the broker has taken a message: the connection is no trap."""
         self._proved = True
         self._good.add(topic)
+        if self.suspicious:
+            self._clear(topic, _mark(topic, payload))
 
-    def clear(self, topic: str, mark: bytes) -> None:
-        """Note that the broker has taken this message, which was not beyond suspicion."""
+    def _clear(self, topic: str, mark: bytes) -> None:
+        """Drop what was suspected of a message that the broker has taken."""
         self._suspects.pop(mark, None)
         self._watched.discard(topic)
         if (broken := self._topics.pop(topic, None)) is None:
@@ -143,13 +151,14 @@ class Breaker:
                 if broken.striker is not None:
                     # However many: it is refused only when it strikes again after this.
                     suspect.own = min(suspect.own + suspect.open, STRIKES - 1)
-                    suspect.until = self._clock() + _hold(suspect.own)
+                    suspect.until = self._clock() + HOLD.delay(suspect.own)
                 suspect.open = 0
         if broken.denied:
             self.on_denied()
 
-    def closed(self, topic: str, mark: bytes, *, alone: bool) -> bool:
+    def closed(self, topic: str, payload: bytes, *, alone: bool) -> bool:
         """Note that the connection was closed with a message in flight; say if that was why."""
+        mark = _mark(topic, payload)
         suspect = self._suspects.pop(mark, None) or _Suspect(topic)
         self._suspects[mark] = suspect
         while len(self._suspects) > MOST_SUSPECTS:
@@ -164,7 +173,7 @@ class Breaker:
         if suspect.own and topic not in self._topics:
             # Others have passed on the topic since its last strike.
             suspect.own += 1
-            suspect.until = now + (REFUSED_FOR if suspect.refused else _hold(suspect.own))
+            suspect.until = now + (REFUSED_FOR if suspect.refused else HOLD.delay(suspect.own))
             return True
         suspect.open += 1
         broken = self._topics.setdefault(topic, _Topic(mark))
@@ -172,14 +181,15 @@ class Breaker:
             broken.striker = None
             self._good.discard(topic)
         broken.strikes += 1
-        broken.until = now + _hold(broken.strikes)
+        broken.until = now + HOLD.delay(broken.strikes)
         if broken.strikes == STRIKES:
             self.on_denied()
         return True
 
-    def refuses(self, mark: bytes) -> bool:
+    def refuses(self, topic: str, payload: bytes) -> bool:
         """Whether a message is no use."""
-        return (suspect := self._suspects.get(mark)) is not None and suspect.refused
+        suspect = self._suspects.get(_mark(topic, payload))
+        return suspect is not None and suspect.refused
 
     def _needs_proof(self, topic: str, mark: bytes) -> bool:
         """Whether a suspect may only go where something else has passed before."""
@@ -200,5 +210,6 @@ class Breaker:
         return TopicDenied(name, seconds, one_message=topic.striker is not None)
 
 
-def _hold(strikes: int) -> float:
-    return min(LONGEST_HOLD, FIRST_HOLD * 2.0 ** min(strikes - 1, 16))
+def _mark(topic: str, payload: bytes) -> bytes:
+    """Return what a message is recognised by; the message itself is not kept."""
+    return hashlib.sha256(topic.encode() + b"\0" + payload).digest()

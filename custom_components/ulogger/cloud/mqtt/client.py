@@ -1,7 +1,6 @@
 """A lasting MQTT connection of our own: reconnects, paces, and knows when it is unwelcome."""
 
 import asyncio
-import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from ..errors import (
     MessageTooLarge,
     NotAcknowledged,
 )
-from .breaker import QUIET, REFUSED, Breaker
+from .breaker import QUIET, REFUSED, REFUSED_WITHIN, Breaker
 from .broker import Broker
 from .connection import ConnectionEnded, MqttConnection
 from .rate_limit import Clock, RateLimit, Sleep
@@ -32,8 +31,6 @@ LARGEST_MESSAGE = 131_072
 """AWS IoT Core takes 128 KiB in one message, and closes the connection on a larger one."""
 ACKNOWLEDGE_TIMEOUT = 30.0
 IN_FLIGHT = 20
-REFUSED_WITHIN = 5.0
-"""Seconds after a message was sent in which a closed connection makes it a suspect."""
 CONFLICTS = 3
 """Closings within `SETTLED` seconds, one after another, that make it look as if there were another
 client with our name; one more, with nothing sent, and there is."""
@@ -62,8 +59,8 @@ class MqttTransport:
     acknowledgement, `publish` raises and its caller, who has the message on disk, sends it
     again. What makes the broker close the connection each time is found out by sending it
     alone (see `Breaker`); then a message raises MessageRefused, and a topic TopicDenied.
-    Another client with our id, which ends our connection each time it connects, is told from
-    that and from an ordinary loss by how soon it happens, at last with nothing in flight; it
+    Another client with our id, which ends our connection each time it connects, is distinguished
+    from that and from an ordinary loss by how soon it happens, at last with nothing in flight; it
     and a refused certificate slow the attempts down to one in ten minutes.
     """
 
@@ -108,7 +105,6 @@ class MqttTransport:
         self._quick_ends = 0
         self._accused = self._blamed = False
         self._wake = asyncio.Event()
-        self._became_connected = asyncio.Event()
 
     # State
 
@@ -135,14 +131,6 @@ class MqttTransport:
         """Don't wait any longer before the next attempt."""
         self._wake.set()
 
-    async def wait_connected(self, seconds: float) -> None:
-        """Wait until there is a connection; raises the last failure if there is none in time."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._became_connected.wait()
-        except TimeoutError as err:
-            raise self.last_failure or CloudUnavailable("the broker did not answer") from err
-
     def diagnostics(self) -> Mapping[str, Any]:
         """Return what helps to find out why a connection is bad; nothing in it is secret."""
         return {
@@ -160,17 +148,12 @@ class MqttTransport:
         """Return once the broker has acknowledged the message; raises CloudError."""
         if len(payload) > LARGEST_MESSAGE:
             raise MessageTooLarge(f"{len(payload)} bytes; one message takes {LARGEST_MESSAGE}")
-        alone = self._alone_now(topic, payload)
+        alone = self._breaker.must_go_alone(topic, payload)
         async with self._all_slots() if alone else self._slots:
             # Whatever went on while this waited may have made it a suspect.
-            if self._alone_now(topic, payload) and not alone:
+            if self._breaker.must_go_alone(topic, payload) and not alone:
                 raise HeldBack("the broker closed the connection on the like of this", SOON)
             await self._publish(topic, payload)
-
-    def _alone_now(self, topic: str, payload: bytes) -> bool:
-        """Whether the message must go alone; raises what the breaker raises."""
-        breaker = self._breaker
-        return breaker.suspicious and breaker.must_go_alone(topic, _mark(topic, payload))
 
     async def subscribe(
         self,
@@ -202,7 +185,7 @@ class MqttTransport:
         return unsubscribe
 
     async def subscribed(self, topic_filter: str) -> bool:
-        """Wait until it is known whether a filter is subscribed to, and tell."""
+        """Wait until it is known whether a filter is subscribed to, and return that."""
         return await self._subscriber.answered(topic_filter)
 
     async def _publish(self, topic: str, payload: bytes) -> None:
@@ -226,16 +209,13 @@ class MqttTransport:
             connection.abort()
             raise NotAcknowledged("the broker did not acknowledge the message") from err
         self.counters["published"] += 1
-        self._breaker.passed(topic)
-        if self._breaker.suspicious:
-            self._breaker.clear(topic, _mark(topic, payload))
+        self._breaker.passed(topic, payload)
 
     def _suspect(self, topic: str, payload: bytes, *, alone: bool) -> None:
         """Note that the broker closed the connection with this message in flight."""
-        mark = _mark(topic, payload)
         self._accused |= alone
-        self._blamed |= self._breaker.closed(topic, mark, alone=alone)
-        if self._breaker.refuses(mark):
+        self._blamed |= self._breaker.closed(topic, payload, alone=alone)
+        if self._breaker.refuses(topic, payload):
             self.counters["refused"] += 1
             raise MessageRefused(REFUSED)
 
@@ -292,7 +272,6 @@ class MqttTransport:
             self._connection = connection
             self.last_failure = None
             self._subscriber.begin(connection)
-            self._became_connected.set()
             self._enter(ConnectionState.CONNECTED)
             subscribing = asyncio.create_task(self._subscriber.serve(connection))
             by_broker = await connection.ended()
@@ -326,7 +305,6 @@ class MqttTransport:
 
     def _lost(self) -> None:
         self._connection = None
-        self._became_connected.clear()
         self._subscriber.lost()
 
     def _not_connected(self, err: CloudError) -> float:
@@ -380,7 +358,3 @@ class MqttTransport:
 
     async def _wait(self) -> None:
         await self._wake.wait()
-
-
-def _mark(topic: str, payload: bytes) -> bytes:
-    return hashlib.sha256(topic.encode() + b"\0" + payload).digest()

@@ -9,7 +9,7 @@
 
 Invariants: everything but connecting happens on the loop's thread; whatever waits for an answer of
 the broker is answered or fails, at the latest in the instant in which the connection ends; a
-message is never sent twice by this room, since whoever keeps it sends it again.
+message is never sent twice by this connection, since whoever keeps it sends it again.
 """
 
 import asyncio
@@ -92,8 +92,9 @@ class MqttConnection:
     """One connection to a broker.
 
     Acknowledgements fail at the moment the connection ends, instead of after a time limit, and a
-    refused certificate is told from a broker that does not answer. ``on_message`` gets each
-    message's topic, payload, and whether it was retained; ``on_end`` is called once, at the end.
+    refused certificate is distinguished from a broker that does not answer. ``on_message`` gets
+    each message's topic, payload, and whether it was retained; ``on_end`` is called once, at the
+    end.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class MqttConnection:
             raise
 
     async def ended(self) -> bool:
-        """Wait for the end; tell whether it was the broker that closed the connection."""
+        """Wait for the end; return whether it was the broker that closed the connection."""
         return await asyncio.shield(self._ended)
 
     async def close(self) -> None:
@@ -206,7 +207,7 @@ class MqttConnection:
         return self._answer(info.rc, info.mid)
 
     async def allow(self, topic_filter: str) -> bool:
-        """Subscribe; tell whether the broker allows it."""
+        """Subscribe; return whether the broker allows it."""
         result, mid = self._client.subscribe(topic_filter, qos=1)
         codes: Sequence[ReasonCode] = await self._answer(result, mid)
         return not any(code.is_failure for code in codes)

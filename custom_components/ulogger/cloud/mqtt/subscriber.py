@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
+from ...model.backoff import Backoff, never
 from ..errors import CloudUnavailable
 from .connection import ConnectionEnded, MqttConnection
 from .rate_limit import Clock
@@ -37,11 +38,10 @@ GRACE = 0.5
 """Seconds that a new connection serves waiting messages before a filter may end it."""
 GRACE_AFTER_REFUSAL = 30.0
 """As much for one that was refused before."""
-FIRST_RETRY = 60.0
-FIRST_WILDCARD_RETRY = 3600.0
-LONGEST_RETRY = 86_400.0
-FIRST_HOLD = 5.0
-LONGEST_HOLD = 600.0
+RETRY = Backoff(60.0, 86_400.0, never)
+WILDCARD_RETRY = Backoff(3600.0, 86_400.0, never)
+HOLD = Backoff(5.0, 600.0, never)
+"""How long filters of a kind are left that have closed the connection."""
 MOST_REMEMBERED = 10_000
 """Filters of which it is known what became of them, refused ones apart from allowed ones."""
 _SHORTEST_PAUSE = 0.01
@@ -110,11 +110,11 @@ class Subscriber:
             self._changed.set()
 
     def dispatch(self, topic: str, payload: bytes, *, retained: bool) -> bool:
-        """Hand a message to who wants it; tell whether anybody did."""
+        """Hand a message to who wants it; return whether anybody did."""
         return self._table.dispatch(topic, payload, retained=retained)
 
     async def answered(self, topic_filter: str) -> bool:
-        """Wait until it is known whether a wanted filter is active, and tell.
+        """Wait until it is known whether a wanted filter is active, and return that.
 
         A filter that is refused, or waits for its turn, is not; it may be later. Raises
         CloudUnavailable without a connection, and when it is lost for another reason than a
@@ -165,7 +165,7 @@ class Subscriber:
         self._changed.set()
 
     def give_up(self) -> None:
-        """Tell those who wait that there will be no connection soon."""
+        """Notify those who wait that there will be no connection soon."""
         self.blamed = False
         waiting, self._waiting = self._waiting, {}
         for answers in waiting.values():
@@ -210,7 +210,7 @@ class Subscriber:
             connection.drop(topic_filter)
 
     def _answer(self, plan: list[str], now: float) -> None:
-        """Tell those who wait what is settled."""
+        """Notify those who wait of what is settled."""
         planned = set(plan)
         for topic_filter in list(self._waiting):
             active = topic_filter in self._active
@@ -273,9 +273,9 @@ class Subscriber:
         self._counters["subscription_refused"] += 1
         now = self._clock()
         refusal = self._refusals.pop(topic_filter, None) or _Refusal()
-        first = FIRST_WILDCARD_RETRY if is_wildcard(topic_filter) else FIRST_RETRY
-        refusal.until = now + min(LONGEST_RETRY, first * 2.0 ** min(refusal.times, 16))
         refusal.times += 1
+        retry = WILDCARD_RETRY if is_wildcard(topic_filter) else RETRY
+        refusal.until = now + retry.delay(refusal.times)
         self._refusals[topic_filter] = refusal
         while len(self._refusals) > MOST_REMEMBERED:
             del self._refusals[next(iter(self._refusals))]
@@ -283,9 +283,8 @@ class Subscriber:
         if closing:
             self._remember(self._suspects, topic_filter)
             kind = self._kind(topic_filter)
-            hold = min(LONGEST_HOLD, FIRST_HOLD * 2.0 ** min(kind.closings, 16))
             kind.closings += 1
-            kind.held_until = now + hold
+            kind.held_until = now + HOLD.delay(kind.closings)
         self._tell(topic_filter, active=False)
         self._table.answered(topic_filter, allowed=False)
 

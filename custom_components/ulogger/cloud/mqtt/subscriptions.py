@@ -35,7 +35,7 @@ class Subscriptions:
         return [*self._wild, *self._exact]
 
     def __contains__(self, topic_filter: str) -> bool:
-        """Tell whether somebody wants a filter."""
+        """Return whether somebody wants a filter."""
         return topic_filter in self._table(topic_filter)
 
     def add(self, subscription: Subscription) -> None:
@@ -44,7 +44,7 @@ class Subscriptions:
         table.setdefault(subscription.topic_filter, []).append(subscription)
 
     def remove(self, subscription: Subscription) -> bool:
-        """Remove a listener, once; tell whether nobody wants its filter any longer."""
+        """Remove a listener, once; return whether nobody wants its filter any longer."""
         table = self._table(subscription.topic_filter)
         listeners = table.get(subscription.topic_filter, [])
         if subscription not in listeners:
@@ -64,7 +64,7 @@ class Subscriptions:
         return max((each.rank() if each.rank else math.inf for each in listeners), default=0)
 
     def dispatch(self, topic: str, payload: bytes, *, retained: bool = False) -> bool:
-        """Hand a message to who wants it, once; tell whether anybody did."""
+        """Hand a message to who wants it, once; return whether anybody did."""
         listeners = list(self._exact.get(topic, ()))
         for topic_filter, wild in self._wild.items():
             if topic_matches_sub(topic_filter, topic):
@@ -75,7 +75,7 @@ class Subscriptions:
         return bool(callbacks)
 
     def answered(self, topic_filter: str, *, allowed: bool) -> None:
-        """Tell those who want the filter whether the broker allows it."""
+        """Notify those who want the filter whether the broker allows it."""
         for listener in list(self._table(topic_filter).get(topic_filter, ())):
             tell = listener.on_allowed if allowed else listener.on_refused
             if tell is not None:
@@ -86,5 +86,5 @@ class Subscriptions:
 
 
 def is_wildcard(topic_filter: str) -> bool:
-    """Tell whether a filter stands for more than one topic."""
+    """Return whether a filter stands for more than one topic."""
     return not _WILDCARDS.isdisjoint(topic_filter)

@@ -64,7 +64,7 @@ class Transport(Protocol):
         """
 
     async def subscribed(self, topic_filter: str) -> bool:
-        """Wait until the broker has answered for a filter that is subscribed to, and tell.
+        """Wait until the broker has answered for a filter that is subscribed to, and return that.
 
         False when it refuses, or when the filter waits for its turn. Raises CloudUnavailable
         without a connection.

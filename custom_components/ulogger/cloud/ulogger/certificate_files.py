@@ -41,7 +41,7 @@ class IsPkcs12(Exception):
 
 
 def is_certificate_or_key(raw: bytes) -> bool:
-    """Tell whether a file looks like one in PEM or DER, whatever it holds; raises IsPkcs12."""
+    """Return whether a file looks like one in PEM or DER, whatever it holds; raises IsPkcs12."""
     if raw.startswith(_SEQUENCE):
         return bool(_der(raw))
     return next(_pem_blocks(raw), None) is not None

@@ -1,7 +1,6 @@
 """uLogger's cloud over any MQTT transport: captures up, log configurations down."""
 
-import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,24 +8,25 @@ from ...capture.errors import CaptureError
 from ...capture.log_buffer import check_log, with_session_token
 from ...model.capture import Capture, CaptureKind
 from ...model.identity import DeviceIdentity, DeviceKey
+from ...model.log_config import LogConfig
 from ..errors import InvalidMessage, MessageTooLarge
 from ..mqtt.transport import Transport
 from .device_topics import DeviceTopics
-from .messages import LogConfig
+from .messages import parse_log_config
 from .registration import REPLY_TIMEOUT, Registrar
-from .telemetry import LARGEST_MESSAGE, Telemetry
+from .telemetry import LARGEST_MESSAGE, MqttTelemetry
 from .text_logs import Sequences, TextLine, text_log_messages
 from .tokens import TokenCache
 from .topics import LONGEST_AT_AWS, Topics
 
 
-class UloggerCloud(Telemetry):
+class UloggerCloud:
     """One customer's group at uLogger. Every method that sends raises CloudError.
 
     ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
     uLogger; ``longest_topic`` is how many bytes of a topic the cloud's broker takes, without
     that prefix. ``on_log_config`` is called with each log configuration for a device that is
-    watched (see `watch_log_config`), and whether the broker had retained it: then it may have
+    followed (see `follow_log_config`), and whether the broker had retained it: then it may have
     come before.
     """
 
@@ -42,9 +42,9 @@ class UloggerCloud(Telemetry):
         reply_timeout: float = REPLY_TIMEOUT,
     ) -> None:
         topics = Topics(customer_id, group_id, topic_prefix, longest_topic)
-        super().__init__(transport, topics)
         self.transport = transport
         self.topics = topics
+        self.telemetry = MqttTelemetry(transport, topics)
         self.tokens = tokens
         self.counters: Counter[str] = Counter()
         self.on_log_config: Callable[[DeviceKey, LogConfig, bool], None] | None = None
@@ -54,8 +54,7 @@ class UloggerCloud(Telemetry):
         self._configs = DeviceTopics(
             transport, topics.log_configs, topics.log_config, self._configured
         )
-        self._watched: set[DeviceKey] = set()
-        self._waiting: dict[DeviceKey, list[asyncio.Future[LogConfig]]] = defaultdict(list)
+        self._followed: set[DeviceKey] = set()
         self._sequences = Sequences()
 
     @property
@@ -120,57 +119,36 @@ class UloggerCloud(Telemetry):
 
     # Log configurations
 
-    async def watch_log_config(self, key: DeviceKey, met_at: float = 0.0) -> None:
+    async def follow_log_config(self, key: DeviceKey, identified_at: float = 0.0) -> None:
         """Have ``on_log_config`` called for a device, over all reconnections.
 
-        Where the broker lets us hear a few devices only, those come first that were met last
-        (``met_at``, Unix seconds; `device_met` tells of a later time).
+        Where the broker lets us hear a few devices only, those come first that were identified last
+        (``identified_at``, Unix seconds; `device_identified` notes a later time).
         """
-        self._watched.add(key)
-        await self._configs.listen(key, met_at)
+        self._followed.add(key)
+        await self._configs.listen(key, identified_at)
 
-    def device_met(self, key: DeviceKey, at: float) -> None:
-        """Note when a device that is watched was met."""
-        self._configs.met(key, at)
+    def device_identified(self, key: DeviceKey, at: float) -> None:
+        """Note when a device that is followed was identified."""
+        self._configs.identified(key, at)
 
-    async def unwatch_log_config(self, key: DeviceKey) -> None:
+    async def unfollow_log_config(self, key: DeviceKey) -> None:
         """Don't have ``on_log_config`` called for a device any longer."""
-        self._watched.discard(key)
-        if not self._waiting.get(key):
-            await self._configs.leave(key)
-
-    async def wait_log_config(self, key: DeviceKey, seconds: float) -> LogConfig | None:
-        """Return the next log configuration for a device, None when none comes in time."""
-        future: asyncio.Future[LogConfig] = asyncio.get_running_loop().create_future()
-        self._waiting[key].append(future)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._configs.listen(key)
-                return await future
-        except TimeoutError:
-            return None
-        finally:
-            self._waiting[key].remove(future)
-            if not self._waiting[key]:
-                del self._waiting[key]
-                if key not in self._watched:
-                    await self._configs.leave(key)
+        self._followed.discard(key)
+        await self._configs.leave(key)
 
     def _configured(self, key: DeviceKey | None, payload: bytes, retained: bool) -> None:  # noqa: FBT001
-        if key is None or (key not in self._watched and key not in self._waiting):
+        if key is None or key not in self._followed:
             self.counters["log_configs_for_others"] += 1
             return
         try:
-            config, names_readable = LogConfig.parse(payload)
+            config, names_readable = parse_log_config(payload)
         except InvalidMessage:
             self.counters["log_configs_invalid"] += 1
             return
         self.counters["log_configs"] += 1
         self.counters["log_config_names_invalid"] += not names_readable
-        for future in self._waiting.get(key, ()):
-            if not future.done():
-                future.set_result(config)
-        if key in self._watched and self.on_log_config is not None:
+        if self.on_log_config is not None:
             self.on_log_config(key, config, retained)
 
     # Diagnostics

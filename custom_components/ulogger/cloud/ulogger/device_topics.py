@@ -56,14 +56,14 @@ class DeviceTopics:
             )
         await _settled(self._all)
 
-    async def listen(self, key: DeviceKey, met_at: float = math.inf) -> None:
+    async def listen(self, key: DeviceKey, identified_at: float = math.inf) -> None:
         """Hear messages for a device; what comes of it is known when this returns.
 
-        Where not all devices can be listened to at once, those come first that were met last
-        (``met_at``, Unix seconds), and before them those without such a time.
+        Where not all devices can be listened to at once, those come first that were identified last
+        (``identified_at``, Unix seconds), and before them those without such a time.
         """
         self._topic_of(key)
-        self._met_at[key] = met_at
+        self._met_at[key] = identified_at
         await self.listen_to_all()
         if self._refused and key in self._met_at:
             await _settled(self._listen_to(key))
@@ -77,8 +77,8 @@ class DeviceTopics:
         if not await self._transport.subscribed(self._topic_of(key)):
             raise SubscriptionRefused("the broker does not let us hear the cloud's answer")
 
-    def met(self, key: DeviceKey, at: float) -> None:
-        """Note when a device that is listened to was met."""
+    def identified(self, key: DeviceKey, at: float) -> None:
+        """Note when a device that is listened to was identified."""
         if key in self._met_at:
             self._met_at[key] = at
 
@@ -141,5 +141,5 @@ async def _settled(task: asyncio.Task[Unsubscribe]) -> None:
 
 
 def _failed(task: asyncio.Task[Unsubscribe]) -> bool:
-    """Tell whether a subscription has ended without one."""
+    """Return whether a subscription has ended without one."""
     return task.done() and (task.cancelled() or task.exception() is not None)

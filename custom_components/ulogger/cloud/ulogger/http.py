@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import aiohttp
 
-from ...model.identity import DeviceKey
 from ..errors import (
     ApiTokenRefused,
     CannotConnect,
@@ -17,8 +15,7 @@ from ..errors import (
     MessageRefused,
     MessageTooLarge,
 )
-from .samples import Compress, DeviceSamples, Kind, Sample, check_batch, check_samples, encode
-from .telemetry import heartbeat
+from .samples import Kind, Message
 
 DEFAULT_URL = "https://api.ulogger.ai"
 TIMEOUT = 30.0
@@ -33,11 +30,13 @@ _REFUSALS: Mapping[int, type[CloudError]] = {
 
 
 class HttpTelemetry:
-    """Publishes metrics and events of one group with an API token (``ulg_...``).
+    """The way over HTTP: posts metrics and events of one group with an API token (``ulg_...``).
 
     The token goes into a header and nowhere else: no error and no log shows it. There is no
     limit on the size of a message here, so nothing is split.
     """
+
+    largest = None
 
     def __init__(
         self,
@@ -52,67 +51,19 @@ class HttpTelemetry:
         self._group_id = group_id
         self._url = url.rstrip("/")
 
-    async def publish_metrics(self, key: DeviceKey, metrics: Sequence[Sample]) -> None:
-        """Publish one device's metrics; raises CloudError."""
-        check_samples(Kind.METRICS, metrics)
-        await self._publish_device(Kind.METRICS, key, metrics)
+    def fields(self, application_id: int) -> Mapping[str, str]:
+        """Return the application and the group: no topic names them here."""
+        return {"app_id": str(application_id), "group_id": str(self._group_id)}
 
-    async def publish_events(self, key: DeviceKey, events: Sequence[Sample]) -> None:
-        """Publish one device's events; raises CloudError."""
-        check_samples(Kind.EVENTS, events)
-        await self._publish_device(Kind.EVENTS, key, events)
-
-    async def publish_heartbeat(
-        self, key: DeviceKey, *, rssi: float | None = None, timestamp: float | None = None
-    ) -> None:
-        """Tell that a device is alive; raises CloudError."""
-        await self.publish_metrics(key, heartbeat(rssi, timestamp))
-
-    async def publish_metrics_batch(
-        self,
-        devices: Sequence[DeviceSamples],
-        application_id: int,
-        compress: Compress = Compress.AUTO,
-    ) -> None:
-        """Publish many devices' metrics in one request; raises CloudError."""
-        await self._publish_batch(Kind.METRICS, devices, application_id, compress)
-
-    async def publish_events_batch(
-        self,
-        devices: Sequence[DeviceSamples],
-        application_id: int,
-        compress: Compress = Compress.AUTO,
-    ) -> None:
-        """Publish many devices' events in one request; raises CloudError."""
-        await self._publish_batch(Kind.EVENTS, devices, application_id, compress)
-
-    async def _publish_device(self, kind: Kind, key: DeviceKey, samples: Sequence[Sample]) -> None:
-        application_id, serial = key
-        payload = {"device_serial": serial, kind.value: list(samples)}
-        await self._post(kind, payload, application_id, Compress.NEVER)
-
-    async def _publish_batch(
-        self,
-        kind: Kind,
-        devices: Sequence[DeviceSamples],
-        application_id: int,
-        compress: Compress,
-    ) -> None:
-        check_batch(kind, devices)
-        await self._post(kind, {"devices": list(devices)}, application_id, compress)
-
-    async def _post(
-        self, kind: Kind, payload: dict[str, Any], application_id: int, compress: Compress
-    ) -> None:
-        payload |= {"app_id": str(application_id), "group_id": str(self._group_id)}
-        data, gzipped = await asyncio.to_thread(encode, payload, compress)
+    async def send(self, kind: Kind, application_id: int, message: Message) -> None:
+        """Post one message; raises CloudError."""
         headers = {"Content-Type": "application/json", "Authorization": self._authorization}
-        if gzipped:
+        if message.gzipped:
             headers["Content-Encoding"] = "gzip"
         try:
             async with self._session.post(
                 f"{self._url}/publish/{kind.value}",
-                data=data,
+                data=message.data,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT),
                 allow_redirects=False,

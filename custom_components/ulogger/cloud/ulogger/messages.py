@@ -1,22 +1,17 @@
 """Registrations and log configurations as they travel."""
 
 import json
-from dataclasses import dataclass
-from struct import Struct
 from typing import Any
 
 from ...model.identity import DeviceIdentity
+from ...model.log_config import MODULES, PACKET_SIZE, LogConfig
 from ..errors import InvalidMessage
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
 LARGEST_TOKEN = 0xFFFF_FFFF
 LARGEST_REPLY = 4_096
 LARGEST_LOG_CONFIG = 16_384
 LONGEST_NUMBER = 10
-MOST_MODULES = 32
-"""A module is a bit of 32."""
 LONGEST_MODULE = 64
-_LOG_CONFIG = Struct("<BII")
 
 
 def boot_message(device: DeviceIdentity) -> bytes:
@@ -43,45 +38,25 @@ def parse_boot_reply(payload: bytes) -> int:
     return token
 
 
-@dataclass(frozen=True, slots=True)
-class LogConfig:
-    """What the cloud wants a device to log.
+def log_config_message(config: LogConfig) -> bytes:
+    """Return a log configuration: 9 bytes, then the names as a JSON array if there are any."""
+    return config.pack() + (json.dumps(list(config.modules)).encode() if config.modules else b"")
 
-    ``level`` is 0 (DEBUG) to 4 (CRITICAL), ``module_flags`` one bit a module, ``modules`` the
-    names of the modules meant; the device goes back to its own defaults after
-    ``timeout_seconds``.
+
+def parse_log_config(payload: bytes) -> tuple[LogConfig, bool]:
+    """Read the 9 bytes of a log configuration, then a JSON array of module names.
+
+    Also says whether the names could be read; a configuration is good without them. Raises
+    InvalidMessage for fewer than 9 bytes, for far too many and for an unknown level: what a
+    device should log then is anybody's guess.
     """
-
-    level: int
-    module_flags: int
-    timeout_seconds: int
-    modules: tuple[str, ...] = ()
-
-    @property
-    def level_name(self) -> str:
-        """The level's name in lower case."""
-        return LEVELS[self.level]
-
-    def encode(self) -> bytes:
-        """Return the message: 9 bytes, then the names as a JSON array if there are any."""
-        head = _LOG_CONFIG.pack(self.level, self.module_flags, self.timeout_seconds)
-        return head + (json.dumps(list(self.modules)).encode() if self.modules else b"")
-
-    @classmethod
-    def parse(cls, payload: bytes) -> tuple[LogConfig, bool]:
-        """Read ``u8 level, u32 module_flags, u32 timeout_seconds``, then a JSON array of names.
-
-        Also tells whether the names could be read; a configuration is good without them.
-        Raises InvalidMessage for fewer than 9 bytes, for far too many and for an unknown
-        level: what a device should log then is anybody's guess.
-        """
-        if not _LOG_CONFIG.size <= len(payload) <= LARGEST_LOG_CONFIG:
-            raise InvalidMessage(f"a log configuration of {len(payload)} bytes")
-        level, flags, timeout = _LOG_CONFIG.unpack_from(payload)
-        if level >= len(LEVELS):
-            raise InvalidMessage(f"log level {level} is not one of 0 to {len(LEVELS) - 1}")
-        names, readable = _module_names(payload[_LOG_CONFIG.size :])
-        return cls(level, flags, timeout, names), readable
+    if not PACKET_SIZE <= len(payload) <= LARGEST_LOG_CONFIG:
+        raise InvalidMessage(f"a log configuration of {len(payload)} bytes")
+    names, readable = _module_names(payload[PACKET_SIZE:])
+    try:
+        return LogConfig.unpack(payload[:PACKET_SIZE], names), readable
+    except ValueError as err:
+        raise InvalidMessage(str(err)) from err
 
 
 def _module_names(tail: bytes) -> tuple[tuple[str, ...], bool]:
@@ -91,7 +66,7 @@ def _module_names(tail: bytes) -> tuple[tuple[str, ...], bool]:
         names = _json(tail, LARGEST_LOG_CONFIG)
     except InvalidMessage:
         return (), False
-    if not isinstance(names, list) or len(names) > MOST_MODULES:
+    if not isinstance(names, list) or len(names) > MODULES:
         return (), False
     texts = [str(name) if type(name) in {int, float} else name for name in names]
     if not all(isinstance(text, str) and len(text) <= LONGEST_MODULE for text in texts):

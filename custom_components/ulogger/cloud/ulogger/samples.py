@@ -1,22 +1,27 @@
-"""Metrics and events: what may go up, how it is packed, and how too much of it is split."""
+"""Metrics and events: what may go up, how it is packed, and how too much of it is split.
+
+The one place that builds their messages, whichever way they go.
+"""
 
 import gzip
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
+from ...model.telemetry import Event, Metric
 from ..errors import InvalidMessage, MessageTooLarge
+from .topics import checked_serial
 
 COMPRESS_OVER = 1_024
+"""Bytes of JSON from which a batch is gzipped."""
 LONGEST_NAME = 256
 _GZIP_LEVEL = 6
 
-type Sample = Mapping[str, Any]
-"""A metric ``{"name", "value", "timestamp"?}`` or an event ``{"type", "timestamp"?}``."""
-type DeviceSamples = Mapping[str, Any]
-"""One device in a batch: ``{"device_serial", "app_id"?, "metrics" or "events": [...]}``."""
+type Sample = Metric | Event
+type Devices = Mapping[str, Sequence[Sample]]
+"""Samples of one application's devices, by their serials."""
 
 
 class Kind(StrEnum):
@@ -26,15 +31,11 @@ class Kind(StrEnum):
     EVENTS = "events"
 
 
-class Compress(StrEnum):
-    """Whether a batch is gzipped; AUTO is from 1 KiB of JSON on."""
+class Message(NamedTuple):
+    """One message as it goes up."""
 
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
-
-_NAME_FIELD = {Kind.METRICS: "name", Kind.EVENTS: "type"}
+    data: bytes
+    gzipped: bool = False
 
 
 def check_samples(kind: Kind, samples: Sequence[Sample]) -> None:
@@ -45,70 +46,61 @@ def check_samples(kind: Kind, samples: Sequence[Sample]) -> None:
     """
     if not samples:
         raise InvalidMessage(f"there are no {kind.value}")
-    field = _NAME_FIELD[kind]
     for sample in samples:
-        name = sample.get(field)
+        name = sample[0]
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
-            raise InvalidMessage(f"{kind.value}: a {field} is missing, empty or too long")
+            raise InvalidMessage(f"{kind.value}: a name is missing or too long")
         if "=" in name or any(char.isspace() or not char.isprintable() for char in name):
-            raise InvalidMessage(f"{kind.value}: the {field} {name!r} has a space or '='")
-        if kind is Kind.METRICS and not _number(sample.get("value")):
+            raise InvalidMessage(f"{kind.value}: {name!r} has a space or '='")
+        if isinstance(sample, Metric) and not _number(sample.value):
             raise InvalidMessage(f"metrics: {name} has no finite number for a value")
-        if "timestamp" in sample and not (
-            _number(sample["timestamp"]) and sample["timestamp"] >= 0
-        ):
+        at = sample.timestamp
+        if at is not None and not (_number(at) and at >= 0):
             raise InvalidMessage(f"{kind.value}: {name} has no Unix time for a timestamp")
 
 
-def check_batch(kind: Kind, devices: Sequence[DeviceSamples]) -> None:
-    """Raise InvalidMessage unless every device of a batch has a serial and good samples."""
-    if not devices:
-        raise InvalidMessage("there are no devices in the batch")
-    for entry in devices:
-        serial = entry.get("device_serial")
-        if not isinstance(serial, str) or not serial:
-            raise InvalidMessage("a device of the batch has no serial")
-        check_samples(kind, entry.get(kind.value, ()))
+def messages(
+    kind: Kind, devices: Devices, more: Mapping[str, str], largest: int | None
+) -> Iterator[Message]:
+    """Yield the samples in as few messages as they need, each of ``largest`` bytes at most.
 
-
-def encode(payload: Mapping[str, Any], compress: Compress) -> tuple[bytes, bool]:
-    """Return the payload as JSON, and whether it is gzipped."""
-    raw = json.dumps(payload).encode()
-    if compress is Compress.ALWAYS or (compress is Compress.AUTO and len(raw) > COMPRESS_OVER):
-        return gzip.compress(raw, _GZIP_LEVEL, mtime=0), True
-    return raw, False
-
-
-def device_messages(
-    kind: Kind, serial: str, samples: Sequence[Sample], largest: int
-) -> Iterator[bytes]:
-    """Yield one device's samples in as many messages as they need."""
-    data, _ = encode({"device_serial": serial, kind.value: list(samples)}, Compress.NEVER)
-    if len(data) <= largest:
-        yield data
-        return
-    for half in _halves(samples):
-        yield from device_messages(kind, serial, half, largest)
-
-
-def batch_messages(
-    kind: Kind, devices: Sequence[DeviceSamples], compress: Compress, largest: int
-) -> Iterator[bytes]:
-    """Yield a batch in as many messages as it needs, each a good batch by itself.
-
-    A device whose samples alone are too large for one message comes in several.
+    One device has a message to itself, ``{"device_serial", "metrics" or "events"}``; several
+    share a batch, ``{"devices": [...]}``. ``more`` goes into each. Raises InvalidSerial.
     """
-    data, _ = encode({"devices": list(devices)}, compress)
-    if len(data) <= largest:
-        yield data
+    entries = [
+        {"device_serial": checked_serial(serial), kind.value: [_as_json(each) for each in samples]}
+        for serial, samples in devices.items()
+    ]
+    yield from _split(kind, entries, more, largest)
+
+
+def _split(
+    kind: Kind, entries: Sequence[dict[str, Any]], more: Mapping[str, str], largest: int | None
+) -> Iterator[Message]:
+    message = _encode(entries, more)
+    if largest is None or len(message.data) <= largest:
+        yield message
         return
-    if len(devices) > 1:
-        parts = list(_halves(devices))
+    if len(entries) > 1:
+        parts = list(_halves(entries))
     else:
-        (entry,) = devices
+        (entry,) = entries
         parts = [[{**entry, kind.value: half}] for half in _halves(entry[kind.value])]
     for part in parts:
-        yield from batch_messages(kind, part, compress, largest)
+        yield from _split(kind, part, more, largest)
+
+
+def _encode(entries: Sequence[dict[str, Any]], more: Mapping[str, str]) -> Message:
+    if len(entries) == 1:
+        return Message(json.dumps({**entries[0], **more}).encode())
+    raw = json.dumps({"devices": list(entries), **more}).encode()
+    if len(raw) > COMPRESS_OVER:
+        return Message(gzip.compress(raw, _GZIP_LEVEL, mtime=0), gzipped=True)
+    return Message(raw)
+
+
+def _as_json(sample: Sample) -> dict[str, Any]:
+    return {name: value for name, value in sample._asdict().items() if value is not None}
 
 
 def _halves[T](items: Sequence[T]) -> Iterator[Sequence[T]]:

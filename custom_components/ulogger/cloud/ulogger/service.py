@@ -4,14 +4,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ...model.backoff import Backoff, never
 from ...model.identity import DeviceKey
 from ..errors import RegistrationFailed
 from ..mqtt.rate_limit import Clock
 
 SILENT = 3
 """Registrations in a row without an answer that mean that the service is silent."""
-FIRST_BACKOFF = 5.0
-LONGEST_BACKOFF = 600.0
+BACKOFF = Backoff(5.0, 600.0, never)
 
 
 class RegistrationService:
@@ -59,7 +59,6 @@ class RegistrationService:
         self._unanswered += 1
         if self._unanswered < SILENT:
             return
-        delay = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self._rounds, 16))
         self._rounds += 1
-        self._since = self._until = self._clock() + delay
+        self._since = self._until = self._clock() + BACKOFF.delay(self._rounds)
         self._unanswered = 0

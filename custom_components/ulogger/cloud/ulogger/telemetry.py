@@ -1,21 +1,12 @@
-"""Metrics, events and heartbeats over MQTT."""
+"""How metrics and events are sent, over whichever way; and the way over MQTT."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping
+from typing import Protocol
 
-from ...model.identity import DeviceKey
 from ..mqtt.transport import Transport
-from .samples import (
-    Compress,
-    DeviceSamples,
-    Kind,
-    Sample,
-    batch_messages,
-    check_batch,
-    check_samples,
-    device_messages,
-)
-from .topics import Topics, checked_serial
+from .samples import Devices, Kind, Message, messages
+from .topics import Topics
 
 LARGEST_MESSAGE = 131_072
 """AWS IoT Core's limit, compressed or not."""
@@ -23,91 +14,49 @@ ELSEWHERE_FROM = 500
 """Samples from which encoding would hold up the event loop, and is done beside it."""
 
 
-def heartbeat(rssi: float | None = None, timestamp: float | None = None) -> list[Sample]:
-    """Return what keeps a device "active" for a day, with its signal strength in dBm."""
-    at = {} if timestamp is None else {"timestamp": timestamp}
-    metrics: list[Sample] = [{"name": "heartbeat", "value": 1, **at}]
-    if rssi is not None:
-        metrics.append({"name": "rssi", "value": rssi, **at})
-    return metrics
+class Sender(Protocol):
+    """One way for metrics and events to the cloud."""
+
+    @property
+    def largest(self) -> int | None:
+        """Bytes that one message may have; what is longer is split."""
+
+    def fields(self, application_id: int) -> Mapping[str, str]:
+        """Return what a message has to name besides its devices."""
+
+    async def send(self, kind: Kind, application_id: int, message: Message) -> None:
+        """Return once the message is acknowledged; raises CloudError."""
 
 
-class Telemetry:
-    """Metrics and events of one customer's group.
+class MqttTelemetry:
+    """The way over MQTT: the topic names group and application."""
 
-    What is too large for one message is split. Each method returns once everything is
-    acknowledged, and raises CloudError; InvalidMessage comes before anything is sent.
-    """
+    largest = LARGEST_MESSAGE
 
     def __init__(self, transport: Transport, topics: Topics) -> None:
         self._transport = transport
         self._topics = topics
 
-    async def publish_metrics(self, key: DeviceKey, metrics: Sequence[Sample]) -> None:
-        """Publish one device's metrics: ``{"name", "value", "timestamp"?}``."""
-        await self._publish(Kind.METRICS, key, metrics)
+    def fields(self, application_id: int) -> Mapping[str, str]:
+        """Return nothing: the topic names it all."""
+        return {}
 
-    async def publish_events(self, key: DeviceKey, events: Sequence[Sample]) -> None:
-        """Publish one device's events: ``{"type", "timestamp"?}``."""
-        await self._publish(Kind.EVENTS, key, events)
-
-    async def publish_heartbeat(
-        self, key: DeviceKey, *, rssi: float | None = None, timestamp: float | None = None
-    ) -> None:
-        """Tell that a device is alive."""
-        await self.publish_metrics(key, heartbeat(rssi, timestamp))
-
-    async def publish_metrics_batch(
-        self,
-        devices: Sequence[DeviceSamples],
-        application_id: int,
-        compress: Compress = Compress.AUTO,
-    ) -> None:
-        """Publish many devices' metrics in one message: ``{"device_serial", "metrics"}``.
-
-        An entry's own ``app_id`` overrides ``application_id``, which names the topic.
-        """
-        await self._publish_batch(Kind.METRICS, devices, application_id, compress)
-
-    async def publish_events_batch(
-        self,
-        devices: Sequence[DeviceSamples],
-        application_id: int,
-        compress: Compress = Compress.AUTO,
-    ) -> None:
-        """Publish many devices' events in one message: ``{"device_serial", "events"}``."""
-        await self._publish_batch(Kind.EVENTS, devices, application_id, compress)
-
-    async def _publish(self, kind: Kind, key: DeviceKey, samples: Sequence[Sample]) -> None:
-        application_id, serial = key
-        check_samples(kind, samples)
-        await self._send(
-            self._topics.telemetry(kind.value, application_id),
-            len(samples),
-            lambda: device_messages(kind, checked_serial(serial), samples, LARGEST_MESSAGE),
+    async def send(self, kind: Kind, application_id: int, message: Message) -> None:
+        """Publish one message."""
+        await self._transport.publish(
+            self._topics.telemetry(kind.value, application_id), message.data
         )
 
-    async def _publish_batch(
-        self,
-        kind: Kind,
-        devices: Sequence[DeviceSamples],
-        application_id: int,
-        compress: Compress,
-    ) -> None:
-        check_batch(kind, devices)
-        await self._send(
-            self._topics.telemetry(kind.value, application_id),
-            sum(len(entry[kind.value]) for entry in devices),
-            lambda: batch_messages(kind, devices, compress, LARGEST_MESSAGE),
-        )
 
-    async def _send(
-        self, topic: str, samples: int, messages: Callable[[], Iterator[bytes]]
-    ) -> None:
-        """Publish all messages of one call."""
-        if samples < ELSEWHERE_FROM:
-            ready = list(messages())
-        else:
-            ready = await asyncio.to_thread(lambda: list(messages()))
-        for message in ready:
-            await self._transport.publish(topic, message)
+async def send_samples(sender: Sender, kind: Kind, application_id: int, devices: Devices) -> None:
+    """Send all samples of one application; returns once everything is acknowledged.
+
+    Raises CloudError; nothing is sent of what can't be packed.
+    """
+
+    def pack() -> list[Message]:
+        return list(messages(kind, devices, sender.fields(application_id), sender.largest))
+
+    few = sum(map(len, devices.values())) < ELSEWHERE_FROM
+    for message in pack() if few else await asyncio.to_thread(pack):
+        await sender.send(kind, application_id, message)

@@ -66,7 +66,7 @@ class TokenCache:
         return token
 
     def refresh_due(self, device: DeviceIdentity) -> bool:
-        """Tell, once in a while, whether a device's token is so old that it should be renewed."""
+        """Return, once in a while, whether a device's token is so old that it should be renewed."""
         name, now = _name(device.key), self._now()
         if (entry := self._tokens.get(name)) is None or now - entry["at"] < self._refresh_after:
             return False

@@ -1,4 +1,4 @@
-"""Topics of one customer's group. A serial is the only part that a stranger chooses."""
+"""Topics of one customer's group. A serial is the only part that a device chooses."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from ..errors import InvalidSerial
 LONGEST_AT_AWS = 256
 """Bytes of a topic that AWS IoT Core takes; it closes the connection on a longer one."""
 LONGEST = 65_535
-"""Bytes of a topic that MQTT can tell."""
+"""Bytes of a topic that MQTT can carry."""
 _STRUCTURE = frozenset("/+#\0")
 _LONGEST_SERIAL = 256
 _LARGEST_ID = 0xFFFF_FFFF

@@ -1,0 +1,26 @@
+"""What is measured and what happens: the same words from a frame to a cloud."""
+
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """A named number at ``timestamp`` (Unix seconds); without one it counts from its arrival."""
+
+    name: str
+    value: int | float
+    timestamp: float | None = None
+
+
+class Event(NamedTuple):
+    """Something of a ``type`` that happened at ``timestamp`` (Unix seconds), or at its arrival."""
+
+    type: str
+    timestamp: float | None = None
+
+
+def heartbeat(rssi: float | None = None, timestamp: float | None = None) -> list[Metric]:
+    """Return what keeps a device "active" for a day, with its signal strength in dBm."""
+    metrics = [Metric("heartbeat", 1, timestamp)]
+    if rssi is not None:
+        metrics.append(Metric("rssi", rssi, timestamp))
+    return metrics
