@@ -185,5 +185,15 @@ def test_the_tests_stand_in_the_rooms_of_what_they_test() -> None:
     rooms = {
         path.name for path in TESTS.iterdir() if path.is_dir() and not path.name.startswith("_")
     }
-    others = {"support", "fixtures", "browser", "demo", "bench", "chaos", "fuzz", "powercut"}
+    others = {
+        "support",
+        "fixtures",
+        "browser",
+        "demo",
+        "bench",
+        "chaos",
+        "decode",
+        "fuzz",
+        "powercut",
+    }
     assert rooms - others <= FLOORS.keys()

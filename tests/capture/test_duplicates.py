@@ -138,9 +138,10 @@ def test_old_and_shorter_buffer_together_say_what_the_whole_one_says(
     old = [(ticks % 10_000, body) for ticks, body in old]
     new = [(ticks % 10_000, body) for ticks, body in new]
     old_end = sum(ticks for ticks, _ in old)
-    new_end = old_end + sum(ticks for ticks, _ in new)
-    before = made.log(*old, anchor=max(old_end, 1), version=version)
-    after = made.log(*old, *new, anchor=max(new_end, 1) + waited, version=version)
+    anchor = max(old_end, 1)
+    later = anchor + sum(ticks for ticks, _ in new) + waited
+    before = made.log(*old, anchor=anchor, version=version)
+    after = made.log(*old, *new, anchor=later, version=version)
     shorter = continuation(before, after)
     assert shorter is not None
     whole = list(zip(ticks_of(after), map(timeless, iter_frames(after)), strict=True))

@@ -1,6 +1,7 @@
 """The frames of a log buffer."""
 
 import struct
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from custom_components.ulogger.capture.frames import (
     ArgumentKind,
     Frame,
     iter_frames,
+    iter_frames_as_far_as_they_go,
     iter_raw_frames,
 )
 from custom_components.ulogger.capture.log_buffer import LogHeader
@@ -164,6 +166,28 @@ def test_bytes_too_few_for_a_frame_at_the_very_end_are_an_error() -> None:
 def test_a_buffer_that_is_not_all_there_is_refused_at_once() -> None:
     with pytest.raises(TruncatedCapture):
         iter_frames(real_log("v4-formats").data[:-1])
+
+
+@given(made.frames, st.data())
+def test_of_a_buffer_without_its_end_the_frames_that_are_there_are_read(
+    frames: list[made.RawFrame], data: st.DataObject
+) -> None:
+    buffer = made.log(*frames)
+    cut = data.draw(st.integers(25, len(buffer)))
+    found = []
+    frames_there = iter_frames_as_far_as_they_go(buffer[:cut])
+    with pytest.raises(TruncatedCapture) if cut < len(buffer) else nullcontext():
+        for frame in frames_there:
+            found.append(frame)  # noqa: PERF402 - what came before the error counts
+    ends = [frame.offset + 6 + len(frame.payload) for frame in iter_raw_frames(buffer)]
+    assert len(found) == sum(end <= cut for end in ends)
+
+
+def test_a_row_of_characters_numbers_and_strings_is_read_in_argument_order() -> None:
+    values = ((0x61, b"Q"), (0x22, b"\x01\x02"), (0x80, b""), (0x61, b"\xe9"))
+    for _ in range(2):
+        frame = only_frame(made.payload(*values, strings=(b"x",)))
+        assert [argument.value for argument in frame.arguments] == ["Q", 0x201, "x", "é"]
 
 
 @given(made.frames)

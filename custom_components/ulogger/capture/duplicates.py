@@ -13,10 +13,10 @@ from .errors import CaptureError
 from .frames import FRAME_OVERHEAD, iter_raw_frames
 from .log_buffer import LogHeader, check_log, xor_checksum
 
-_TICKS: Final = 1 << 32
-_ARRIVAL: Final = 5.0
+TICKS: Final = 1 << 32
+ARRIVAL_ERROR: Final = 5.0
 """Seconds by which a buffer's arrival may be off the moment that its header was made."""
-_DRIFT: Final = 0.001
+CLOCK_DRIFT: Final = 0.001
 """How much faster or slower than the gateway's a device's clock may run."""
 
 
@@ -121,11 +121,11 @@ def same_boot(before: LogHeader, now: LogHeader, elapsed: float) -> bool:
     half of such a round or more lies between, nothing is proven.
     """
     rate = now.tick_rate_hz
-    if before.tick_rate_hz != rate or not rate or not 0 <= elapsed * rate < _TICKS // 2:
+    if before.tick_rate_hz != rate or not rate or not 0 <= elapsed * rate < TICKS // 2:
         return False
-    off = (now.anchor_tick - before.anchor_tick - round(elapsed * rate)) % _TICKS
-    forgiven = min(_ARRIVAL + _DRIFT * elapsed, before.anchor_tick / rate / 2)
-    return min(off, _TICKS - off) / rate <= forgiven
+    off = (now.anchor_tick - before.anchor_tick - round(elapsed * rate)) % TICKS
+    forgiven = min(ARRIVAL_ERROR + CLOCK_DRIFT * elapsed, before.anchor_tick / rate / 2)
+    return min(off, TICKS - off) / rate <= forgiven
 
 
 def may_offer_again(data: bytes) -> bool:

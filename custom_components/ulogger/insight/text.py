@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import override
+from typing import Final, override
 
 from ..capture.core_dump import CoreDump
 from ..capture.errors import CaptureError
@@ -11,6 +11,9 @@ from ..capture.frames import Frame, iter_frames, iter_raw_frames
 from ..capture.log_buffer import LogHeader
 from ..firmware.symbols import CodePlace, FirmwareImage
 from ..model.level import Level
+
+UNREADABLE: Final = "unreadable frame"
+"""What is shown of a frame whose payload can't be read."""
 
 _NEWEST_YEAR = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _FAULTS: Mapping[str, Mapping[int, str]] = {
@@ -108,15 +111,15 @@ def core_dump_lines(dump: CoreDump, image: FirmwareImage | None = None) -> list[
 def describe(frame: Frame, image: FirmwareImage | None = None) -> str:
     """Return a frame's text, on one line and without control characters."""
     if frame.malformed:
-        return "unreadable frame"
+        return UNREADABLE
     if frame.is_heartbeat:
         return "heartbeat"
     if (metric := frame.metric) is not None:
-        return _printable(f"{metric.name} = {metric.value}")
+        return printable(f"{metric.name} = {metric.value}")
     if image is not None and (text := image.render(frame)) is not None:
-        return _printable(text)
+        return printable(text)
     values = " ".join(repr(argument.value) for argument in frame.arguments)
-    return _printable(f"{frame.address:#010x} {values}")
+    return printable(f"{frame.address:#010x} {values}")
 
 
 def _lines(
@@ -132,7 +135,7 @@ def _lines(
                 at = header.epoch_us / 1e6 - (header.anchor_tick - base_ticks - ticks) / rate
             module = (image and image.module(frame)) or f"module {frame.module_bit}"
             seconds = ticks / rate if rate else None
-            yield LogLine(seconds, at, frame.level, _printable(module), describe(frame, image))
+            yield LogLine(seconds, at, frame.level, printable(module), describe(frame, image))
     except CaptureError as error:
         yield LogLine(None, None, Level.ERROR, "gateway", f"the rest can't be read: {error}")
 
@@ -154,7 +157,7 @@ def _place(place: CodePlace | None) -> str:
     if place is None or place.function is None:
         return ""
     location = f" ({place.location})" if place.location else ""
-    return _printable(f" in {place.function}{location}")
+    return printable(f" in {place.function}{location}")
 
 
 def _causes(register: str, value: int) -> str:
@@ -163,6 +166,9 @@ def _causes(register: str, value: int) -> str:
     return f" {', '.join(names)}" if names else ""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Keep a device from writing control sequences to whoever reads its log."""
-    return "".join(character if character.isprintable() else " " for character in text.rstrip())
+    text = text.rstrip()
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,1 @@
+"""script/decode: what logs and core dumps say, without Home Assistant."""

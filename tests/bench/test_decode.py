@@ -1,0 +1,70 @@
+"""What it costs to read what devices logged, measured as ``script/bench decode`` does."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from bench import decode
+from custom_components.ulogger.firmware.symbols import FirmwareImage
+from custom_components.ulogger.insight.reading import read
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+
+
+def test_a_full_log_is_decoded_within_milliseconds() -> None:
+    row = decode.measure_decode()
+    assert (row["bytes"], row["frames"]) == (16_399, 735)
+    assert row["decoded_ms"] < 10
+    assert row["text_ms"] < 15
+
+
+@pytest.mark.skipif(find_spec("pw_tokenizer") is None, reason="pigweed is not installed")
+def test_the_same_messages_are_ours_sooner_than_the_peers() -> None:
+    row = decode.measure_peer()
+    assert row["messages"] == 600
+    assert row["ratio"] > 1
+
+
+def test_a_peer_that_is_missing_is_told_and_the_rest_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decode, "find_spec", lambda name: None)
+    rows = list(decode.run(["peer", "decode"], 1, 1))
+    assert [row["bench"] for row in rows] == ["decode"]
+    assert "no case peer: Pigweed's detokenizer is not installed" in capsys.readouterr().err
+
+
+async def test_a_search_answers_soon_and_does_not_hold_the_event_loop_up() -> None:
+    rows = {row["query"]: row for row in await decode.measure_search(60)}
+    assert all(row["captures"] == 60 for row in rows.values())
+    assert all(row["first_answer_ms"] < 300 for row in rows.values())
+    assert rows["level"]["hits"] == rows["text"]["hits_in_first_answer"] == decode.PAGE
+    assert rows["rare level"]["hits"] == rows["rare text"]["hits"] == 1
+    assert rows["text that is nowhere"]["hits"] == 0
+
+
+def test_every_row_is_told_to_a_person() -> None:
+    image = {"bytes": 1, "seconds": 2, "peak_mb": 3, "added_mb": 4, "importer": "x"}
+    assert "1 bytes" in decode.show({"bench": "image", **image})
+    peer = {"messages": 5, "ours_ms": 1, "pigweed_ms": 2, "ratio": 2}
+    assert "2 times" in decode.show({"bench": "peer", **peer})
+    assert "735 frames" in decode.show(decode.measure_decode())
+
+
+@pytest.mark.parametrize("change", [decode._rarity, lambda data: decode._first_frames(data, 300)])
+def test_logs_that_the_search_looks_through_are_whole(change: object) -> None:
+    data, image = decode.fixture()
+    changed = change(data)  # type: ignore[operator]
+    assert read(Capture(CaptureKind.LOG, decode.DEVICE, changed, 1.0), image).damage is None
+
+
+def test_the_image_that_is_imported_has_functions_and_lines(tmp_path: Path) -> None:
+    try:
+        path = decode.build_image(tmp_path, 500_000)
+    except decode.Unavailable as missing:
+        pytest.skip(str(missing))
+    assert path.stat().st_size >= 500_000
+    place = FirmwareImage.load(path.read_bytes()).place(0x0800_0100)
+    assert place.function is not None
+    assert place.function.startswith("u0_step")
+    assert place.location is not None
