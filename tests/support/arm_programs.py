@@ -123,5 +123,6 @@ _FRAME = re.compile(r"^#\d+ +(?:0x([0-9a-f]+) in )?(\w+) \([^)]*\)(?: at (\S+:\d
 
 
 def backtrace(image: bytes, core: bytes) -> list[tuple[str, str]]:
-    """Function and place of each of gdb's frames."""
-    return [(found[2], found[3]) for found in _FRAME.finditer(debugger(image, core, "bt"))]
+    """Function and place of each of gdb's frames, the innermost first."""
+    said = debugger(image, core, "set backtrace past-main on", "echo #begin\\n", "bt")
+    return [(found[2], found[3]) for found in _FRAME.finditer(said.partition("#begin")[2])]

@@ -41,7 +41,11 @@ class _Sequence:
     addresses: array[int]
     files: array[int]
     lines: array[int]
-    end: int
+    end: int = 0
+    reached: int = -1
+    """The address of the last row, whether it was added or said nothing new."""
+    statement: bool = False
+    """Whether that row begins a statement."""
 
 
 def read_line_rows(
@@ -116,8 +120,8 @@ class _LineReader:
         ]
         constant = (255 - first_special) // program.line_range * size
         at, end = 0, len(code)
-        address, file, line = 0, 1, 1
-        rows = _Sequence(array("I"), array("I"), array("I"), 0)
+        address, file, line, statement = 0, 1, 1, program.statements
+        rows = _Sequence(array("I"), array("I"), array("I"))
         steps = OPERATIONS
         while at < end:
             steps -= 1
@@ -146,8 +150,11 @@ class _LineReader:
                 self._keep(rows, address)
                 if self._left <= 0:
                     return
-                rows = _Sequence(array("I"), array("I"), array("I"), 0)
-                address, file, line = 0, 1, 1
+                rows = _Sequence(array("I"), array("I"), array("I"))
+                address, file, line, statement = 0, 1, 1, program.statements
+                continue
+            elif opcode == 6:
+                statement = not statement
                 continue
             else:
                 if opcode == 2:
@@ -167,28 +174,30 @@ class _LineReader:
                     for _ in range(program.operand_counts[opcode - 1]):
                         _, at = _unsigned(code, at)
                 continue
-            _add(rows, address, names.get(file, self._unknown), line)
+            if line:
+                _add(rows, address, names.get(file, self._unknown), line, statement)
             if len(rows.addresses) > self._left:
                 return
 
 
-def _add(rows: _Sequence, address: int, name: int, line: int) -> None:
-    """Add a row; one of the same place as the row before adds nothing."""
-    if not 0 <= address <= _LARGEST or not 0 <= line <= _LARGEST:
+def _add(rows: _Sequence, address: int, name: int, line: int, statement: bool) -> None:  # noqa: FBT001
+    """Add a row; one that says nothing new, or less than another of its address, is left out."""
+    if not rows.reached <= address <= _LARGEST or not 0 < line <= _LARGEST:
         raise Damaged
-    if rows.addresses:
-        last = rows.addresses[-1]
-        if address < last:
-            raise Damaged
-        if address == last:
+    if address == rows.reached:
+        if rows.statement and not statement:
+            return
+        rows.statement = statement
+        if rows.addresses[-1] == address:
             rows.files[-1] = name
             rows.lines[-1] = line
             return
-        if rows.files[-1] == name and rows.lines[-1] == line:
-            return
-    rows.addresses.append(address)
-    rows.files.append(name)
-    rows.lines.append(line)
+    rows.reached = address
+    rows.statement = statement
+    if not rows.addresses or rows.files[-1] != name or rows.lines[-1] != line:
+        rows.addresses.append(address)
+        rows.files.append(name)
+        rows.lines.append(line)
 
 
 def _append(found: LineRows, sequence: _Sequence) -> None:

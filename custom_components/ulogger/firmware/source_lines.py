@@ -151,6 +151,8 @@ class _Row:
     address: int = 0
     file: int = 1
     line: int = 1
+    statement: bool = True
+    """Whether this is where a statement begins; then it outweighs others of its address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class LineProgram:
 
     code: memoryview
     instruction_size: int
+    statements: bool
+    """Whether rows are beginnings of statements until an opcode says otherwise."""
     line_base: int
     line_range: int
     operand_counts: tuple[int, ...]
@@ -179,7 +183,7 @@ class LineProgram:
         instruction_size = reader.unsigned(1)
         if version >= 4:
             reader.unsigned(1)
-        reader.unsigned(1)
+        statements = reader.unsigned(1) != 0
         line_base: int = struct.unpack("<b", reader.unsigned(1).to_bytes())[0]
         line_range = reader.unsigned(1)
         operand_counts = tuple(reader.unsigned(1) for _ in range(max(reader.unsigned(1), 1) - 1))
@@ -188,7 +192,8 @@ class LineProgram:
         directories, files = _files_v5(image, reader) if version == 5 else _files(reader)
         code = unit[code_at:]
         return cls(
-            code, instruction_size, line_base, line_range, operand_counts, directories, files
+            *(code, instruction_size, statements, line_base, line_range),
+            *(operand_counts, directories, files),
         )
 
     def line(self, row: _Row) -> SourceLine:
@@ -205,7 +210,7 @@ class LineProgram:
     def run(self, address: int) -> _Row | None:
         """Return the row that holds the address: the last one before a row passes it."""
         reader = Reader(self.code)
-        row, last = _Row(), None
+        row, last = _Row(statement=self.statements), None
         while reader.offset < len(self.code):
             opcode = reader.unsigned(1)
             ended = opcode == 0 and self._extended(reader, row)
@@ -214,9 +219,10 @@ class LineProgram:
                 continue
             if last is not None and last.address <= address < row.address:
                 return last
-            last = None if ended else _Row(row.address, row.file, row.line)
             if ended:
-                row = _Row()
+                row, last = _Row(statement=self.statements), None
+            elif row.line and not _is_outweighed(row, last):
+                last = _Row(row.address, row.file, row.line, row.statement)
         return None
 
     def _changed(self, opcode: int, reader: Reader, row: _Row) -> bool:
@@ -235,6 +241,8 @@ class LineProgram:
                 row.line += reader.leb128(signed=True)
             case 4:
                 row.file = reader.leb128()
+            case 6:
+                row.statement = not row.statement
             case 8:
                 advance = (254 - len(self.operand_counts)) // self.line_range
                 row.address += advance * self.instruction_size
@@ -256,6 +264,11 @@ class LineProgram:
             row.address = reader.unsigned(min(length - 1, 8))
         reader.offset = end
         return opcode == 1
+
+
+def _is_outweighed(row: _Row, last: _Row | None) -> bool:
+    """Whether a row says less than the one before, which begins a statement at its address."""
+    return last is not None and last.address == row.address and last.statement and not row.statement
 
 
 def _files(reader: Reader) -> tuple[list[str], Mapping[int, _File]]:
