@@ -19,7 +19,12 @@ from .target import Broken, Target, Trial
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "custom_components.ulogger"
-TABLES = ("fuzz.capture_targets", "fuzz.agent_targets", "fuzz.cloud_targets")
+TABLES = (
+    "fuzz.capture_targets",
+    "fuzz.firmware_targets",
+    "fuzz.agent_targets",
+    "fuzz.cloud_targets",
+)
 FOUND = ROOT / "build" / "fuzz"
 
 
