@@ -203,3 +203,21 @@ def test_a_stack_that_leads_in_circles_ends() -> None:
 def test_a_dump_of_an_unknown_format_has_no_frames() -> None:
     dump = CoreDump.parse(made.core_dump(b"other", version=9))
     assert unwind(kept(program("-O2", "-g")), dump) == []
+
+
+def test_a_rule_that_was_remembered_comes_back() -> None:
+    """Behind a return in the middle of a function."""
+    common = struct.pack("<II", 12, 0xFFFF_FFFF) + bytes((1, 0, 2, 0x7C, 14, 12, 13, 0))
+    code = bytes((0x41, 0x0E, 8, 0x8E, 1, 0x0A, 0x41, 0x0E, 0, 0xCE, 0x41, 0x0B, 0, 0, 0, 0))
+    entry = struct.pack("<IIII", 12 + len(code), 0, 0x100, 0x40) + code
+    text = (".text", 1, 6, 0x100, bytes(0x40))
+    image = kept(made.elf([text, (".debug_frame", 1, 0, 0, common + entry)]))
+    rules = [image.rule(address) for address in (0x100, 0x102, 0x104, 0x106, 0x13E, 0x140)]
+    assert [rule and (rule.offset, len(rule.registers)) for rule in rules] == [
+        (0, 0),
+        (8, 1),
+        (0, 0),
+        (8, 1),
+        (8, 1),
+        None,
+    ]
