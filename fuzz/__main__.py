@@ -22,6 +22,7 @@ PACKAGE = "custom_components.ulogger"
 TABLES = (
     "fuzz.capture_targets",
     "fuzz.insight_targets",
+    "fuzz.firmware_targets",
     "fuzz.agent_targets",
     "fuzz.cloud_targets",
 )

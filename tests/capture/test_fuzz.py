@@ -5,13 +5,20 @@ from itertools import islice
 
 import pytest
 
-from fuzz import agent_targets, capture_targets, cloud_targets, insight_targets
+from fuzz import (
+    agent_targets,
+    capture_targets,
+    cloud_targets,
+    firmware_targets,
+    insight_targets,
+)
 from fuzz.mutations import mutated
 from fuzz.target import LARGEST, SAMPLED, Broken, Target, Trial
 
 TARGETS = (
     *capture_targets.TARGETS,
     *insight_targets.TARGETS,
+    *firmware_targets.TARGETS,
     *agent_targets.TARGETS,
     *cloud_targets.TARGETS,
 )

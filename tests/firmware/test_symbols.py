@@ -5,6 +5,7 @@ import itertools
 import struct
 
 import pytest
+from elftools.dwarf.lineprogram import LineState
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
@@ -79,14 +80,26 @@ def test_source_lines_are_those_that_an_elf_library_finds(elf_bytes: bytes) -> N
 
 
 def library_lines(elf_bytes: bytes) -> list[tuple[int, str]]:
-    """Every even address that the debug information covers, with its last row's line."""
+    """Every even address that the debug information covers, with its line.
+
+    Of rows of one address the last one counts that begins a statement, as in a debugger.
+    """
     dwarf = ELFFile(io.BytesIO(elf_bytes)).get_dwarf_info()
     found = []
     for unit in dwarf.iter_CUs():
         program = dwarf.line_program_for_CU(unit)
         if program is None:
             continue
-        states = [entry.state for entry in program.get_entries() if entry.state]
+        states: list[LineState] = []
+        for entry in program.get_entries():
+            row = entry.state
+            if row is None or (not row.line and not row.end_sequence):
+                continue
+            last = states[-1] if states else row
+            begins = last.is_stmt and not last.end_sequence and last.address == row.address
+            if begins and not row.is_stmt and not row.end_sequence:
+                continue
+            states.append(row)
         first_file = 1 if program["version"] < 5 else 0
         for row, after in itertools.pairwise(states):
             if row.end_sequence or row.address == after.address:

@@ -32,3 +32,27 @@ class InvalidImage(CaptureError):
 
     retryable = False
     reason = "invalid_image"
+
+
+class ImageTooLarge(InvalidImage):
+    """The image, or what it unpacks to, is beyond what is read."""
+
+    reason = "image_too_large"
+
+
+class DamagedImage(InvalidImage):
+    """The file begins like an image but is not whole."""
+
+    reason = "image_damaged"
+
+
+class UnsupportedImage(InvalidImage):
+    """An image for another processor, or packed in a way that can't be read here."""
+
+    reason = "image_unsupported"
+
+
+class EmptyImage(InvalidImage):
+    """An image without code, strings and symbols explains nothing."""
+
+    reason = "image_without_symbols"

@@ -8,18 +8,19 @@ limit, and is walked by ``struct`` at C speed without being copied.
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Buffer, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from ..capture.errors import InvalidImage
+from ..capture.errors import DamagedImage, ImageTooLarge, InvalidImage
 
-LARGEST_IMAGE: Final = 32 * 1024 * 1024
+LARGEST_IMAGE: Final = 64 * 1024 * 1024
 """Firmware with debug information has some megabytes; more than this is refused unread."""
 MOST_SECTIONS: Final = 1024
 MOST_MEMORY_PARTS: Final = 64
 MOST_SYMBOLS: Final = 65_536
+MOST_SYMBOLS_IMPORTED: Final = 1_000_000
 LARGEST_STRING_TABLE: Final = 8 * 1024 * 1024
 MOST_SHARED_NAMES: Final = 16
 """How often a name is looked for as the end of another one, which linkers store only once."""
@@ -33,7 +34,8 @@ _SEGMENT = struct.Struct("<8I")
 _SYMBOL = struct.Struct("<IIIBBH")
 _NO_BITS = 8
 _ALLOCATED = 2
-_COMPRESSED = 0x800
+_EXECUTABLE = 4
+COMPRESSED: Final = 0x800
 _SYMBOL_TABLE = 2
 _LOADED = 1
 _FUNCTION = 2
@@ -51,6 +53,14 @@ class Section(NamedTuple):
     link: int
 
 
+class Sections(Protocol):
+    """Whatever has sections by name."""
+
+    def section(self, name: str) -> memoryview:
+        """Return the contents of a section, nothing when it is missing."""
+        ...
+
+
 class Symbol(NamedTuple):
     """A name for an address; ``size`` in bytes, 0 when the linker does not know."""
 
@@ -59,7 +69,7 @@ class Symbol(NamedTuple):
     size: int
 
 
-class _Mapping(NamedTuple):
+class MemoryPart(NamedTuple):
     """Where a range of the device's memory lies in the file."""
 
     address: int
@@ -74,17 +84,17 @@ class ElfFile:
     data: memoryview
     sections: tuple[Section, ...]
     _by_name: Mapping[str, Section]
-    _memory: tuple[_Mapping, ...]
+    memory: tuple[MemoryPart, ...]
 
     @classmethod
-    def parse(cls, data: bytes) -> ElfFile:
+    def parse(cls, data: Buffer) -> ElfFile:
         """Read the section and segment tables; InvalidImage when that can't be done."""
-        if len(data) > LARGEST_IMAGE:
-            raise InvalidImage(f"an image of {len(data)} bytes is too large")
-        if not data.startswith(_IDENTIFICATION) or len(data) < _HEADER.size:
-            raise InvalidImage("not a 32-bit little-endian ELF file")
         view = memoryview(data)
-        header = _HEADER.unpack_from(data)
+        if len(view) > LARGEST_IMAGE:
+            raise ImageTooLarge(f"an image of {len(view)} bytes is too large")
+        if view[: len(_IDENTIFICATION)] != _IDENTIFICATION or len(view) < _HEADER.size:
+            raise InvalidImage("not a 32-bit little-endian ELF file")
+        header = _HEADER.unpack_from(view)
         segments_at, sections_at = header[5:7]
         segment_count, section_size, section_count, names_index = header[10:14]
         if section_count > MOST_SECTIONS or segment_count > MOST_SECTIONS:
@@ -96,26 +106,55 @@ class ElfFile:
         sections = tuple(_section(view, row, names) for row in rows)
         segments = _table(view, segments_at, segment_count, _SEGMENT)
         memory = [
-            _Mapping(row[2], row[4], row[1]) for row in segments if row[0] == _LOADED and row[4]
+            MemoryPart(row[2], row[4], row[1]) for row in segments if row[0] == _LOADED and row[4]
         ]
         memory += [
-            _Mapping(section.address, section.size, section.offset)
+            MemoryPart(section.address, section.size, section.offset)
             for section in sections
             if section.flags & _ALLOCATED and section.kind != _NO_BITS
         ]
         by_name = {section.name: section for section in reversed(sections)}
         return cls(view, sections, by_name, tuple(memory[:MOST_MEMORY_PARTS]))
 
+    @property
+    def machine(self) -> int:
+        """The processor that the code is for; 40 is ARM."""
+        machine: int = _HEADER.unpack_from(self.data)[2]
+        return machine
+
+    @property
+    def code(self) -> tuple[tuple[int, int], ...]:
+        """Ranges of addresses (start, end) that hold instructions."""
+        return tuple(
+            (section.address, section.address + section.size)
+            for section in self.sections
+            if section.flags & _ALLOCATED and section.flags & _EXECUTABLE
+        )
+
+    def stored(self, name: str) -> tuple[Section, memoryview] | None:
+        """Return a section and its bytes as they are in the file, compressed or not."""
+        section = self._by_name.get(name)
+        if section is None or section.kind == _NO_BITS:
+            return None
+        return section, self._contents(section)
+
+    def function_symbols(self) -> Iterator[Symbol]:
+        """Yield every function of the symbol table, sized or not, in the table's order."""
+        rows, names = self._symbol_table(MOST_SYMBOLS_IMPORTED)
+        for name, value, size, info, _, section in rows:
+            if info & 0xF == _FUNCTION and section:
+                yield Symbol(_name(names, name), value & ~1, size)
+
     def section(self, name: str) -> memoryview:
         """Return the contents of a section; nothing when it is missing or compressed."""
         section = self._by_name.get(name)
-        if section is None or section.kind == _NO_BITS or section.flags & _COMPRESSED:
+        if section is None or section.kind == _NO_BITS or section.flags & COMPRESSED:
             return self.data[:0]
         return self._contents(section)
 
     def read(self, address: int, size: int) -> bytes | None:
         """Return bytes of the device's memory as the image fills it, None outside of it."""
-        for part in self._memory:
+        for part in self.memory:
             if part.address <= address and address + size <= part.address + part.size:
                 start = part.offset + address - part.address
                 found = bytes(self.data[start : start + size])
@@ -124,7 +163,7 @@ class ElfFile:
 
     def string(self, address: int) -> str | None:
         """Return the NUL-terminated UTF-8 string at an address, None outside of the image."""
-        for part in self._memory:
+        for part in self.memory:
             if part.address <= address < part.address + part.size:
                 start = part.offset + address - part.address
                 end = min(start + LONGEST_STRING, part.offset + part.size)
@@ -157,12 +196,14 @@ class ElfFile:
                 return Symbol(_name(names, row[0]), start, row[2])
         return None
 
-    def _symbol_table(self) -> tuple[Iterator[tuple[int, ...]], memoryview]:
+    def _symbol_table(
+        self, most: int = MOST_SYMBOLS
+    ) -> tuple[Iterator[tuple[int, ...]], memoryview]:
         """Return rows of name offset, value, size, info, other, section; and the names."""
         for section in self.sections:
             if section.kind == _SYMBOL_TABLE and section.link < len(self.sections):
                 table = self._contents(section)
-                count = min(len(table) // _SYMBOL.size, MOST_SYMBOLS)
+                count = min(len(table) // _SYMBOL.size, most)
                 rows = _SYMBOL.iter_unpack(table[: count * _SYMBOL.size])
                 return rows, self._contents(self.sections[section.link])
         return iter(()), self.data[:0]
@@ -177,7 +218,7 @@ def _table(
     """Return the rows of a table; InvalidImage when it is not all in the file."""
     table = view[offset : offset + count * row.size]
     if len(table) != count * row.size:
-        raise InvalidImage("an image that ends within its tables")
+        raise DamagedImage("an image that ends within its tables")
     return row.iter_unpack(table)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
-from .elf import ElfFile
+from .elf import Sections
 
 MOST_BYTES_READ: Final = 48 * 1024
 MOST_UNITS: Final = 8_000
@@ -40,11 +40,13 @@ class SourceLine(NamedTuple):
     line: int
 
 
-class _Damaged(Exception):
+class Damaged(Exception):
     """The table is not what it says it is; there is no line to be had from it."""
 
 
-class _Unit(NamedTuple):
+class Unit(NamedTuple):
+    """Where the line table of one source file lies in the section."""
+
     start: int
     end: int
 
@@ -56,7 +58,7 @@ class _File(NamedTuple):
     name: str
 
 
-def source_line(image: ElfFile, address: int) -> SourceLine | None:
+def source_line(image: Sections, address: int) -> SourceLine | None:
     """Return the source line of an address, None when unknown."""
     table = image.section(".debug_line")
     budget = MOST_BYTES_READ
@@ -66,22 +68,22 @@ def source_line(image: ElfFile, address: int) -> SourceLine | None:
         end = min(unit.end, unit.start + budget)
         budget -= end - unit.start
         try:
-            program = _Program.read(image, table[unit.start : end])
+            program = LineProgram.read(image, table[unit.start : end])
             if (found := program.run(address)) is not None:
                 return program.line(found)
-        except _Damaged:
+        except Damaged:
             continue
     return None
 
 
-def _likeliest_units(table: memoryview, address: int) -> list[_Unit]:
+def _likeliest_units(table: memoryview, address: int) -> list[Unit]:
     """Return units that set an address at or below the one looked for, the nearest first.
 
     What looks like "set address" may be part of something else; then the unit is run in vain.
     """
     candidates = []
     sequences = MOST_SEQUENCES
-    for unit in _units(table):
+    for unit in units(table):
         found = _SET_ADDRESS.finditer(table, unit.start, unit.end)
         starts = [int.from_bytes(match[1], "little") for match in islice(found, sequences)]
         sequences -= len(starts)
@@ -91,7 +93,7 @@ def _likeliest_units(table: memoryview, address: int) -> list[_Unit]:
     return [unit for _, unit in sorted(candidates)]
 
 
-def _units(table: memoryview) -> Iterator[_Unit]:
+def units(table: memoryview) -> Iterator[Unit]:
     """Yield where each unit of the section lies, its length field included."""
     offset = 0
     for _ in range(MOST_UNITS):
@@ -101,11 +103,11 @@ def _units(table: memoryview) -> Iterator[_Unit]:
         if length >= _LONG_FORMAT:
             return
         end = min(offset + _UNIT_LENGTH + length, len(table))
-        yield _Unit(offset, end)
+        yield Unit(offset, end)
         offset = end
 
 
-class _Reader:
+class Reader:
     """A cursor over bytes; running off the end is damage."""
 
     def __init__(self, data: memoryview, offset: int = 0) -> None:
@@ -116,7 +118,7 @@ class _Reader:
         """Read an integer of fixed size."""
         start, self.offset = self.offset, self.offset + size
         if self.offset > len(self.data):
-            raise _Damaged
+            raise Damaged
         return int.from_bytes(self.data[start : self.offset], "little")
 
     def leb128(self, *, signed: bool = False) -> int:
@@ -129,7 +131,7 @@ class _Reader:
             if byte < 0x80:
                 break
             if shift > 63:
-                raise _Damaged
+                raise Damaged
         return value - (1 << shift) if signed and byte & 0x40 else value
 
     def text(self) -> str:
@@ -137,7 +139,7 @@ class _Reader:
         window = bytes(self.data[self.offset : self.offset + LONGEST_PATH])
         found, terminator, _ = window.partition(b"\0")
         if not terminator:
-            raise _Damaged
+            raise Damaged
         self.offset += len(found) + 1
         return found.decode(errors="replace")
 
@@ -149,14 +151,18 @@ class _Row:
     address: int = 0
     file: int = 1
     line: int = 1
+    statement: bool = True
+    """Whether this is where a statement begins; then it outweighs others of its address."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Program:
+class LineProgram:
     """One unit's header: how its opcodes are to be read, and its files."""
 
     code: memoryview
     instruction_size: int
+    statements: bool
+    """Whether rows are beginnings of statements until an opcode says otherwise."""
     line_base: int
     line_range: int
     operand_counts: tuple[int, ...]
@@ -164,12 +170,12 @@ class _Program:
     files: Mapping[int, _File]
 
     @classmethod
-    def read(cls, image: ElfFile, unit: memoryview) -> _Program:
+    def read(cls, image: Sections, unit: memoryview) -> LineProgram:
         """Read a unit's header."""
-        reader = _Reader(unit, _UNIT_LENGTH)
+        reader = Reader(unit, _UNIT_LENGTH)
         version = reader.unsigned(2)
         if not 2 <= version <= 5:
-            raise _Damaged
+            raise Damaged
         if version == 5:
             reader.unsigned(2)
         length = reader.unsigned(4)
@@ -177,29 +183,34 @@ class _Program:
         instruction_size = reader.unsigned(1)
         if version >= 4:
             reader.unsigned(1)
-        reader.unsigned(1)
+        statements = reader.unsigned(1) != 0
         line_base: int = struct.unpack("<b", reader.unsigned(1).to_bytes())[0]
         line_range = reader.unsigned(1)
         operand_counts = tuple(reader.unsigned(1) for _ in range(max(reader.unsigned(1), 1) - 1))
         if not line_range or code_at > len(unit):
-            raise _Damaged
+            raise Damaged
         directories, files = _files_v5(image, reader) if version == 5 else _files(reader)
         code = unit[code_at:]
         return cls(
-            code, instruction_size, line_base, line_range, operand_counts, directories, files
+            *(code, instruction_size, statements, line_base, line_range),
+            *(operand_counts, directories, files),
         )
 
     def line(self, row: _Row) -> SourceLine:
         """Return the source line of a row."""
-        file = self.files.get(row.file, _File(0, "?"))
+        return SourceLine(self.path(row.file), row.line)
+
+    def path(self, number: int) -> str:
+        """Return the path of a file of the unit, as the compiler was given it."""
+        file = self.files.get(number, _File(0, "?"))
         if 0 < file.directory < len(self.directories) and not file.name.startswith("/"):
-            return SourceLine(f"{self.directories[file.directory]}/{file.name}", row.line)
-        return SourceLine(file.name, row.line)
+            return f"{self.directories[file.directory]}/{file.name}"
+        return file.name
 
     def run(self, address: int) -> _Row | None:
         """Return the row that holds the address: the last one before a row passes it."""
-        reader = _Reader(self.code)
-        row, last = _Row(), None
+        reader = Reader(self.code)
+        row, last = _Row(statement=self.statements), None
         while reader.offset < len(self.code):
             opcode = reader.unsigned(1)
             ended = opcode == 0 and self._extended(reader, row)
@@ -208,12 +219,13 @@ class _Program:
                 continue
             if last is not None and last.address <= address < row.address:
                 return last
-            last = None if ended else _Row(row.address, row.file, row.line)
             if ended:
-                row = _Row()
+                row, last = _Row(statement=self.statements), None
+            elif row.line and not _is_outweighed(row, last):
+                last = _Row(row.address, row.file, row.line, row.statement)
         return None
 
-    def _changed(self, opcode: int, reader: _Reader, row: _Row) -> bool:
+    def _changed(self, opcode: int, reader: Reader, row: _Row) -> bool:
         """Do a standard or special opcode; True when it adds the row to the table."""
         if opcode > len(self.operand_counts):
             advance, line = divmod(opcode - len(self.operand_counts) - 1, self.line_range)
@@ -229,6 +241,8 @@ class _Program:
                 row.line += reader.leb128(signed=True)
             case 4:
                 row.file = reader.leb128()
+            case 6:
+                row.statement = not row.statement
             case 8:
                 advance = (254 - len(self.operand_counts)) // self.line_range
                 row.address += advance * self.instruction_size
@@ -239,12 +253,12 @@ class _Program:
                     reader.leb128()
         return False
 
-    def _extended(self, reader: _Reader, row: _Row) -> bool:
+    def _extended(self, reader: Reader, row: _Row) -> bool:
         """Do an extended opcode; True when it ends the sequence."""
         length = reader.leb128()
         end = reader.offset + length
         if not length or end > len(self.code):
-            raise _Damaged
+            raise Damaged
         opcode = reader.unsigned(1)
         if opcode == 2:
             row.address = reader.unsigned(min(length - 1, 8))
@@ -252,7 +266,12 @@ class _Program:
         return opcode == 1
 
 
-def _files(reader: _Reader) -> tuple[list[str], Mapping[int, _File]]:
+def _is_outweighed(row: _Row, last: _Row | None) -> bool:
+    """Whether a row says less than the one before, which begins a statement at its address."""
+    return last is not None and last.address == row.address and last.statement and not row.statement
+
+
+def _files(reader: Reader) -> tuple[list[str], Mapping[int, _File]]:
     """Read the directory and file tables of versions 2 to 4; both count from 1."""
     directories = ["", *_until_empty(reader)]
     files = {}
@@ -262,17 +281,17 @@ def _files(reader: _Reader) -> tuple[list[str], Mapping[int, _File]]:
     return directories, files
 
 
-def _until_empty(reader: _Reader) -> Iterator[str]:
+def _until_empty(reader: Reader) -> Iterator[str]:
     """Yield names until an empty one."""
     for _ in range(MOST_FILES):
         name = reader.text()
         if not name:
             return
         yield name
-    raise _Damaged
+    raise Damaged
 
 
-def _files_v5(image: ElfFile, reader: _Reader) -> tuple[list[str], Mapping[int, _File]]:
+def _files_v5(image: Sections, reader: Reader) -> tuple[list[str], Mapping[int, _File]]:
     """Read the directory and file tables of version 5; both count from 0."""
     directories = [str(entry.get(_PATH, "")) for entry in _entries(image, reader)]
     files = {}
@@ -283,17 +302,17 @@ def _files_v5(image: ElfFile, reader: _Reader) -> tuple[list[str], Mapping[int, 
     return directories, files
 
 
-def _entries(image: ElfFile, reader: _Reader) -> Iterator[dict[int, int | str]]:
+def _entries(image: Sections, reader: Reader) -> Iterator[dict[int, int | str]]:
     """Read a table that starts with a description of its columns."""
     columns = [(reader.leb128(), reader.leb128()) for _ in range(reader.unsigned(1))]
     count = reader.leb128()
     if count > MOST_FILES or (count and not columns):
-        raise _Damaged
+        raise Damaged
     for _ in range(count):
         yield {content: _form(image, reader, form) for content, form in columns}
 
 
-def _form(image: ElfFile, reader: _Reader, form: int) -> int | str:
+def _form(image: Sections, reader: Reader, form: int) -> int | str:
     """Read one value of such a table."""
     if form in _FIXED_FORMS:
         return reader.unsigned(_FIXED_FORMS[form])
@@ -303,8 +322,8 @@ def _form(image: ElfFile, reader: _Reader, form: int) -> int | str:
         return reader.text()
     if form in _STRING_SECTIONS:
         offset = reader.unsigned(4)
-        return _Reader(image.section(_STRING_SECTIONS[form]), offset).text()
+        return Reader(image.section(_STRING_SECTIONS[form]), offset).text()
     if form == _BLOCK_FORM:
         reader.unsigned(reader.leb128())
         return 0
-    raise _Damaged
+    raise Damaged

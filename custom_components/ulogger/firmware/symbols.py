@@ -4,7 +4,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from ..capture.frames import Frame
 from . import format_strings as printf
@@ -33,6 +33,26 @@ class CodePlace(NamedTuple):
         return f"{PurePosixPath(self.source.file.replace('\\', '/')).name}:{self.source.line}"
 
 
+class Symbols(Protocol):
+    """What puts logs and core dumps into words: an image, or what was kept of one."""
+
+    def format_string(self, address: int) -> str | None:
+        """Return the format string at an address, None where the image has nothing."""
+        ...
+
+    def module(self, frame: Frame) -> str | None:
+        """Return the name of the module that logged a frame."""
+        ...
+
+    def render(self, frame: Frame) -> str | None:
+        """Return a frame's text, None when its format string is not in the image."""
+        ...
+
+    def place(self, address: int, *, returning: bool = False) -> CodePlace:
+        """Return function and source line of a program counter or return address."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class FirmwareImage:
     """A firmware's ELF (or AXF) file: format strings, module names, functions and lines.
@@ -48,8 +68,12 @@ class FirmwareImage:
 
     @classmethod
     def load(cls, data: bytes) -> FirmwareImage:
-        """Read an image; raises InvalidImage when it is none, is damaged or over 32 MiB."""
-        elf = ElfFile.parse(data)
+        """Read an image; raises InvalidImage when it is none, is damaged or over 64 MiB."""
+        return cls.of(ElfFile.parse(data))
+
+    @classmethod
+    def of(cls, elf: ElfFile) -> FirmwareImage:
+        """Return the image that an ELF file holds."""
         return cls(elf, dict(_modules(elf)))
 
     def format_string(self, address: int) -> str | None:

@@ -1,27 +1,37 @@
 """What an automation gets to know of a crash, without the firmware's image."""
 
-from typing import Any
+from typing import Any, Final
 
 from ..capture.core_dump import CoreDump
 from ..capture.errors import CaptureError
 from ..model.capture import Capture
-from .text import core_dump_lines
+from .crash_report import CrashReport, crash_report
+from .faults import causes_of
 
-SAID = ("pc ", "cfsr ", "hfsr ")
+_SUMMARISED: Final = ("cfsr", "hfsr")
 
 
 def crash_attributes(capture: Capture) -> dict[str, Any]:
     """Give the attributes of a *core_dump* event; a dump of an unknown kind says nothing."""
     try:
-        dump = CoreDump.parse(capture.data)
+        report = crash_report(CoreDump.parse(capture.data))
     except CaptureError:
         return {}
-    if dump.opaque:
+    if report is None:
         return {}
-    lines = dict.fromkeys(line for line in core_dump_lines(dump) if line.startswith(SAID))
     return {
-        "summary": "; ".join(line for line in lines if not line.endswith(" 0x00000000")),
-        "pc": f"0x{dump.registers['pc']:08X}",
-        "lr": f"0x{dump.registers['lr']:08X}",
-        "firmware_version": dump.header.device.git_version,
+        "summary": _summary(report),
+        "pc": f"0x{report.pc.address:08X}",
+        "lr": f"0x{report.lr.address:08X}",
+        "firmware_version": report.device.git_version,
     }
+
+
+def _summary(report: CrashReport) -> str:
+    """Return the program counter and the fault status, as far as they are not 0."""
+    said = [f"pc {report.pc.address:#010x}"] if report.pc.address else []
+    for name in _SUMMARISED:
+        if value := report.fault_status.get(name, 0):
+            causes = ", ".join(causes_of(name, value))
+            said.append(f"{name} {value:#010x}{f' {causes}' if causes else ''}")
+    return "; ".join(said)

@@ -1,6 +1,6 @@
 """Captures as text for people: lines of a log, and what is to be said about a core dump."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, override
@@ -9,38 +9,14 @@ from ..capture.core_dump import CoreDump
 from ..capture.errors import CaptureError
 from ..capture.frames import Frame, iter_frames, iter_raw_frames
 from ..capture.log_buffer import LogHeader
-from ..firmware.symbols import CodePlace, FirmwareImage
+from ..firmware.symbols import CodePlace, Symbols
 from ..model.level import Level
+from .faults import causes_of
 
 UNREADABLE: Final = "unreadable frame"
 """What is shown of a frame whose payload can't be read."""
 
 _NEWEST_YEAR = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-_FAULTS: Mapping[str, Mapping[int, str]] = {
-    "cfsr": {
-        0: "instruction access violation",
-        1: "data access violation",
-        3: "memory fault on unstacking",
-        4: "memory fault on stacking",
-        5: "memory fault on saving floating point state",
-        7: "MMFAR holds the address",
-        8: "instruction bus error",
-        9: "precise data bus error",
-        10: "imprecise data bus error",
-        11: "bus fault on unstacking",
-        12: "bus fault on stacking",
-        13: "bus fault on saving floating point state",
-        15: "BFAR holds the address",
-        16: "undefined instruction",
-        17: "invalid state",
-        18: "invalid return",
-        19: "no coprocessor",
-        20: "stack overflow",
-        24: "unaligned access",
-        25: "division by zero",
-    },
-    "hfsr": {1: "vector table read", 30: "escalated to hard fault", 31: "debug event"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +42,7 @@ class LogLine:
 
 
 def log_lines(
-    buffer: bytes, image: FirmwareImage | None = None, *, base_ticks: int = 0
+    buffer: bytes, image: Symbols | None = None, *, base_ticks: int = 0
 ) -> Iterator[LogLine]:
     """Yield the lines of a whole log buffer.
 
@@ -84,7 +60,7 @@ def log_lines(
     )
 
 
-def core_dump_lines(dump: CoreDump, image: FirmwareImage | None = None) -> list[str]:
+def core_dump_lines(dump: CoreDump, image: Symbols | None = None) -> list[str]:
     """Return what is known of a crash: device, place, cause, registers, memory."""
     device = dump.header.device
     lines = [f"core dump of {dump.header.length} bytes, version {dump.header.version}"]
@@ -108,7 +84,7 @@ def core_dump_lines(dump: CoreDump, image: FirmwareImage | None = None) -> list[
     return lines
 
 
-def describe(frame: Frame, image: FirmwareImage | None = None) -> str:
+def describe(frame: Frame, image: Symbols | None = None) -> str:
     """Return a frame's text, on one line and without control characters."""
     if frame.malformed:
         return UNREADABLE
@@ -123,7 +99,7 @@ def describe(frame: Frame, image: FirmwareImage | None = None) -> str:
 
 
 def _lines(
-    header: LogHeader, frames: Iterator[Frame], image: FirmwareImage | None, base_ticks: int | None
+    header: LogHeader, frames: Iterator[Frame], image: Symbols | None, base_ticks: int | None
 ) -> Iterator[LogLine]:
     ticks = 0
     rate = header.tick_rate_hz
@@ -162,7 +138,7 @@ def _place(place: CodePlace | None) -> str:
 
 def _causes(register: str, value: int) -> str:
     """Return what the bits of a fault status register mean."""
-    names = [name for bit, name in _FAULTS.get(register, {}).items() if value >> bit & 1]
+    names = causes_of(register, value)
     return f" {', '.join(names)}" if names else ""
 
 
