@@ -19,6 +19,7 @@ from decode import command, files
 
 from ..support import encoder
 from ..support import made_captures as made
+from ..support.arm_programs import crash, debugger, program, tool
 from ..support.fixtures import AGENT, SETS, real_captures, real_core_dumps, real_log
 
 ROOT = Path(__file__).parents[2]
@@ -358,3 +359,55 @@ def test_an_image_of_another_firmware_gives_wrong_text_and_no_error(decode: Deco
     assert FirmwareImage.load(Path(wrong).read_bytes()).modules
     status, _, err = decode("--symbols", wrong, LOG, DUMP)
     assert (status, err) == (0, "")
+
+
+def test_a_compressed_image_tells_the_backtrace(decode: Decode, tmp_path: Path) -> None:
+    data = tool("objcopy", program("-Og", "-g"), "--compress-debug-sections=zlib")
+    dump = tmp_path / "dump.bin"
+    dump.write_bytes(crash(data))
+    elf = tmp_path / "firmware.elf"
+    elf.write_bytes(data)
+    status, out, err = decode("--symbols", str(elf), str(dump))
+    assert (status, err) == (0, "")
+    trace = [line for line in out.splitlines() if line.startswith("#")]
+    assert [line.split(" in ")[1].split(" (")[0] for line in trace[:2]] == [
+        "read_register",
+        "open_valve",
+    ]
+    assert trace[0].endswith("(pump.c:5) inlined")
+
+
+def test_a_core_dump_is_written_for_a_debugger(decode: Decode, tmp_path: Path) -> None:
+    core = tmp_path / "session.core"
+    status, out, err = decode(DUMP, LOG, "--symbols", ELF, "--core", str(core))
+    assert (status, err) == (0, "")
+    assert "core dump" in out
+    assert "read_register" in debugger((V4 / "firmware.elf").read_bytes(), core.read_bytes(), "bt")
+
+
+@pytest.mark.parametrize("given", [[LOG], [DUMP, str(AGENT / "v3-crash" / "core_dump.bin")]])
+def test_a_core_file_is_made_of_one_dump_only(
+    decode: Decode, tmp_path: Path, given: list[str]
+) -> None:
+    core = tmp_path / "none.core"
+    status, _, err = decode(*given, "--core", str(core))
+    assert status == 2
+    assert "--core takes one core dump" in err
+    assert not core.exists()
+
+
+def test_why_there_is_no_core_file_is_said(decode: Decode, tmp_path: Path) -> None:
+    opaque = tmp_path / "new"
+    opaque.write_bytes(made.core_dump(b"other", version=9))
+    status, _, err = decode(str(opaque), "--core", str(tmp_path / "x.core"))
+    why = "the dump is of an unknown format and has no registers"
+    assert (status, err) == (1, f"script/decode: new makes no core file: {why}\n")
+    status, _, err = decode(DUMP, "--core", str(tmp_path / "no" / "x.core"))
+    assert status == 1
+    assert "x.core: No such file" in err
+
+
+def test_an_image_for_another_processor_is_refused(decode: Decode) -> None:
+    status, _, err = decode("--symbols", sys.executable, LOG)
+    assert status == 2
+    assert "is no firmware image: not a 32-bit" in err

@@ -24,7 +24,7 @@ from ..insight.text import core_dump_lines, log_lines
 from ..model.capture import Capture, CaptureKind
 from ..outbox.errors import NoSuchCapture
 from ..outbox.model import Row
-from ..panel.downloads import capture_path
+from ..panel.downloads import capture_path, core_path
 from .targets import async_targets
 
 ATTR_LIMIT = "limit"
@@ -100,6 +100,8 @@ async def _describe(
         "may_repeat": row.may_repeat,
         "download": capture_path(device.account.entry_id, row.capture_id),
     }
+    if row.kind is CaptureKind.CORE_DUMP:
+        described["core_file"] = core_path(device.account.entry_id, row.capture_id)
     if text:
         try:
             capture = await device.account.outbox.read(row.capture_id)
