@@ -19,6 +19,7 @@ from PIL import Image
 import custom_components.ulogger
 from custom_components.ulogger import PLATFORMS, repairs, sensor
 from custom_components.ulogger.actions.captures import GET_CAPTURES_SCHEMA
+from custom_components.ulogger.actions.logs import GET_LOGS_SCHEMA
 from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
 from custom_components.ulogger.actions.publish import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
 from custom_components.ulogger.condition import CONDITIONS
@@ -55,6 +56,7 @@ RULES = [
 SCHEMAS = {
     "forget_session": FORGET_SCHEMA,
     "get_captures": GET_CAPTURES_SCHEMA,
+    "get_logs": GET_LOGS_SCHEMA,
     "publish_event": EVENT_SCHEMA,
     "publish_log": LOG_SCHEMA,
     "publish_metrics": METRICS_SCHEMA,

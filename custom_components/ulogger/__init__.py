@@ -15,6 +15,7 @@ from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
+from .assistant.api import async_offer_to_assistants
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
 from .gateway.discovery import Discovery
 from .gateway.folders import folder_destinations
@@ -77,6 +78,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
     LogRelay(hass, entry).start()
+    async_offer_to_assistants(hass, entry)
     if gateway.ulogger is not None:
         Heartbeats(hass, entry, gateway.ulogger.telemetry).start()
         LogForwarding(hass, entry, gateway.ulogger.cloud).start()

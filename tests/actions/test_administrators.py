@@ -21,7 +21,9 @@ ACTIONS: list[tuple[str, dict[str, Any]]] = [
     ("publish_log", {"message": "hello"}),
     ("forget_session", {}),
     ("get_captures", {"text": True}),
+    ("get_logs", {}),
 ]
+ANSWERING = {"get_captures", "get_logs"}
 NAMES = [name for name, _ in ACTIONS]
 
 
@@ -39,7 +41,7 @@ async def call(
         {"device_id": entry.id, **data},
         blocking=True,
         context=Context(user_id=user),
-        return_response=name == "get_captures",
+        return_response=name in ANSWERING,
     )
 
 
@@ -104,7 +106,7 @@ async def test_an_automation_runs_on_whoever_set_it_off(
     )
     assert device is not None
     action = {"action": f"{DOMAIN}.{name}", "data": {"device_id": device.id, **data}}
-    if name == "get_captures":
+    if name in ANSWERING:
         action["response_variable"] = "captures"
     assert await async_setup_component(
         hass,

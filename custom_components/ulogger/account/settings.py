@@ -43,6 +43,7 @@ class AccountSettings:
     retention_days: int
     retention_bytes: int
     undelivered_budget: int
+    offer_to_assistants: bool
 
     @classmethod
     def of(cls, entry: ConfigEntry[Any]) -> Self:
@@ -66,4 +67,5 @@ class AccountSettings:
                 options.get(c.CONF_UNDELIVERED_BUDGET_MB, c.DEFAULT_UNDELIVERED_BUDGET_MB)
                 * MEGABYTE
             ),
+            offer_to_assistants=options.get(c.CONF_OFFER_TO_ASSISTANTS, False),
         )

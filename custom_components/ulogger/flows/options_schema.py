@@ -32,6 +32,7 @@ from ..const import (
     CONF_INTEGRATIONS,
     CONF_LEVEL,
     CONF_NAME_PATTERNS,
+    CONF_OFFER_TO_ASSISTANTS,
     CONF_RETENTION_DAYS,
     CONF_RETENTION_MB,
     CONF_UNDELIVERED_BUDGET_MB,
@@ -53,7 +54,8 @@ SECTION_APPROVAL = "approval"
 SECTION_CLOUD = "cloud"
 SECTION_STORAGE = "storage"
 MOST_DEVICES = 10_000
-FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE)
+SECTION_ASSISTANTS = "assistants"
+FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE, SECTION_ASSISTANTS)
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
 
 
@@ -74,6 +76,7 @@ def options_schema(hass: HomeAssistant, options: Mapping[str, Any]) -> probatio.
             probatio.Required(CONF_FORWARD_LOGS): section(
                 probatio.Schema(forwarding), {"collapsed": True}
             ),
+            probatio.Required(SECTION_ASSISTANTS): section(ASSISTANTS_SCHEMA, {"collapsed": True}),
         }
     )
 
@@ -155,6 +158,10 @@ CLOUD_SCHEMA = probatio.Schema(
             0, 10_000_000, "KB"
         ),
     }
+)
+
+ASSISTANTS_SCHEMA = probatio.Schema(
+    {probatio.Required(CONF_OFFER_TO_ASSISTANTS, default=False): BooleanSelector()}
 )
 
 STORAGE_SCHEMA = probatio.Schema(
