@@ -77,9 +77,10 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
     LogRelay(hass, entry).start()
-    if gateway.ulogger is not None:
-        Heartbeats(hass, entry, gateway.ulogger.telemetry).start()
-        LogForwarding(hass, entry, gateway.ulogger.cloud).start()
+    for telemetry in gateway.telemetry.values():
+        Heartbeats(hass, entry, telemetry).start()
+    for text_logs in gateway.text_logs.values():
+        LogForwarding(hass, entry, text_logs).start()
     return True
 
 

@@ -29,7 +29,7 @@ from ..model.log_levels import PERSON, Wish
 from ..outbox.model import Outcome
 from .captures import async_register_capture_actions
 from .publish import async_register_publish_actions
-from .targets import async_targets, gateway_of, ulogger_of
+from .targets import async_targets, gateway_of, required
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -192,7 +192,9 @@ def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, 
 async def _forget_session(call: ServiceCall) -> None:
     """Have devices registered again with their next capture."""
     for device in async_targets(call.hass, call).devices:
-        await ulogger_of(gateway_of(device)).cloud.forget(device.identity.key)
+        gateway = gateway_of(device)
+        for each in required(gateway, gateway.registers):
+            await each.forget(device.identity.key)
         device.async_update_listeners()
 
 

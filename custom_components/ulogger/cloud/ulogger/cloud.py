@@ -13,14 +13,16 @@ from ...capture.timestamps import dated
 from ...model.capture import Capture, CaptureKind
 from ...model.identity import ULOGGER, DeviceIdentity, DeviceKey
 from ...model.log_config import LogConfig
+from ...model.telemetry import Event, Metric, TextLine
 from ..destination import ConnectionState, Destination
 from ..errors import CloudError, InvalidMessage, MessageTooLarge
 from ..mqtt.transport import Transport
 from .device_topics import DeviceTopics
 from .messages import parse_log_config
 from .registration import REPLY_TIMEOUT, Registrar
-from .telemetry import LARGEST_MESSAGE, MqttTelemetry
-from .text_logs import Sequences, TextLine, text_log_messages
+from .route import TelemetryRoute
+from .telemetry import LARGEST_MESSAGE, MqttTelemetry, Sender
+from .text_logs import Sequences, text_log_messages
 from .tokens import TokenCache
 from .topics import LONGEST_AT_AWS, Topics
 
@@ -42,10 +44,10 @@ class Quota(Protocol):
 class UloggerCloud(Destination):
     """One customer's group at uLogger. Every method that sends raises CloudError.
 
-    ``quota`` counts what each device sends in a day, where there is a limit on that.
-    ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
-    uLogger; ``longest_topic`` is how many bytes of a topic the cloud's broker takes, without
-    that prefix. ``on_log_config`` is called with each log configuration for a device that is
+    ``http`` is a second way for metrics and events. ``quota`` counts what each device sends in a
+    day, where there is a limit on that. ``topic_prefix`` stands before every topic when
+    ``transport`` is a broker that bridges to uLogger; ``longest_topic`` is how many bytes of a
+    topic the cloud's broker takes, without that prefix. ``on_log_config`` is called with each log configuration for a device that is
     followed (see `follow_log_config`), and whether the broker had retained it: then it may have
     come before.
     """
@@ -59,13 +61,16 @@ class UloggerCloud(Destination):
         topic_prefix: str = "",
         longest_topic: int = LONGEST_AT_AWS,
         tokens: TokenCache,
+        http: Sender | None = None,
         reply_timeout: float = REPLY_TIMEOUT,
     ) -> None:
         topics = Topics(customer_id, group_id, topic_prefix, longest_topic)
         self.id = ULOGGER
         self.transport = transport
         self.topics = topics
-        self.telemetry = MqttTelemetry(transport, topics)
+        self.route = TelemetryRoute(
+            MqttTelemetry(transport, topics), lambda: self.transport.connected, http
+        )
         self.tokens = tokens
         self.counters: Counter[str] = Counter()
         self.on_log_config: Callable[[DeviceKey, LogConfig, bool], None] | None = None
@@ -203,6 +208,21 @@ class UloggerCloud(Destination):
             self.topics.binary_log(capture.device.application_id),
             with_session_token(capture.data, token),
         )
+
+    # Metrics and events
+
+    @property
+    def takes_telemetry_now(self) -> bool:
+        """Whether there is a way that could be tried now."""
+        return self.route.available
+
+    async def publish_metrics(self, metrics: Mapping[DeviceKey, Sequence[Metric]]) -> None:
+        """Publish metrics of any devices."""
+        await self.route.publish_metrics(metrics)
+
+    async def publish_events(self, events: Mapping[DeviceKey, Sequence[Event]]) -> None:
+        """Publish events of any devices."""
+        await self.route.publish_events(events)
 
     # Text logs
 
