@@ -88,7 +88,7 @@ def test_names_of_entities_and_states_have_no_placeholders(language: str) -> Non
 def test_every_field_of_a_form_is_described(language: str) -> None:
     found = texts(language)
     for key in found:
-        if match := re.fullmatch(r"((?:config|options)\.step\..+)\.data\.(\w+)", key):
+        if match := re.fullmatch(r"((?:config|options|config_subentries\.\w+)\.step\..+)\.data\.(\w+)", key):
             assert f"{match[1]}.data_description.{match[2]}" in found
 
 
