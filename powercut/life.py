@@ -195,6 +195,7 @@ class Account:
         """Come up, as an entry does."""
         await self.store.async_load()
         self.outbox = await Outbox.open(self.path, self.hass.async_add_executor_job)
+        await self.outbox.set_destinations({ULOGGER: 0.0})
         tokens = TokenCache(self.store.tokens, self._save_tokens)
         cloud = UloggerCloud(self.cloud, customer_id=1, tokens=tokens)
         self.delivery = Delivery(self.outbox, cloud, Listener())

@@ -1,7 +1,6 @@
 """uLogger's cloud over any MQTT transport: captures up, log configurations down."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -30,12 +29,12 @@ WINDOW: Final = 20
 
 
 class Quota(Protocol):
-    """What a device may send in a day; moments are Unix seconds."""
+    """What a device may send in a day."""
 
-    def counted(self, key: DeviceKey, size: int, now: float) -> None:
+    def counted(self, key: DeviceKey, size: int) -> None:
         """Count bytes that a device has just sent."""
 
-    def exhausted(self, now: float) -> Collection[DeviceKey]:
+    def exhausted(self) -> Collection[DeviceKey]:
         """Name the devices that have sent on this UTC day what they may."""
         ...
 
@@ -149,7 +148,7 @@ class UloggerCloud(Destination):
     @override
     def over_quota(self) -> Collection[DeviceKey]:
         """Name the devices whose logs must wait for the next UTC day."""
-        return () if self.quota is None else self.quota.exhausted(time.time())
+        return () if self.quota is None else self.quota.exhausted()
 
     def registered(self, device: DeviceIdentity) -> bool:
         """Whether the cloud has given this firmware of the device a session token."""
@@ -183,7 +182,7 @@ class UloggerCloud(Destination):
             await self._deliver_log(capture)
         self.counters["captures_delivered"] += 1
         if self.quota is not None:
-            self.quota.counted(capture.device.key, len(capture.data), time.time())
+            self.quota.counted(capture.device.key, len(capture.data))
 
     async def register(self, device: DeviceIdentity) -> int:
         """Return the device's session token, registering it if need be."""
