@@ -53,7 +53,7 @@ def is_named_by_path(present: ConfigSubentry) -> bool:
 def _resolve(hass: HomeAssistant, typed: str) -> Path:
     """Follow all links, and see that Home Assistant allows where they lead. Blocks."""
     given = Path(typed.strip())
-    if not given.is_absolute() or "\0" in typed:
+    if not given.is_absolute():
         raise FormError(**{CONF_PATH: "not_absolute"})
     try:
         directory = given.resolve()
@@ -62,7 +62,7 @@ def _resolve(hass: HomeAssistant, typed: str) -> Path:
             hass, directory, configuration
         ):
             raise FormError(**{CONF_PATH: "folder_not_allowed"})
-    except (OSError, RuntimeError) as err:
+    except ValueError as err:
         raise FormError(**{CONF_PATH: "folder_failed"}) from err
     if directory.is_relative_to(configuration):
         _check_inside(directory.relative_to(configuration))
