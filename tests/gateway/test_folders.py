@@ -1,6 +1,7 @@
 """A folder of an account: there at once, with what belongs to it, and nobody's delay."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.cloud.folder import folder, writing
 from custom_components.ulogger.cloud.folder.names import MARKER
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
 from custom_components.ulogger.outbox.model import CaptureState
 from tests.support.account import CRASH_LOG, SENSOR, ToldTransport, core_dump, log, meet
 from tests.support.flows import add_destination, answer, suggestions
@@ -248,6 +250,9 @@ async def test_a_folder_in_need_waits_is_named_and_delays_nobody(
             placeholders = issues(hass)[issue].translation_placeholders or {}
             assert placeholders["path"] == str(place)
             assert placeholders["count"] == "2"
+            told = json.dumps(await async_get_config_entry_diagnostics(hass, account), default=str)
+            assert issue in told
+            assert str(place) not in told
             assert files(place) == []
             states = [row.state for row in await outbox.listing()]
             assert states == [CaptureState.WAITING] * 2
