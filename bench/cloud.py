@@ -39,7 +39,7 @@ from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
 from custom_components.ulogger.cloud.ulogger.credentials import Credentials, build_tls_context
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.model.capture import Capture, CaptureKind
-from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.model.identity import ULOGGER, DeviceIdentity
 from custom_components.ulogger.outbox.errors import OutboxError
 from custom_components.ulogger.outbox.model import Item
 from custom_components.ulogger.outbox.outbox import Outbox
@@ -164,6 +164,7 @@ async def road(broker: LocalBroker, folder: Path) -> AsyncGenerator[Bench]:
             return await loop.run_in_executor(pool, work, *args)
 
         outbox = await Outbox.open(folder / "outbox.db", run)
+        await outbox.set_destinations({ULOGGER: 0.0})
         transport = MqttTransport(
             Broker(
                 host=broker.host,
