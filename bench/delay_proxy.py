@@ -83,7 +83,7 @@ class DelayProxy:
                 if not piece:
                     break
                 writer.write(piece)
-        writer.close()
+        writer.write_eof()
 
     async def _read(
         self, reader: asyncio.StreamReader, pieces: asyncio.Queue[tuple[float, bytes]]
