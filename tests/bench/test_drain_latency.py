@@ -46,8 +46,8 @@ async def test_bytes_come_back_after_a_round_trip_and_in_order(far_echo: DelayPr
     for piece, at in zip(pieces, sent, strict=True):
         assert await reader.readexactly(len(piece)) == piece
         assert loop.time() - at >= RTT
-    # Each piece's own delay, one after another, would take twenty round trips.
-    assert loop.time() - sent[0] < 10 * RTT
+    # Each piece's own delay, one after another, would take ten round trips and more.
+    assert loop.time() - sent[0] < 5 * RTT
     writer.close()
 
 
@@ -58,8 +58,8 @@ async def test_much_on_its_way_at_once_is_not_held_up(far_echo: DelayProxy) -> N
     began = loop.time()
     writer.write(data)
     assert await reader.readexactly(len(data)) == data
-    # One buffer of 64 KiB for each round trip would take 128 of them.
-    assert loop.time() - began < 60 * RTT
+    # One buffer of 64 KiB for each round trip would take 128 round trips.
+    assert loop.time() - began < 30 * RTT
     writer.close()
 
 
