@@ -44,12 +44,12 @@ class Quota(Protocol):
 class UloggerCloud(Destination):
     """One customer's group at uLogger. Every method that sends raises CloudError.
 
-    ``http`` is a second way for metrics and events. ``quota`` counts what each device sends in a
-    day, where there is a limit on that. ``topic_prefix`` stands before every topic when
+    ``http`` is a second way for metrics and events. ``quota`` counts what each device sends in
+    a day, where there is a limit on that. ``topic_prefix`` stands before every topic when
     ``transport`` is a broker that bridges to uLogger; ``longest_topic`` is how many bytes of a
-    topic the cloud's broker takes, without that prefix. ``on_log_config`` is called with each log configuration for a device that is
-    followed (see `follow_log_config`), and whether the broker had retained it: then it may have
-    come before.
+    topic the cloud's broker takes, without that prefix. ``on_log_config`` is called with each
+    log configuration for a device that is followed (see `follow_log_config`), and whether the
+    broker had retained it: then it may have come before.
     """
 
     def __init__(
