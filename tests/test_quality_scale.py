@@ -259,7 +259,7 @@ def test_every_error_has_a_text_and_every_text_an_error() -> None:
                 continue
             kind = ast.unparse(node.func)
             keys = [keyword.value for keyword in node.keywords if keyword.arg == "translation_key"]
-            if kind in {"_error", "_mistake"}:
+            if kind in {"_error", "_mistake", "mistake"}:
                 keys = node.args[:1]
             elif not kind.endswith(("Error", "NotReady", "AuthFailed")):
                 continue

@@ -456,7 +456,12 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
     hass: HomeAssistant, only_here: MockConfigEntry
 ) -> None:
     form = await open_form(hass, only_here)
-    assert {str(key) for key in form["data_schema"].schema} == {"collection", "approval", "kept"}
+    assert {str(key) for key in form["data_schema"].schema} == {
+        "collection",
+        "approval",
+        "kept",
+        "assistants",
+    }
     texts = ENGLISH["options"]["step"]["init"]["sections"]["kept"]
     fields = {str(key) for key in form["data_schema"].schema["kept"].schema.schema}
     assert fields == set(texts["data"]) == set(texts["data_description"])
@@ -466,12 +471,14 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
         "collection": TYPED["collection"],
         "approval": {"applications": ["7"]},
         "kept": kept,
+        "assistants": {"offer_to_assistants": True},
     }
     await save(hass, only_here, chosen)
 
     assert only_here.options == {
         **TYPED["collection"],
         **kept,
+        "offer_to_assistants": True,
         "heartbeats": False,
         "applications": {"7": {"device_types": []}},
     }

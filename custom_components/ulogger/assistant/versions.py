@@ -1,6 +1,7 @@
 """The tool that compares two firmware versions by what devices logged and how they crashed."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ..insight.crash_groups import CrashGroup
@@ -20,7 +21,9 @@ async def compare_versions(question: Question) -> dict[str, Any]:
     version, other = question.arguments["version"], question.arguments["other"]
     rows = await gateway.readings.async_summaries(None, MOST_CAPTURES)
     ids = [row.capture_id for row in rows]
-    found = await question.hass.async_add_executor_job(_versions, ids, gateway.readings.load)
+    found = await gateway.readings.async_with_captures(
+        partial(_versions, ids, gateway.readings.load)
+    )
     groups = list(gateway.crashes.groups)
     sides = {}
     for name in (version, other):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -11,10 +11,12 @@ from homeassistant.core import HomeAssistant
 from ..coordinator import DeviceCoordinator
 from ..insight.log_lines import as_fields, moment
 from ..insight.reading import LogFrame
-from ..insight.search import LARGEST_PAGE, Query, Search, Source
+from ..insight.search import LARGEST_PAGE, Hit, Query, Search, Source
 from ..model.capture import CaptureKind
 from ..outbox.model import Row
 from .gateway import Gateway
+from .readings import Readings
+from .summary_file import SummaryRow
 
 AT_A_TIME: Final = 0.2
 """Seconds after which a search lets go of its thread, and goes on when it is its turn again."""
@@ -46,62 +48,84 @@ class FoundPage:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of a device, and what is known of it without opening it."""
+
+    device: DeviceCoordinator
+    readings: Readings
+    rows: list[Row]
+    summaries: list[SummaryRow]
+
+
 async def async_search_logs(
     hass: HomeAssistant, devices: Sequence[DeviceCoordinator], query: Query
 ) -> FoundPage:
-    """Return one page of what devices logged; raises OutboxError where the disk fails."""
-    found: list[tuple[DeviceCoordinator, Row]] = []
-    sources: list[Source] = []
-    for device in devices:
-        for row, source in await _sources(device):
-            found.append((device, row))
-            sources.append(source)
-    order = sorted(range(len(found)), key=lambda number: -found[number][1].captured_at)
-    # In a search a source has its place in the list for a number: accounts count their own.
-    search = Search([_numbered(sources[number], number) for number in order], query)
+    """Return one page of what devices logged; raises OutboxError where the disk fails.
+
+    The captures that came last are first, and in each of them what was logged last.
+    """
+    kept = [await _kept(device) for device in devices]
+    if not kept:
+        return FoundPage((), more=False)
+    # Each device's captures are loaded by its own account; any of them may lend its threads.
+    run = kept[0].readings.async_with_captures
+    found, search = await hass.async_add_executor_job(_begin, kept, query)
     limit = max(1, min(query.limit, LARGEST_PAGE))
     start = (max(query.page, 1) - 1) * limit
-    hits = []
+    hits: list[Hit] = []
     while not search.done and len(hits) <= start + limit:
-        most = start + limit + 1 - len(hits)
-        hits += await hass.async_add_executor_job(_search, search, most)
+        hits += await run(partial(_search, search, start + limit + 1 - len(hits)))
     lines = tuple(FoundLine(*found[hit.capture_id], hit.frame) for hit in hits[start:][:limit])
     return FoundPage(lines, len(hits) > start + limit)
 
 
-def _search(search: Search, most: int) -> list[Any]:
+async def _kept(device: DeviceCoordinator) -> _Kept:
+    gateway: Gateway = device.account.entry.runtime_data
+    key = device.identity.key
+    rows = await device.account.outbox.listing(key)
+    return _Kept(device, gateway.readings, rows, await gateway.readings.async_summaries(key))
+
+
+def _begin(
+    kept: Sequence[_Kept], query: Query
+) -> tuple[list[tuple[DeviceCoordinator, Row]], Search]:
+    """Return the logs in the order in which they are searched, and the search; blocks.
+
+    In a search a source has its place in that list for a number: accounts count their own.
+    """
+    found = [
+        (each, row, known.get(row.capture_id))
+        for each in kept
+        for known in [{summary.capture_id: summary for summary in each.summaries}]
+        for row in each.rows
+        if row.kind is CaptureKind.LOG
+    ]
+    found.sort(key=lambda one: -one[1].captured_at)
+    sources = [
+        _source(number, each.readings, row, summary)
+        for number, (each, row, summary) in enumerate(found)
+    ]
+    return [(each.device, row) for each, row, _ in found], Search(sources, query)
+
+
+def _source(number: int, readings: Readings, row: Row, known: SummaryRow | None) -> Source:
+    """Return a log to search; one that was read before has a summary, which saves opening it."""
+    if known is not None and known.captured_at != row.captured_at:
+        known = None
+    return Source(
+        number,
+        row.captured_at,
+        partial(readings.load, row.capture_id),
+        None,
+        known and known.summary,
+        known and known.before,
+        continues=known is not None and known.continues,
+        image_of=readings.image_of,
+    )
+
+
+def _search(search: Search, most: int) -> list[Hit]:
     """Search for a while; blocks."""
     until = time.monotonic() + AT_A_TIME
     return search.more(most, leave=lambda: time.monotonic() > until)
-
-
-async def _sources(device: DeviceCoordinator) -> list[tuple[Row, Source]]:
-    """Return a device's logs; one that was read before has a summary, which saves opening it."""
-    gateway: Gateway = device.account.entry.runtime_data
-    readings = gateway.readings
-    key = device.identity.key
-    rows = await device.account.outbox.listing(key)
-    summaries = {row.capture_id: row for row in await readings.async_summaries(key)}
-    sources = []
-    for row in rows:
-        if row.kind is not CaptureKind.LOG:
-            continue
-        known = summaries.get(row.capture_id)
-        if known is not None and known.captured_at != row.captured_at:
-            known = None
-        source = Source(
-            row.capture_id,
-            row.captured_at,
-            partial(readings.load, row.capture_id),
-            None,
-            known and known.summary,
-            known and known.before,
-            continues=known is not None and known.continues,
-            image_of=readings.image_of,
-        )
-        sources.append((row, source))
-    return sources
-
-
-def _numbered(source: Source, number: int) -> Source:
-    return replace(source, capture_id=number)

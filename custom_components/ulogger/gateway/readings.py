@@ -39,6 +39,7 @@ MOST_AT_START: Final = 2_000
 """Captures that were never read and are read at a start: the newest ones."""
 TIDY_EVERY: Final = timedelta(hours=1)
 _AT_ONCE: Final = 32
+_JOBS_AT_ONCE: Final = 2
 
 
 def readings_path(outbox_path: Path) -> Path:
@@ -79,6 +80,7 @@ class Readings:
         self.task: asyncio.Task[None] | None = None
         self._cache = ReadingCache()
         self._one_at_a_time = asyncio.Lock()
+        self._loading = asyncio.Semaphore(_JOBS_AT_ONCE)
         self.image_of: Callable[[DeviceIdentity], Symbols | None] = _no_image
         self.read = Signal[DeviceCoordinator | None, int, Capture, Reading]()
 
@@ -148,6 +150,14 @@ class Readings:
         if (file := self._file) is None:
             return []
         return await self._async_ask(file, partial(file.rows, key, limit)) or []
+
+    async def async_with_captures[T](self, job: Callable[[], T]) -> T:
+        """Do a job that loads captures, in an executor.
+
+        It holds a thread while it waits for another one; were there many, none would be left.
+        """
+        async with self._loading:
+            return await self._hass.async_add_executor_job(job)
 
     def load(self, capture_id: int) -> Capture | None:
         """Load a capture from an executor's thread, None where it is gone; blocks."""
