@@ -19,8 +19,8 @@ from PIL import Image
 import custom_components.ulogger
 from custom_components.ulogger import PLATFORMS, repairs, sensor
 from custom_components.ulogger.actions.captures import GET_CAPTURES_SCHEMA
-from custom_components.ulogger.actions.logs import GET_LOGS_SCHEMA
 from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
+from custom_components.ulogger.actions.logs import GET_LOGS_SCHEMA
 from custom_components.ulogger.actions.publish import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
 from custom_components.ulogger.condition import CONDITIONS
 from custom_components.ulogger.const import DOMAIN

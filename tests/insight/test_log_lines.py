@@ -22,8 +22,10 @@ IMAGE = CompactImage.load(import_image(REAL.image))
 ARRIVED = datetime.fromisoformat("2026-11-21T01:41:32+00:00").timestamp()
 
 
-def reading(data: bytes = REAL.data, image: CompactImage | None = IMAGE) -> Reading:
-    return read(Capture(CaptureKind.LOG, DeviceIdentity(42, "A"), data, ARRIVED), image)
+def reading(
+    data: bytes = REAL.data, image: CompactImage | None = IMAGE, arrived: float = ARRIVED
+) -> Reading:
+    return read(Capture(CaptureKind.LOG, DeviceIdentity(42, "A"), data, arrived), image)
 
 
 def test_a_line_tells_time_level_module_and_message() -> None:
@@ -68,3 +70,41 @@ def test_damage_is_the_last_line() -> None:
     assert as_lines(reading(b"\xff\xff"), 5000)[0].startswith("can't be read: ")
     assert len(as_lines(reading(), 3)) == 3
     assert as_lines(reading(made.log()), 5000) == []
+
+
+def test_without_an_image_a_line_has_the_address_and_the_arguments() -> None:
+    lines = as_lines(reading(real_log("v3-crash").data, None, 0.0), 5000)
+    assert lines[1] == "0.020 WARNING module 1: 0x00000430 'net.cfg' 60"
+
+
+def test_metrics_and_heartbeats_need_no_image() -> None:
+    frames = reading(real_log("v4-formats").data, None).frames
+    said = [frame.message for frame in frames[-4:]]
+    assert said == ["f1 = 1.25", "i1 = -70000", "u1 = 4000000000", "heartbeat"]
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        made.log((200, made.payload()), anchor=100, epoch_us=10**15),
+        made.log((1, made.payload()), rate=0, epoch_us=10**15),
+        made.log((1, made.payload()), epoch_us=2**64 - 1),
+        made.log((1, made.payload()), epoch_us=1),
+        made.log((1, made.payload()), epoch_us=0),
+        made.log((1, made.payload()), version=2),
+    ],
+    ids=["ticks over anchor", "no rate", "far future", "before 1970", "no clock", "version 2"],
+)
+def test_no_time_of_day_is_shown_where_there_can_be_none(buffer: bytes) -> None:
+    (frame,) = reading(buffer, None, 0.0).frames
+    assert frame.at is None
+    assert as_line(frame).endswith(" INFO module 0: 0x00000400")
+
+
+def test_a_frame_that_can_not_be_read_is_named_so() -> None:
+    assert reading(made.log((1, b"?")), None).frames[0].message == "unreadable frame"
+
+
+def test_a_device_can_not_write_control_sequences() -> None:
+    body = made.payload((0x80, b""), (0x11, b"\1"), strings=(b"a\x1b[2J\nb",), level=5)
+    assert as_lines(reading(made.log((1, body))), 5000)[0].endswith(" a [2J b = 1")
