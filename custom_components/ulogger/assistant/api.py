@@ -5,17 +5,19 @@ devices wrote is data: it goes to a model apart from everything else, and marked
 """
 
 from dataclasses import dataclass
-from typing import Final, override
+from typing import Any, Final, override
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant, callback
+from homeassistant.exceptions import HomeAssistantError, Unauthorized
 from homeassistant.helpers import llm
 
 from ..const import DOMAIN
 from ..errors import user_errors
 from ..gateway.administrators import async_check_administrator
 from ..gateway.gateway import Gateway
-from .tools import TOOLS, Question, ToolDescription
+from .question import Question
+from .tools import TOOLS, ToolDescription
 
 PROMPT: Final = (
     "Tools to look into devices that log through uLogger: their logs, crashes and firmware "
@@ -49,14 +51,26 @@ class AccountTool(llm.Tool):
     async def async_call(
         self, hass: HomeAssistant, tool_input: llm.ToolInput, llm_context: llm.LLMContext
     ) -> llm.ToolResult:
-        """Answer; raises HomeAssistantError or an error of the schema, which a model can read."""
+        """Answer; an error may name devices and modules, and is data as any answer is.
+
+        Raises Unauthorized, or an error of the schema, which repeat nothing of a device's.
+        """
         await async_check_administrator(hass, llm_context.context)
         question = Question(
             hass, self._gateway, self.parameters(tool_input.tool_args), llm_context.context
         )
-        with user_errors(self._gateway.entry.title):
-            answer = await self._answer(question)
-        return llm.ToolResult(data={"warning": WARNING, "untrusted_device_data": answer})
+        try:
+            with user_errors(self._gateway.entry.title):
+                answer = await self._answer(question)
+        except Unauthorized:
+            raise
+        except HomeAssistantError as err:
+            return _marked({"error": str(err)}, error=True)
+        return _marked(answer)
+
+
+def _marked(answer: dict[str, Any], *, error: bool = False) -> llm.ToolResult:
+    return llm.ToolResult(data={"warning": WARNING, "untrusted_device_data": answer}, error=error)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -118,8 +118,8 @@ def _source(number: int, readings: Readings, row: Row, known: SummaryRow | None)
         row.captured_at,
         partial(readings.load, row.capture_id),
         None,
-        known and known.summary,
-        known and known.before,
+        None if known is None else known.summary,
+        None if known is None else known.before,
         continues=known is not None and known.continues,
         image_of=readings.image_of,
     )
