@@ -12,6 +12,7 @@ from homeassistant.config_entries import (
     ConfigEntry,
     ConfigFlow,
     ConfigFlowResult,
+    ConfigSubentryFlow,
 )
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.singleton import singleton
@@ -40,6 +41,7 @@ from .const import (
     DEFAULT_TOPIC_PREFIX,
     DOMAIN,
     ENTRY_VERSION,
+    SUBENTRY_FIRMWARE,
 )
 from .flows.account_checks import (
     FormError,
@@ -57,6 +59,7 @@ from .flows.account_schema import (
     bridge_schema,
     certificate_schema,
 )
+from .flows.firmware_flow import FirmwareImageFlow
 from .flows.options_flow import UloggerOptionsFlow
 from .flows.uploaded_files import Uploads
 from .model.plain_text import plain_text
@@ -81,6 +84,15 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
     def async_get_options_flow(config_entry: ConfigEntry) -> UloggerOptionsFlow:
         """Return the flow that changes the options."""
         return UloggerOptionsFlow()
+
+    @classmethod
+    @callback
+    @override
+    def async_get_supported_subentry_types(
+        cls, config_entry: ConfigEntry
+    ) -> dict[str, type[ConfigSubentryFlow]]:
+        """Return what can be added to an account."""
+        return {SUBENTRY_FIRMWARE: FirmwareImageFlow}
 
     @override
     async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:

@@ -32,7 +32,7 @@ def wanted_since(entry: ConfigEntry[Any]) -> dict[str, float]:
 class AccountSettings:
     """The options of an account.
 
-    Sizes are in bytes; ``daily_quota`` 0 is no limit.
+    Sizes are in bytes; ``daily_quota`` 0 is no limit; an empty ``firmware_folder`` is none.
     """
 
     interval: timedelta
@@ -43,6 +43,7 @@ class AccountSettings:
     retention_days: int
     retention_bytes: int
     undelivered_budget: int
+    firmware_folder: str
 
     @classmethod
     def of(cls, entry: ConfigEntry[Any]) -> Self:
@@ -66,4 +67,5 @@ class AccountSettings:
                 options.get(c.CONF_UNDELIVERED_BUDGET_MB, c.DEFAULT_UNDELIVERED_BUDGET_MB)
                 * MEGABYTE
             ),
+            firmware_folder=options.get(c.CONF_FIRMWARE_FOLDER, ""),
         )

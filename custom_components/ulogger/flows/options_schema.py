@@ -27,6 +27,7 @@ from ..const import (
     CONF_DAILY_QUOTA_KB,
     CONF_DEVICE_LIMIT,
     CONF_DEVICE_TYPES,
+    CONF_FIRMWARE_FOLDER,
     CONF_FORWARD_LOGS,
     CONF_HEARTBEATS,
     CONF_INTEGRATIONS,
@@ -52,6 +53,7 @@ SECTION_COLLECTION = "collection"
 SECTION_APPROVAL = "approval"
 SECTION_CLOUD = "cloud"
 SECTION_STORAGE = "storage"
+SECTION_FIRMWARE = "firmware"
 MOST_DEVICES = 10_000
 FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE)
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
@@ -71,6 +73,7 @@ def options_schema(hass: HomeAssistant, options: Mapping[str, Any]) -> probatio.
             probatio.Required(SECTION_APPROVAL): section(probatio.Schema(approval)),
             probatio.Required(SECTION_CLOUD): section(CLOUD_SCHEMA, {"collapsed": True}),
             probatio.Required(SECTION_STORAGE): section(STORAGE_SCHEMA, {"collapsed": True}),
+            probatio.Optional(SECTION_FIRMWARE): section(FIRMWARE_SCHEMA, {"collapsed": True}),
             probatio.Required(CONF_FORWARD_LOGS): section(
                 probatio.Schema(forwarding), {"collapsed": True}
             ),
@@ -81,7 +84,7 @@ def options_schema(hass: HomeAssistant, options: Mapping[str, Any]) -> probatio.
 def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return kept options the way the form shows them."""
     return {
-        **dict.fromkeys(FLAT_SECTIONS, options),
+        **dict.fromkeys((*FLAT_SECTIONS, SECTION_FIRMWARE), options),
         SECTION_APPROVAL: {CONF_APPLICATIONS: list(options.get(CONF_APPLICATIONS, {}))},
         CONF_FORWARD_LOGS: options.get(CONF_FORWARD_LOGS, {}),
     }
@@ -170,3 +173,5 @@ STORAGE_SCHEMA = probatio.Schema(
         ): _whole_number(1, 100_000, "MB"),
     }
 )
+
+FIRMWARE_SCHEMA = probatio.Schema({probatio.Optional(CONF_FIRMWARE_FOLDER): TextSelector()})
