@@ -19,12 +19,13 @@ from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
 from .gateway.discovery import Discovery
-from .gateway.folders import folder_destinations
+from .gateway.folders import folder_destinations, reload_on_change
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.heartbeats import Heartbeats
 from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
+from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
@@ -72,16 +73,19 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
             translation_placeholders={"device": entry.title, "detail": str(err)},
         ) from err
     account = Account(hass, entry, store, outbox)
+    reload_on_change(hass, entry)
     gateway = entry.runtime_data = Gateway(account, ulogger, folder_destinations(account))
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    gateway.readings.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
     LogRelay(hass, entry).start()
-    if gateway.ulogger is not None:
-        Heartbeats(hass, entry, gateway.ulogger.telemetry).start()
-        LogForwarding(hass, entry, gateway.ulogger.cloud).start()
+    for telemetry in gateway.telemetry.values():
+        Heartbeats(hass, entry, telemetry).start()
+    for text_logs in gateway.text_logs.values():
+        LogForwarding(hass, entry, text_logs).start()
     return True
 
 
@@ -111,6 +115,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> No
     await async_remove_outbox(hass, entry)
     await FirmwareFiles(hass, entry.entry_id).async_remove()
     await async_remove_images(hass, entry)
+    await async_remove_readings(hass, entry.entry_id)
 
 
 async def async_remove_config_entry_device(

@@ -9,7 +9,14 @@ from homeassistant.const import __version__
 from homeassistant.core import CALLBACK_TYPE, HassJob, callback
 
 from ..account.account import Account
-from ..cloud.destination import ConnectionState
+from ..account.store import outbox_path
+from ..cloud.destination import (
+    ConnectionState,
+    RegistersDevices,
+    SetsLogLevels,
+    TakesTelemetry,
+    TakesTextLogs,
+)
 from ..cloud.errors import CloudError
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
@@ -21,6 +28,7 @@ from .destinations import ActiveDestination
 from .firmware_folder import FirmwareFolder
 from .fleet import Fleet
 from .images import Images
+from .readings import Readings, readings_path
 from .ulogger import Ulogger
 
 type UloggerConfigEntry = ConfigEntry[Gateway]
@@ -56,6 +64,8 @@ class Gateway:
         self.fleet.adopted.add(self._adopted)
         self.images = Images(account)
         self.firmware_folder = FirmwareFolder(account, self.images)
+        path = readings_path(outbox_path(account.hass, account.entry_id))
+        self.readings = Readings(account, path, self.devices.get)
         self.session_succeeded = Signal[DeviceCoordinator]()
         self._stopping = False
 
@@ -72,6 +82,7 @@ class Gateway:
         on_unload(self.images.changed.add(self._images_changed))
         await self.images.async_start()
         await self.firmware_folder.async_start()
+        await self.readings.async_start()
         self.fleet.adopt_approved()
         for each in self.destinations.values():
             each.item_delivered.add(self._delivered)
@@ -88,6 +99,7 @@ class Gateway:
             self.fleet.async_stop(),
             *(each.async_finish(FINISH_WITHIN) for each in self.destinations.values()),
         )
+        await self.readings.async_stop()
         await self.account.async_close()
 
     # Devices
@@ -117,6 +129,7 @@ class Gateway:
     def _adopted(self, device: DeviceCoordinator) -> None:
         device.session_succeeded.add(partial(self.session_succeeded.notify, device))
         device.captures_stored.add(self._captures_stored)
+        device.captures_stored.add(partial(self.readings.captures_stored, device))
         device.counters_changed(self._counters_of(device))
         self.account.changed.notify()
 
@@ -125,6 +138,7 @@ class Gateway:
         for each in self.destinations.values():
             await each.destination.forget(key)
         await self.fleet.async_forget(key)
+        await self.readings.async_forget(key)
         self.account.changed.notify()
 
     def _counters_of(self, device: DeviceCoordinator) -> DeviceCounters:
@@ -185,9 +199,33 @@ class Gateway:
         serial = f"ha-{self.entry.data[CONF_CLIENT_SUFFIX]}"
         return DeviceIdentity(GATEWAY_APPLICATION, serial, "Home Assistant", __version__)
 
+    @property
+    def registers(self) -> dict[str, RegistersDevices]:
+        """The destinations at which devices are registered, by their IDs."""
+        found = {each.id: each.destination for each in self.destinations.values()}
+        return {name: each for name, each in found.items() if isinstance(each, RegistersDevices)}
+
+    @property
+    def log_levels(self) -> dict[str, SetsLogLevels]:
+        """The destinations that wish for log levels, by their IDs."""
+        found = {each.id: each.destination for each in self.destinations.values()}
+        return {name: each for name, each in found.items() if isinstance(each, SetsLogLevels)}
+
+    @property
+    def text_logs(self) -> dict[str, TakesTextLogs]:
+        """The destinations that take text logs, by their IDs."""
+        found = {each.id: each.destination for each in self.destinations.values()}
+        return {name: each for name, each in found.items() if isinstance(each, TakesTextLogs)}
+
+    @property
+    def telemetry(self) -> dict[str, TakesTelemetry]:
+        """The destinations that take metrics and events, by their IDs."""
+        found = {each.id: each.destination for each in self.destinations.values()}
+        return {name: each for name, each in found.items() if isinstance(each, TakesTelemetry)}
+
     def is_registered(self, identity: DeviceIdentity) -> bool:
-        """Whether uLogger knows this firmware of the device."""
-        return self.ulogger is not None and self.ulogger.cloud.registered(identity)
+        """Whether every destination that registers devices knows this firmware of the device."""
+        return all(each.registered(identity) for each in self.registers.values())
 
     @callback
     def _ulogger_changed(self, state: ConnectionState) -> None:
