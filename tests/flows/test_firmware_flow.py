@@ -72,7 +72,7 @@ async def test_an_image_is_added_with_what_it_tells_of_itself(
     expect_form(result, "about")
     typed = suggested(result)
     assert typed == {"version": "4.24.2", "git_hash": "bc53443", "application_id": "42"}
-    assert result["description_placeholders"]["functions"] == "12"
+    assert result["description_placeholders"]["functions"] == "14"
     result = await fill(hass, result, **typed)
     assert result["type"] is FlowResultType.CREATE_ENTRY
     (subentry,) = account.subentries.values()
@@ -221,3 +221,4 @@ async def test_a_folder_to_watch_needs_to_be_allowed(
     typed["firmware"] = {}
     await hass.config_entries.options.async_configure(form["flow_id"], typed)
     assert account.options["firmware_folder"] == ""
+    await hass.async_block_till_done()

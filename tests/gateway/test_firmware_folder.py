@@ -41,11 +41,24 @@ async def watching(hass: HomeAssistant, folder: Path, transport: ToldTransport) 
 async def look(hass: HomeAssistant, times: int = 1) -> None:
     for _ in range(times):
         async_fire_time_changed(hass, dt_util.utcnow() + LOOK_EVERY)
-        await hass.async_block_till_done(wait_background_tasks=True)
+        await looked(hass)
+
+
+async def looked(hass: HomeAssistant) -> None:
+    """Wait for the look under way, and for what comes of it."""
+    await hass.async_block_till_done()
+    (entry,) = hass.config_entries.async_entries(DOMAIN)
+    if (task := entry.runtime_data.firmware_folder.task) is not None:
+        await task
+    await hass.async_block_till_done()
 
 
 def titles(entry: MockConfigEntry) -> list[str]:
     return sorted(each.title for each in entry.subentries.values())
+
+
+def move(source: Path, target: Path) -> None:
+    source.rename(target)
 
 
 def issues(hass: HomeAssistant) -> set[str]:
@@ -156,10 +169,10 @@ async def test_a_folder_that_is_gone_is_shown_until_it_is_back(
 ) -> None:
     (folder / "pump.elf").write_bytes(IMAGE)
     await look(hass, 2)
-    folder.rename(folder.with_name("elsewhere"))
+    move(folder, folder.with_name("elsewhere"))
     await look(hass, 2)
     assert issues(hass) == {"firmware_folder_missing"}
-    folder.with_name("elsewhere").rename(folder)
+    move(folder.with_name("elsewhere"), folder)
     await look(hass, 2)
     assert issues(hass) == set()
     assert len(titles(watching)) == 1
@@ -182,5 +195,5 @@ async def test_a_look_that_lasts_is_not_joined_by_another(
     with patch.object(firmware_folder, "_list", listing):
         for _ in range(3):
             async_fire_time_changed(hass, dt_util.utcnow() + LOOK_EVERY)
-        await hass.async_block_till_done(wait_background_tasks=True)
+        await looked(hass)
     assert set(looks) == {1}

@@ -85,10 +85,12 @@ async def test_the_firmware_version_says_which_image_it_has(
     entity_id = er.async_get(hass).async_get_entity_id("sensor", DOMAIN, unique_id)
     assert entity_id is not None
     state = hass.states.get(entity_id)
-    assert state is not None and state.attributes["image"] is None
+    assert state is not None
+    assert state.attributes["image"] is None
     await add(images)
     state = hass.states.get(entity_id)
-    assert state is not None and state.attributes["image"] == "42: 4.24.2 (bc53443)"
+    assert state is not None
+    assert state.attributes["image"] == "42: 4.24.2 (bc53443)"
 
 
 async def test_an_image_goes_with_its_subentry(

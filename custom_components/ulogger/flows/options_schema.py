@@ -81,13 +81,12 @@ def options_schema(
         sections[CONF_FORWARD_LOGS] = (probatio.Schema(forwarding), True)
     else:
         sections[SECTION_KEPT] = (KEPT_SCHEMA, False)
-    sections[SECTION_FIRMWARE] = (FIRMWARE_SCHEMA, True)
-    return probatio.Schema(
-        {
-            probatio.Required(name): section(schema, {"collapsed": collapsed})
-            for name, (schema, collapsed) in sections.items()
-        }
-    )
+    form: dict[probatio.Marker, section] = {
+        probatio.Required(name): section(schema, {"collapsed": collapsed})
+        for name, (schema, collapsed) in sections.items()
+    }
+    form[probatio.Optional(SECTION_FIRMWARE)] = section(FIRMWARE_SCHEMA, {"collapsed": True})
+    return probatio.Schema(form)
 
 
 def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ on over a network. A file is taken once, when it did not change from one look to
 that can't be used is shown until it is changed or gone, and is not read again before.
 """
 
+import asyncio
 import logging
 import os
 from contextlib import suppress
@@ -55,7 +56,7 @@ class FirmwareFolder:
         self._images = images
         self._files = FirmwareFiles(account.hass, account.entry_id)
         self._seen: dict[str, Stamp] = {}
-        self._looking = False
+        self.task: asyncio.Task[None] | None = None
 
     async def async_start(self) -> None:
         """Look from time to time until the account is unloaded."""
@@ -69,17 +70,10 @@ class FirmwareFolder:
 
     @callback
     def _begin(self, _now: datetime) -> None:
-        if not self._looking:
-            self._looking = True
-            self._account.entry.async_create_background_task(
-                self._hass, self._look(), f"firmware images in {self.path}"
+        if self.task is None or self.task.done():
+            self.task = self._account.entry.async_create_background_task(
+                self._hass, self._take_new(), f"firmware images in {self.path}"
             )
-
-    async def _look(self) -> None:
-        try:
-            await self._take_new()
-        finally:
-            self._looking = False
 
     async def _take_new(self) -> None:
         """Import what is new and has not changed since the last look."""

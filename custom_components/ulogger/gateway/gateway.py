@@ -65,7 +65,7 @@ class Gateway:
         self.images = Images(account)
         self.firmware_folder = FirmwareFolder(account, self.images)
         path = readings_path(outbox_path(account.hass, account.entry_id))
-        self.readings = Readings(account, path, self.devices.get)
+        self.readings = Readings(account, path, self.devices.get, self.images)
         self.session_succeeded = Signal[DeviceCoordinator]()
         self._stopping = False
 

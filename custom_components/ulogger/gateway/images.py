@@ -103,6 +103,11 @@ class Images:
         found = self._of(device)
         return None if found is None else image_title(found.key)
 
+    def name_of(self, device: DeviceIdentity) -> str:
+        """Name the image of what a device runs as no other one is named; empty without one."""
+        found = self._of(device)
+        return "" if found is None else f"{found.file} {found.added_at}"
+
     def image_of(self, device: DeviceIdentity) -> CompactImage | None:
         """Return the image of what a device runs; None when there is none. Blocks."""
         found = self._of(device)
