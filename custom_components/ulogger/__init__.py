@@ -11,6 +11,8 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
 from .account.account import Account
+from .account.firmware_files import FirmwareFiles
+from .account.firmware_images import async_remove_images
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
@@ -113,6 +115,8 @@ async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> No
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)
+    await FirmwareFiles(hass, entry.entry_id).async_remove()
+    await async_remove_images(hass, entry)
     await async_remove_readings(hass, entry.entry_id)
 
 

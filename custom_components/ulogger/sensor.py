@@ -93,6 +93,14 @@ def _log_modules(device: DeviceCoordinator) -> dict[str, object]:
     }
 
 
+def _firmware(device: DeviceCoordinator) -> dict[str, object]:
+    gateway: Gateway = device.account.entry.runtime_data
+    return {
+        "git_hash": device.identity.git_hash,
+        "image": gateway.images.title_of(device.identity),
+    }
+
+
 DEVICE_SENSORS = (
     DeviceSensorDescription(
         key="state",
@@ -204,7 +212,7 @@ DEVICE_SENSORS = (
         translation_key="firmware_version",
         entity_category=EntityCategory.DIAGNOSTIC,
         value=lambda device: device.identity.git_version or None,
-        attributes=lambda device: {"git_hash": device.identity.git_hash},
+        attributes=_firmware,
     ),
     DeviceSensorDescription(
         key="signal_strength",

@@ -121,7 +121,7 @@ async def test_lines_are_chosen_by_level_module_and_text(
     wanted: Any,
 ) -> None:
     image = FirmwareImage.load(real_log("v4-crash").image)
-    account.runtime_data.readings.image_of = lambda identity: image
+    account.runtime_data.images.image_of = lambda identity: image
     await keep(hass, account, log())
     answer = await ask(hass, devices[0], limit=1000, **query)
     assert [line["address"] for line in reversed(answer["lines"])] == [

@@ -62,7 +62,7 @@ async def test_logs_are_searched_as_the_action_does(
     hass: HomeAssistant, assistant: Assistant, offered: MockConfigEntry, sensor: DeviceCoordinator
 ) -> None:
     image = FirmwareImage.load(real_log("v4-crash").image)
-    offered.runtime_data.readings.image_of = lambda identity: image
+    offered.runtime_data.images.image_of = lambda identity: image
     await keep(offered, log())
     everything = await assistant.call("search_logs", limit=200)
     assert [line["address"] for line in reversed(everything["lines"])] == [

@@ -105,11 +105,11 @@ async def _describe(
 
 async def _lines(hass: HomeAssistant, device: DeviceCoordinator, row: Row) -> list[str]:
     """Read a capture as text; what can't be read says so."""
-    readings = gateway_of(device).readings
+    gateway = gateway_of(device)
     if row.kind is CaptureKind.LOG:
-        return as_lines(await readings.async_reading(row.capture_id), MOST_LINES)
+        return as_lines(await gateway.readings.async_reading(row.capture_id), MOST_LINES)
     capture = await device.account.outbox.read(row.capture_id)
-    return await hass.async_add_executor_job(_core_dump_lines, capture, readings.image_of)
+    return await hass.async_add_executor_job(_core_dump_lines, capture, gateway.images.image_of)
 
 
 def _core_dump_lines(

@@ -20,11 +20,14 @@ from ..cloud.destination import (
 from ..cloud.errors import CloudError
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
+from ..firmware.matching import ImageKey
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
 from .destinations import ActiveDestination
+from .firmware_folder import FirmwareFolder
 from .fleet import Fleet
+from .images import Images
 from .readings import Readings, readings_path
 from .ulogger import Ulogger
 
@@ -59,8 +62,10 @@ class Gateway:
             self.destinations = {first.id: first, **self.destinations}
         self.fleet = Fleet(account)
         self.fleet.adopted.add(self._adopted)
+        self.images = Images(account)
+        self.firmware_folder = FirmwareFolder(account, self.images)
         path = readings_path(outbox_path(account.hass, account.entry_id))
-        self.readings = Readings(account, path, self.devices.get)
+        self.readings = Readings(account, path, self.devices.get, self.images)
         self.session_succeeded = Signal[DeviceCoordinator]()
         self._stopping = False
 
@@ -74,6 +79,9 @@ class Gateway:
         on_unload(self.hass.async_add_shutdown_job(HassJob(self.async_stop)))
         on_unload(self.account.counted.add(self._counted))
         await self.account.async_start()
+        on_unload(self.images.changed.add(self._images_changed))
+        await self.images.async_start()
+        await self.firmware_folder.async_start()
         await self.readings.async_start()
         self.fleet.adopt_approved()
         for each in self.destinations.values():
@@ -148,6 +156,11 @@ class Gateway:
         """Have what was put on disk delivered and counted; its device has been released."""
         self._wake()
         self.account.refresh_soon()
+
+    @callback
+    def _images_changed(self, _key: ImageKey) -> None:
+        for device in self.devices.values():
+            device.async_update_listeners()
 
     @callback
     def _wake(self) -> None:

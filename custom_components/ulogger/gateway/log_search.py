@@ -15,7 +15,6 @@ from ..insight.search import LARGEST_PAGE, Hit, Query, Search, Source
 from ..model.capture import CaptureKind
 from ..outbox.model import Row
 from .gateway import Gateway
-from .readings import Readings
 from .summary_file import SummaryRow
 
 AT_A_TIME: Final = 0.2
@@ -53,7 +52,7 @@ class _Kept:
     """What is kept of a device, and what is known of it without opening it."""
 
     device: DeviceCoordinator
-    readings: Readings
+    gateway: Gateway
     rows: list[Row]
     summaries: list[SummaryRow]
 
@@ -69,7 +68,7 @@ async def async_search_logs(
     if not kept:
         return FoundPage((), more=False)
     # Each device's captures are loaded by its own account; any of them may lend its threads.
-    run = kept[0].readings.async_with_captures
+    run = kept[0].gateway.readings.async_with_captures
     found, search = await hass.async_add_executor_job(_begin, kept, query)
     limit = max(1, min(query.limit, LARGEST_PAGE))
     start = (max(query.page, 1) - 1) * limit
@@ -84,7 +83,7 @@ async def _kept(device: DeviceCoordinator) -> _Kept:
     gateway: Gateway = device.account.entry.runtime_data
     key = device.identity.key
     rows = await device.account.outbox.listing(key)
-    return _Kept(device, gateway.readings, rows, await gateway.readings.async_summaries(key))
+    return _Kept(device, gateway, rows, await gateway.readings.async_summaries(key))
 
 
 def _begin(
@@ -103,25 +102,25 @@ def _begin(
     ]
     found.sort(key=lambda one: -one[1].captured_at)
     sources = [
-        _source(number, each.readings, row, summary)
+        _source(number, each.gateway, row, summary)
         for number, (each, row, summary) in enumerate(found)
     ]
     return [(each.device, row) for each, row, _ in found], Search(sources, query)
 
 
-def _source(number: int, readings: Readings, row: Row, known: SummaryRow | None) -> Source:
+def _source(number: int, gateway: Gateway, row: Row, known: SummaryRow | None) -> Source:
     """Return a log to search; one that was read before has a summary, which saves opening it."""
     if known is not None and known.captured_at != row.captured_at:
         known = None
     return Source(
         number,
         row.captured_at,
-        partial(readings.load, row.capture_id),
+        partial(gateway.readings.load, row.capture_id),
         None,
         None if known is None else known.summary,
         None if known is None else known.before,
         continues=known is not None and known.continues,
-        image_of=readings.image_of,
+        image_of=gateway.images.image_of,
     )
 
 
