@@ -1,28 +1,28 @@
 """Uploads to a cloud: ours with its durable outbox beside uLogger's own library.
 
-    script/bench cloud              upload, drain and waiting as a table
+    script/bench cloud              all cases as a table
     script/bench cloud --json       one object a line
     script/bench cloud --case drain --captures 5000
 
 Both sides speak to the same mosquitto with mutual TLS on the loopback interface, with session
 tokens cached. *upload*: one log of 4,390 bytes after the other; ours from handing it to the
 outbox until its acknowledgement is recorded on disk. *drain*: captures that wait in the outbox
-go up; a probe measures how long the event loop was held up. *waiting*: how much memory
-captures take that wait while there is no cloud. *starvation*: how long a healthy device that has
-no token yet waits for its first delivery behind devices whose registrations nobody answers.
+go up; a probe measures how long the event loop was held up. *drain_latency*: the same over round
+trips of 0, 50 and 100 ms within a broker's limits, beside bare paho (see drain_latency.py).
+*waiting*: how much memory captures take that wait while there is no cloud. *starvation*: how long
+a healthy device that has no token yet waits for its first delivery behind devices whose
+registrations nobody answers.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import ssl
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,35 +31,20 @@ from typing import Any
 
 import ulogger_cloud  # type: ignore[import-untyped]
 
-from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
-from custom_components.ulogger.cloud.errors import CloudError, RegistrationFailed
-from custom_components.ulogger.cloud.mqtt.broker import Broker
-from custom_components.ulogger.cloud.mqtt.client import MqttTransport
-from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
-from custom_components.ulogger.cloud.ulogger.credentials import Credentials, build_tls_context
-from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
-from custom_components.ulogger.model.capture import Capture, CaptureKind
-from custom_components.ulogger.model.identity import DeviceIdentity
-from custom_components.ulogger.outbox.errors import OutboxError
-from custom_components.ulogger.outbox.model import Item
-from custom_components.ulogger.outbox.outbox import Outbox
-from custom_components.ulogger.sending.delivery import Delivery
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
-from demo.cloud.waiting import until_connected
 
-CUSTOMER_ID = 42
-APPLICATION_ID = 7
-LOG_SIZE = 4_390
-DEVICES = 10
-CASES = ("upload", "drain", "waiting", "starvation")
+from .drain_latency import DEVICE_COUNTS, RTTS_MS, drain_latency
+from .road import CUSTOMER_ID, DEVICES, device, make_capture, road
+
+CASES = ("upload", "drain", "drain_latency", "waiting", "starvation")
 UNANSWERED = (0, 40, 200, 500)
 LARGEST_LAG_MS = 20.0
 PROBE_EVERY = 0.001
 
 type Row = dict[str, Any]
 type Reply = Callable[[dict[str, Any], int], bytes | None]
-type Measure = Callable[[LocalBroker, Path, argparse.Namespace], Awaitable[Row | list[Row]]]
+type Measure = Callable[[LocalBroker, Path, argparse.Namespace], AsyncGenerator[Row]]
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -72,127 +57,17 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--uploads", type=int, default=50, help="our uploads, one after the other")
     add("--library-uploads", type=int, default=3, help="the library's; each takes a second")
     add("--captures", type=int, default=1_000, help="captures to drain")
+    add("--rtt-ms", type=int, nargs="+", default=RTTS_MS, help="round trips of drain_latency")
+    add("--devices", type=int, nargs="+", default=DEVICE_COUNTS, help="devices of drain_latency")
     add("--waiting", type=int, default=10_000, help="captures that wait")
     add("--unanswered", type=int, nargs="+", default=UNANSWERED, help="devices that starve one")
     add("--directory", type=Path, help="where the outbox stands (default: the temporary folder)")
     return parser.parse_args(argv)
 
 
-def device(number: int) -> DeviceIdentity:
-    """Return one of the devices that take turns."""
-    return DeviceIdentity(APPLICATION_ID, f"BENCH{number:03}", "bench", "1.0.0", "abcdef0")
-
-
-def make_capture(number: int, chance: Random) -> Capture:
-    """Return a log buffer of the usual size, unlike all others."""
-    data = chance.randbytes(LOG_SIZE - 25)
-    header = LogHeader(4, 0, 0, 1, 1_000, 1, len(data), xor_checksum(data))
-    return Capture(CaptureKind.LOG, device(number % DEVICES), header.pack() + data, time.time())
-
-
-class Listener:
-    """Counts what the delivery tells."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._wanted = 0
-        self._reached = asyncio.Event()
-
-    async def wait(self, count: int) -> None:
-        """Wait until so many captures have been delivered since the last time."""
-        self.count, self._wanted = 0, count
-        self._reached.clear()
-        await self._reached.wait()
-
-    def delivered(self, _item: Item) -> None:
-        """Count."""
-        self.count += 1
-        if self.count >= self._wanted:
-            self._reached.set()
-
-    def failed(self, _item: Item, error: CloudError) -> None:
-        """Give up: nothing may fail here but registrations that shall."""
-        if not isinstance(error, RegistrationFailed):
-            raise SystemExit(f"a delivery failed: {error}")
-
-    def quarantined(self, _item: Item) -> None:
-        """Nothing comes here."""
-
-    def outbox_failed(self, _error: OutboxError) -> None:
-        """Nor does this happen."""
-
-
-class Bench:
-    """Our road from the outbox to the broker."""
-
-    def __init__(self, outbox: Outbox, transport: MqttTransport, cloud: UloggerCloud) -> None:
-        self.outbox = outbox
-        self.transport = transport
-        self.listener = Listener()
-        self.delivery = Delivery(outbox, cloud, self.listener)
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def connect(self) -> None:
-        """Connect and begin to deliver."""
-        self._tasks = [
-            asyncio.create_task(self.transport.run()),
-            asyncio.create_task(self.delivery.run()),
-        ]
-        await until_connected(self.transport, 10)
-
-    async def stop(self) -> None:
-        """End, and let go of the outbox."""
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await self.outbox.close()
-
-
-@asynccontextmanager
-async def road(broker: LocalBroker, folder: Path) -> AsyncGenerator[Bench]:
-    """Put outbox, connection and cloud together, not connected yet."""
-
-    async def save(_tokens: dict[str, Any]) -> None:
-        """Keep tokens in memory only."""
-
-    context = await asyncio.to_thread(tls_context, broker)
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(4) as pool:
-
-        async def run(work: Callable[..., Any], *args: Any) -> Any:
-            return await loop.run_in_executor(pool, work, *args)
-
-        outbox = await Outbox.open(folder / "outbox.db", run)
-        transport = MqttTransport(
-            Broker(
-                host=broker.host,
-                port=broker.port,
-                client_id=f"cust-{CUSTOMER_ID}-ha-bench",
-                tls=context,
-            )
-        )
-        tokens = TokenCache({}, save)
-        for number in range(DEVICES):
-            await tokens.put(device(number), number + 1)
-        bench = Bench(
-            outbox, transport, UloggerCloud(transport, customer_id=CUSTOMER_ID, tokens=tokens)
-        )
-        try:
-            yield bench
-        finally:
-            await bench.stop()
-
-
-def tls_context(broker: LocalBroker) -> ssl.SSLContext:
-    """Return the customer's TLS context."""
-    customer = broker.customer
-    return build_tls_context(
-        Credentials.checked(customer.certificate, customer.private_key, broker.ca)
-    )
-
-
-async def upload(broker: LocalBroker, folder: Path, options: argparse.Namespace) -> Row:
+async def upload(
+    broker: LocalBroker, folder: Path, options: argparse.Namespace
+) -> AsyncGenerator[Row]:
     """Measure single uploads of ours and of the library."""
     chance = Random(1)  # noqa: S311
     times: list[float] = []
@@ -209,7 +84,7 @@ async def upload(broker: LocalBroker, folder: Path, options: argparse.Namespace)
             times.append(time.perf_counter() - started)
     ours = statistics.median(times[5:]) * 1_000
     library = await asyncio.to_thread(library_upload, broker, options.library_uploads) * 1_000
-    return {
+    yield {
         "bench": "cloud",
         "case": "upload",
         "ours_ms": round(ours, 3),
@@ -251,7 +126,9 @@ def library_upload(broker: LocalBroker, uploads: int) -> float:
     return statistics.median(times)
 
 
-async def drain(broker: LocalBroker, folder: Path, options: argparse.Namespace) -> Row:
+async def drain(
+    broker: LocalBroker, folder: Path, options: argparse.Namespace
+) -> AsyncGenerator[Row]:
     """Measure how fast waiting captures go up, and how long they hold up the loop."""
     chance = Random(3)  # noqa: S311
     async with road(broker, folder) as bench:
@@ -266,7 +143,7 @@ async def drain(broker: LocalBroker, folder: Path, options: argparse.Namespace) 
         await done
         seconds = time.perf_counter() - started
         probe.cancel()
-    return {
+    yield {
         "bench": "cloud",
         "case": "drain",
         "captures": options.captures,
@@ -283,7 +160,9 @@ async def measure_lag(lags: list[float]) -> None:
         lags.append(time.perf_counter() - started - PROBE_EVERY)
 
 
-async def waiting(broker: LocalBroker, folder: Path, options: argparse.Namespace) -> Row:
+async def waiting(
+    broker: LocalBroker, folder: Path, options: argparse.Namespace
+) -> AsyncGenerator[Row]:
     """Measure the memory that captures take while they wait."""
     chance = Random(4)  # noqa: S311
     warm = min(500, options.waiting // 10)
@@ -299,7 +178,7 @@ async def waiting(broker: LocalBroker, folder: Path, options: argparse.Namespace
         delivery.cancel()
         with suppress(asyncio.CancelledError):
             await delivery
-    return {
+    yield {
         "bench": "cloud",
         "case": "waiting",
         "captures": options.waiting,
@@ -307,11 +186,12 @@ async def waiting(broker: LocalBroker, folder: Path, options: argparse.Namespace
     }
 
 
-async def starvation(broker: LocalBroker, folder: Path, options: argparse.Namespace) -> list[Row]:
+async def starvation(
+    broker: LocalBroker, folder: Path, options: argparse.Namespace
+) -> AsyncGenerator[Row]:
     """Measure a healthy device's wait behind others whose registrations are not answered."""
     chance = Random(5)  # noqa: S311
     healthy = device(DEVICES)
-    rows = []
     for number in options.unanswered:
         place = folder / str(number)
         await asyncio.to_thread(place.mkdir)
@@ -325,15 +205,12 @@ async def starvation(broker: LocalBroker, folder: Path, options: argparse.Namesp
             bench.delivery.wake()
             await done
             seconds = time.perf_counter() - started
-        rows.append(
-            {
-                "bench": "cloud",
-                "case": "starvation",
-                "unanswered": number,
-                "seconds": round(seconds, 3),
-            }
-        )
-    return rows
+        yield {
+            "bench": "cloud",
+            "case": "starvation",
+            "unanswered": number,
+            "seconds": round(seconds, 3),
+        }
 
 
 def answer_one(serial: str, answer: Reply, asked: dict[str, Any], token: int) -> bytes | None:
@@ -352,6 +229,7 @@ async def measure(options: argparse.Namespace) -> None:
     measures: dict[str, Measure] = {
         "upload": upload,
         "drain": drain,
+        "drain_latency": drain_latency,
         "waiting": waiting,
         "starvation": starvation,
     }
@@ -360,15 +238,14 @@ async def measure(options: argparse.Namespace) -> None:
             for case in options.case:
                 place = Path(folder, case)
                 await asyncio.to_thread(place.mkdir)
-                found = await measures[case](broker, place, options)
-                for row in found if isinstance(found, list) else [found]:
+                async for row in measures[case](broker, place, options):
                     print(json.dumps(row) if options.json else describe(row), flush=True)
 
 
 def describe(row: Row) -> str:
     """Return a result as a line for people."""
     values = [f"{name} {value}" for name, value in row.items() if name not in ("bench", "case")]
-    return f"{row['case']:<10} " + "  ".join(values)
+    return f"{row['case']:<13} " + "  ".join(values)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--disks", type=int, default=5000, help="open at least so many")
     parser.add_argument("--points", type=int, help="cut at so many points only, chosen by seed")
     parser.add_argument("--seed", type=int, default=1, help="chooses what each cut leaves")
-    parser.add_argument("--visits", type=int, default=3, help="sessions with a device, each time")
+    parser.add_argument("--sessions", type=int, default=3, help="sessions with a device, each time")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=int, default=5, help="lay out so many of the failed disks")
     parser.add_argument(
@@ -103,7 +103,7 @@ def _recorded(arguments: argparse.Namespace, place: Path) -> Record:
     tree = place / "tree"
     (tree / ".storage").mkdir(parents=True)
     recorded = Record(place / "record", tree, *filesystem.scan(tree))
-    life = ("powercut.life", str(tree), str(arguments.visits))
+    life = ("powercut.life", str(tree), str(arguments.sessions))
     record(tree, recorded.path, life, source=arguments.source.resolve())
     recorded.check()
     return recorded

@@ -178,8 +178,8 @@ class Listener:
 class Account:
     """One account in one life: its outbox, its stores, its devices and its cloud."""
 
-    def __init__(self, tree: Path, life: int, visits: int) -> None:
-        self.visits = visits
+    def __init__(self, tree: Path, life: int, sessions: int) -> None:
+        self.sessions = sessions
         self.life = life
         self.hass = HomeAssistant(str(tree))
         self.path = outbox_path(self.hass, ENTRY)
@@ -195,6 +195,7 @@ class Account:
         """Come up, as an entry does."""
         await self.store.async_load()
         self.outbox = await Outbox.open(self.path, self.hass.async_add_executor_job)
+        await self.outbox.set_destinations({ULOGGER: 0.0})
         tokens = TokenCache(self.store.tokens, self._save_tokens)
         cloud = UloggerCloud(self.cloud, customer_id=1, tokens=tokens)
         self.delivery = Delivery(self.outbox, cloud, Listener())
@@ -231,7 +232,7 @@ class Account:
         await self.save(lambda: self.store.async_save_tokens(tokens))
 
     async def collect(self) -> None:
-        """Visit all devices, each as often as this life wants it, side by side."""
+        """Collect all devices, each as often as this life wants it, side by side."""
         await asyncio.gather(*(self._device(number) for number in range(DEVICES)))
 
     async def deliver(self) -> None:
@@ -246,7 +247,7 @@ class Account:
         memory = TransferMemory()
         random = Random(self.life * DEVICES + number)
         frames = b""
-        for _ in range(self.visits):
+        for _ in range(self.sessions):
             frames += self.writer.frames(30)
             dump = self.writer.dump(identity) if random.random() < 0.3 else None
             heard = random.random() < 0.8
@@ -406,23 +407,23 @@ class WeakConnection(sqlite3.Connection):
         return done
 
 
-async def _live(tree: Path, life: int, visits: int) -> None:
+async def _live(tree: Path, life: int, sessions: int) -> None:
     """Live one life; it takes its process with it."""
     work, killed = LIVES[life]
-    await work(Account(tree, life, visits))
+    await work(Account(tree, life, sessions))
     if killed:
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(0)
 
 
-def main(tree: Path, visits: int) -> None:
+def main(tree: Path, sessions: int) -> None:
     """Live all lives, each in a process of its own."""
     sqlite3.connect = partial(sqlite3.connect, factory=WeakConnection)  # type: ignore[assignment]
     for life, (_, killed) in enumerate(LIVES):
         if (child := os.fork()) == 0:
             try:
                 with asyncio.Runner(loop_factory=HastyLoop) as runner:
-                    runner.run(_live(tree, life, visits))
+                    runner.run(_live(tree, life, sessions))
             finally:
                 traceback.print_exc()
                 os._exit(1)

@@ -98,7 +98,8 @@ async def test_no_secret_gets_into_a_file_by_any_way(
         entry, DeviceIdentity(42, f"serial {SUFFIX}", f"type-{CUSTOMER}", str(TOKEN)), OTHER_ADDRESS
     )
     gateway.fleet.identified(DeviceIdentity(7, "stranger"), "C0:FF:EE:00:00:03", quoted)
-    added = await gateway.account.outbox.add(log(fault=CaptureFault.CHECKSUM))
+    transport.tell(ConnectionState.DISCONNECTED)
+    added = await gateway.account.outbox.add(log())
     await queue(gateway.account.outbox).failed(added.capture_id, quoted)
     with (
         patch(
@@ -160,7 +161,7 @@ async def test_an_account_tells_what_a_support_case_needs(
     assert data["destinations"]["ulogger"]["state"] == "connected"
     assert data["outbox"]["totals"]["quarantined"] == 1
     (row,) = data["outbox"]["undelivered"]
-    assert (row["state"], row["reason"]) == ("quarantined", "too_long")
+    assert (row["state"], row["fault"]) == ("quarantined", "too_long")
     (told,) = data["devices"]
     assert told["identity"]["serial"] == SENSOR.serial
     assert told["address"] == ADDRESS

@@ -1,5 +1,6 @@
 """System health sums up what all accounts are at."""
 
+from pathlib import Path
 from typing import Any
 
 from homeassistant.core import HomeAssistant
@@ -10,10 +11,11 @@ from pytest_homeassistant_custom_component.common import (
 )
 
 from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.folder.names import MARKER
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.model.capture import CaptureFault
 from tests.support.account import ToldTransport, core_dump, load, log, meet
-from tests.support.flows import ENGLISH
+from tests.support.flows import ENGLISH, add_destination, answer
 
 
 async def info(hass: HomeAssistant) -> dict[str, Any]:
@@ -52,3 +54,16 @@ async def test_accounts_that_are_not_loaded_do_not_count(
 ) -> None:
     await hass.config_entries.async_unload(account.entry_id)
     assert (await info(hass))["accounts"] == 0
+
+
+async def test_a_folder_is_no_broker(hass: HomeAssistant, account: MockConfigEntry) -> None:
+    form = await add_destination(hass, account.entry_id, "folder")
+    path = Path(hass.config.path("captures"))
+    await answer(hass, form, path=str(path), keep_days=0, keep_mb=0, include_kept=True)
+    (path / MARKER).unlink()
+    assert await hass.config_entries.async_reload(account.entry_id)
+    await hass.async_block_till_done()
+    connected = {each.id: each.connected for each in account.runtime_data.destinations.values()}
+    assert connected.pop("ulogger")
+    assert list(connected.values()) == [False]
+    assert (await info(hass))["broker_reachable"] is True

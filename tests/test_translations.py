@@ -17,6 +17,7 @@ TRANSLATIONS = Path(custom_components.ulogger.__file__).parent / "translations"
 LANGUAGES = ("de", "es", "fr", "zh-Hans")
 NOT_TO_BE_TRANSLATED = {"{name}"}
 KEY = re.compile(r"^(?!.+[_-]{2})(?![_-])[a-z0-9-_]+(?<![_-])$")
+FLOWS = r"(?:config|options|config_subentries\.\w+)"
 URL = re.compile(r"(\w+://|www\.)[a-z0-9]", re.IGNORECASE)
 
 
@@ -88,7 +89,7 @@ def test_names_of_entities_and_states_have_no_placeholders(language: str) -> Non
 def test_every_field_of_a_form_is_described(language: str) -> None:
     found = texts(language)
     for key in found:
-        if match := re.fullmatch(r"((?:config|options)\.step\..+)\.data\.(\w+)", key):
+        if match := re.fullmatch(rf"({FLOWS}\.step\..+)\.data\.(\w+)", key):
             assert f"{match[1]}.data_description.{match[2]}" in found
 
 

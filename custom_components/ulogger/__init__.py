@@ -17,7 +17,7 @@ from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
 from .gateway.discovery import Discovery
-from .gateway.folders import folder_destinations
+from .gateway.folders import folder_destinations, reload_on_change
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.heartbeats import Heartbeats
 from .gateway.issues import Issues
@@ -70,6 +70,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
             translation_placeholders={"device": entry.title, "detail": str(err)},
         ) from err
     account = Account(hass, entry, store, outbox)
+    reload_on_change(hass, entry)
     gateway = entry.runtime_data = Gateway(account, ulogger, folder_destinations(account))
     account.register_device()
     await gateway.async_start()
@@ -77,9 +78,10 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
     LogRelay(hass, entry).start()
-    if gateway.ulogger is not None:
-        Heartbeats(hass, entry, gateway.ulogger.telemetry).start()
-        LogForwarding(hass, entry, gateway.ulogger.cloud).start()
+    for telemetry in gateway.telemetry.values():
+        Heartbeats(hass, entry, telemetry).start()
+    for text_logs in gateway.text_logs.values():
+        LogForwarding(hass, entry, text_logs).start()
     return True
 
 

@@ -80,11 +80,12 @@ async def async_setup_entry(
     add_destination_entities(
         gateway, async_add_entities, DESTINATION_BINARY_SENSORS, DestinationBinarySensor
     )
-    if gateway.ulogger is None:
+    if gateway.ulogger is not None:
+        async_add_entities(
+            AccountBinarySensor(gateway, description) for description in ACCOUNT_BINARY_SENSORS
+        )
+    if not gateway.registers:
         return
-    async_add_entities(
-        AccountBinarySensor(gateway, description) for description in ACCOUNT_BINARY_SENSORS
-    )
     add_device_entities(
         entry,
         async_add_entities,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, override
 
+import probatio
 from bluetooth_data_tools import human_readable_name
 from homeassistant.components import bluetooth
 from homeassistant.components.bluetooth import BluetoothServiceInfoBleak
@@ -11,7 +12,9 @@ from homeassistant.config_entries import (
     SOURCE_RECONFIGURE,
     ConfigEntry,
     ConfigFlow,
+    ConfigFlowContext,
     ConfigFlowResult,
+    ConfigSubentryFlow,
 )
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.singleton import singleton
@@ -23,50 +26,44 @@ from .account.approval import (
     room_for_cards,
     with_application,
 )
-from .account.key_store import SecretsNotKept, async_keep_key
 from .const import (
     ATTR_ADDRESS,
     ATTR_APPLICATION_ID,
     ATTR_DEVICE_TYPE,
     ATTR_NAME,
-    CONF_BROKER,
-    CONF_CA,
     CONF_CLIENT_SUFFIX,
     CONF_CONFIRMED_ADDRESS,
-    CONF_GROUP_ID,
-    CONF_PACE,
-    CONF_PORT,
-    CONF_TOPIC_PREFIX,
-    DEFAULT_TOPIC_PREFIX,
+    CONF_CONNECTION,
+    CONNECTION_NONE,
     DOMAIN,
     ENTRY_VERSION,
+    SUBENTRY_FOLDER,
+    SUBENTRY_ULOGGER,
 )
 from .flows.account_checks import (
+    ONLY_HERE,
     FormError,
     account_title,
     account_unique_id,
-    async_check_bridge,
-    async_check_certificate,
     async_check_renewal,
+    new_client_suffix,
 )
-from .flows.account_schema import (
-    CONF_ACCOUNT,
-    SECTION_ADVANCED,
-    UPLOADS_SCHEMA,
-    accounts_schema,
-    bridge_schema,
-    certificate_schema,
-)
+from .flows.account_schema import CONF_ACCOUNT, UPLOADS_SCHEMA, accounts_schema
+from .flows.account_steps import CONNECTIONS, AccountSteps, async_without_key, changed_title
+from .flows.folder_flow import FolderSubentryFlow
 from .flows.options_flow import UloggerOptionsFlow
+from .flows.ulogger_flow import UloggerSubentryFlow
 from .flows.uploaded_files import Uploads
 from .model.plain_text import plain_text
 
-CONNECTIONS = ["certificate", "home_assistant"]
+FIRST_CONNECTIONS = [*CONNECTIONS, "only_here"]
 MOST_WITHOUT_CARD = 256
 
 
-class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
-    """One entry for each customer and group."""
+class UloggerConfigFlow(
+    AccountSteps[ConfigFlowContext, ConfigFlowResult, str], ConfigFlow, domain=DOMAIN
+):
+    """One entry for each customer and group, and one for an account without a cloud."""
 
     VERSION = ENTRY_VERSION
 
@@ -82,10 +79,23 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
         """Return the flow that changes the options."""
         return UloggerOptionsFlow()
 
+    @classmethod
+    @callback
+    @override
+    def async_get_supported_subentry_types(
+        cls, config_entry: ConfigEntry
+    ) -> dict[str, type[ConfigSubentryFlow]]:
+        """Return the destinations that can be added; an account has one uLogger at most."""
+        flows: dict[str, type[ConfigSubentryFlow]] = {SUBENTRY_FOLDER: FolderSubentryFlow}
+        # Asked before an entry of an earlier version is migrated, too.
+        if config_entry.data.get(CONF_CONNECTION) == CONNECTION_NONE:
+            flows[SUBENTRY_ULOGGER] = UloggerSubentryFlow
+        return flows
+
     @override
     async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask how captures reach the cloud."""
-        return self.async_show_menu(step_id="user", menu_options=CONNECTIONS)
+        """Ask whether and how captures reach uLogger."""
+        return self.async_show_menu(step_id="user", menu_options=FIRST_CONNECTIONS)
 
     @override
     async def async_step_bluetooth(
@@ -123,91 +133,62 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
     async def async_step_bluetooth_confirm(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Ask how the captures of the discovered device reach the cloud."""
+        """Ask whether and how the captures of the discovered device reach uLogger."""
         return self.async_show_menu(
             step_id="bluetooth_confirm",
-            menu_options=CONNECTIONS,
+            menu_options=FIRST_CONNECTIONS,
             description_placeholders=dict(self.context["title_placeholders"]),
         )
 
     async def async_step_reconfigure(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Ask how captures reach the cloud from now on."""
+        """Ask how captures reach uLogger from now on; nobody leaves it by accident."""
         return self.async_show_menu(step_id="reconfigure", menu_options=CONNECTIONS)
 
-    async def async_step_certificate(
+    async def async_step_only_here(
         self, user_input: dict[str, Any] | None = None
     ) -> ConfigFlowResult:
-        """Take the account's IDs and certificate, and try them on the broker."""
-        entry = self._changed_entry()
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            try:
-                data = await async_check_certificate(self.hass, self._uploads, user_input, entry)
-                return await self._async_finish(data)
-            except FormError as err:
-                errors = err.errors
-        has_ca = entry is not None and entry.data.get(CONF_CA) is not None
-        return self.async_show_form(
-            step_id="certificate",
-            data_schema=self.add_suggested_values_to_schema(
-                certificate_schema(new=entry is None, has_ca=has_ca),
-                user_input or _as_typed(entry),
-            ),
-            errors=errors,
+        """Make the account without a cloud, once it is clear what that means; there is one."""
+        if self.hass.config_entries.async_entry_for_domain_unique_id(DOMAIN, ONLY_HERE):
+            return self.async_abort(reason="only_here_exists")
+        if user_input is None:
+            return self.async_show_form(step_id="only_here", data_schema=probatio.Schema({}))
+        # Not before: closed now, the card of a device goes on to be that device's.
+        await self.async_set_unique_id(ONLY_HERE, raise_on_progress=False)
+        return self._create(
+            {CONF_CONNECTION: CONNECTION_NONE, CONF_CLIENT_SUFFIX: new_client_suffix()}
         )
 
-    async def async_step_home_assistant(
-        self, user_input: dict[str, Any] | None = None
-    ) -> ConfigFlowResult:
-        """Take the account's IDs; captures go through Home Assistant's own MQTT."""
-        entry = self._changed_entry()
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            try:
-                data = await async_check_bridge(self.hass, user_input, entry)
-                return await self._async_finish(data)
-            except FormError as err:
-                errors = err.errors
-        return self.async_show_form(
-            step_id="home_assistant",
-            data_schema=self.add_suggested_values_to_schema(
-                bridge_schema(new=entry is None), user_input or _as_typed(entry)
-            ),
-            errors=errors,
-        )
-
+    @override
     def _changed_entry(self) -> ConfigEntry | None:
         """Return the account that is being changed; none while one is set up."""
         return self._get_reconfigure_entry() if self.source == SOURCE_RECONFIGURE else None
 
+    @override
     async def _async_finish(self, data: dict[str, Any]) -> ConfigFlowResult:
         """Change the account, whose outbox stays, or create it; raises FormError."""
         unique_id = account_unique_id(data)
         if (entry := self._changed_entry()) is not None:
-            data = await self._async_without_key(data)
-            title = entry.title
-            if title == account_title(entry.data):
-                title = account_title(data)
+            data = await async_without_key(self.hass, data)
+            if entry.data[CONF_CONNECTION] == CONNECTION_NONE:
+                # Home Assistant works out once what can be added, and would offer uLogger again.
+                entry.supported_subentry_types.pop(SUBENTRY_ULOGGER, None)
             return self.async_update_reload_and_abort(
-                entry, unique_id=unique_id, title=title, data=data
+                entry, unique_id=unique_id, title=changed_title(entry, data), data=data
             )
         await self.async_set_unique_id(unique_id, raise_on_progress=False)
         self._abort_if_unique_id_configured()
-        data = await self._async_without_key(data)
+        return self._create(await async_without_key(self.hass, data))
+
+    @callback
+    def _create(self, data: dict[str, Any]) -> ConfigFlowResult:
+        """Create the account; the device from whose card it was set up counts as confirmed."""
         self._close_other_cards()
         options = {}
         if self._confirmed_address is not None:
             options[CONF_CONFIRMED_ADDRESS] = self._confirmed_address
         return self.async_create_entry(title=account_title(data), data=data, options=options)
-
-    async def _async_without_key(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Put the key in its own file and return the rest; raises FormError."""
-        try:
-            return await async_keep_key(self.hass, data[CONF_CLIENT_SUFFIX], data)
-        except SecretsNotKept as err:
-            raise FormError(base="secrets_not_kept") from err
 
     @callback
     def _close_other_cards(self) -> None:
@@ -276,7 +257,7 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
         if user_input is not None:
             try:
                 renewed = await async_check_renewal(self.hass, self._uploads, user_input, entry)
-                data = await self._async_without_key({**entry.data, **renewed})
+                data = await async_without_key(self.hass, {**entry.data, **renewed})
                 return self.async_update_reload_and_abort(entry, data=data)
             except FormError as err:
                 errors = err.errors
@@ -291,14 +272,3 @@ class UloggerConfigFlow(ConfigFlow, domain=DOMAIN):
 def _without_card(hass: HomeAssistant) -> dict[str, None]:
     """Return the addresses of devices that got no card, first come first; one for all flows."""
     return {}
-
-
-def _as_typed(entry: ConfigEntry | None) -> dict[str, Any]:
-    """Return what a form shows at first; never the certificate, the key or the CA."""
-    if entry is None:
-        return {CONF_TOPIC_PREFIX: DEFAULT_TOPIC_PREFIX}
-    shown = (CONF_BROKER, CONF_PORT, CONF_PACE)
-    broker = {key: entry.data[key] for key in shown if key in entry.data}
-    prefix = entry.data.get(CONF_TOPIC_PREFIX) or DEFAULT_TOPIC_PREFIX
-    group = entry.data[CONF_GROUP_ID]
-    return {CONF_GROUP_ID: group, CONF_TOPIC_PREFIX: prefix, SECTION_ADVANCED: broker}

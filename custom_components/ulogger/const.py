@@ -25,6 +25,8 @@ CONNECTION_MQTT: Final = "mqtt"
 ENTRY_VERSION: Final = 2
 """Of config entries: what `async_migrate_entry` brings them to."""
 SUBENTRY_FOLDER: Final = "folder"
+SUBENTRY_ULOGGER: Final = "ulogger"
+"""Adds uLogger to an account without it; no subentry of this type is ever made."""
 DESTINATION_SUBENTRIES: Final = frozenset({SUBENTRY_FOLDER})
 CONF_PATH: Final = "path"
 CONF_KEEP_DAYS: Final = "keep_days"

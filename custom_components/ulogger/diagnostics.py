@@ -23,8 +23,10 @@ from .const import (
     CONF_CERTIFICATE,
     CONF_CLIENT_SUFFIX,
     CONF_CUSTOMER_ID,
+    CONF_PATH,
     CONF_PRIVATE_KEY,
     DOMAIN,
+    SUBENTRY_FOLDER,
 )
 from .coordinator import DeviceCoordinator
 from .gateway.gateway import Gateway, UloggerConfigEntry
@@ -167,6 +169,8 @@ async def _without_secrets(
     """Hide the values of all secrets, wherever they turned up."""
     named = {**entry.data, **entry.options, **await async_load_secrets(hass, entry)}
     values = {str(named[name]) for name in SECRETS if named.get(name)}
+    # The errors of a directory name it, and its path may name a person.
+    values |= {str(each.data[CONF_PATH]) for each in entry.get_subentries_of_type(SUBENTRY_FOLDER)}
     values |= {str(stored["token"]) for stored in entry.runtime_data.account.store.tokens.values()}
     long = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
     patterns = [PEM, *map(re.escape, long)]

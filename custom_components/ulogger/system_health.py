@@ -21,7 +21,7 @@ async def _info(hass: HomeAssistant) -> dict[str, Any]:
     return {
         "accounts": len(gateways),
         "broker_reachable": all(
-            each.connected for gateway in gateways for each in gateway.destinations.values()
+            gateway.ulogger.cloud.connected for gateway in gateways if gateway.ulogger is not None
         ),
         "devices": sum(len(gateway.devices) for gateway in gateways),
         "captures_waiting": sum(gateway.account.totals.waiting for gateway in gateways),

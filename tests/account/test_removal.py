@@ -11,11 +11,23 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.account.store import outbox_path
 from custom_components.ulogger.cloud.destination import ConnectionState
-from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.const import DOMAIN, ENTRY_VERSION
 from custom_components.ulogger.model.capture import CaptureFault
 from custom_components.ulogger.outbox.errors import DiskFailed
+from custom_components.ulogger.outbox.model import CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
-from tests.support.account import CRASH_LOG, ToldTransport, load, log
+from tests.support.account import (
+    APPROVED,
+    CRASH_DUMP,
+    CRASH_LOG,
+    SENSOR,
+    ToldTransport,
+    core_dump,
+    load,
+    log,
+    meet,
+)
+from tests.support.flows import add_destination, answer
 from tests.support.repairs import Card, card, client, kinds
 
 __all__ = ["client"]
@@ -184,3 +196,73 @@ async def test_what_can_not_be_merged_now_stays_where_it_is(
     assert kinds(hass) == []
     (row,) = await other.runtime_data.account.outbox.listing()
     assert (await other.runtime_data.account.outbox.read(row.capture_id)).data == CRASH_LOG
+
+
+# An account without a cloud
+
+
+async def load_only_here(hass: HomeAssistant) -> MockConfigEntry:
+    """Set up an account without a cloud."""
+    entry = MockConfigEntry(
+        domain=DOMAIN,
+        unique_id="only_here",
+        title="uLogger",
+        data={"connection": "none", "client_suffix": "5eed5eed"},
+        version=ENTRY_VERSION,
+        options=APPROVED,
+    )
+    entry.add_to_hass(hass)
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done()
+    return entry
+
+
+async def test_captures_that_nobody_else_has_are_asked_about(
+    hass: HomeAssistant, client: Any
+) -> None:
+    entry = await load_only_here(hass)
+    await entry.runtime_data.account.outbox.add(log())
+    await hass.config_entries.async_remove(entry.entry_id)
+
+    repair = card(hass, client, "left_behind")
+    assert (repair.issue.translation_placeholders or {})["count"] == "1"
+    again = await load_only_here(hass)
+
+    assert kinds(hass) == []
+    (row,) = await again.runtime_data.account.outbox.listing()
+    assert row.state is CaptureState.KEPT
+    assert (await again.runtime_data.account.outbox.read(row.capture_id)).data == CRASH_LOG
+
+
+async def test_captures_that_nobody_else_has_are_merged(hass: HomeAssistant) -> None:
+    first = await load_only_here(hass)
+    await first.runtime_data.account.outbox.add(log())
+    await hass.config_entries.async_unload(first.entry_id)
+    second = await load_only_here(hass)
+    await second.runtime_data.account.outbox.add(core_dump())
+    await hass.config_entries.async_unload(second.entry_id)
+    await hass.config_entries.async_remove(first.entry_id)
+    assert kinds(hass) == ["left_behind"]
+
+    assert await hass.config_entries.async_setup(second.entry_id)
+
+    assert kinds(hass) == []
+    outbox = second.runtime_data.account.outbox
+    datas = [(await outbox.read(row.capture_id)).data for row in await outbox.listing()]
+    assert sorted(datas) == sorted([CRASH_LOG, CRASH_DUMP])
+
+
+async def test_what_a_folder_has_is_not_asked_about(hass: HomeAssistant) -> None:
+    entry = await load_only_here(hass)
+    meet(entry)
+    added = await entry.runtime_data.account.outbox.add(log())
+    form = await add_destination(hass, entry.entry_id, "folder")
+    path = hass.config.path("captures")
+    await answer(hass, form, path=path, keep_days=0, keep_mb=0, include_kept=True)
+    [folder] = entry.runtime_data.destinations.values()
+    assert await folder.delivery.wait_delivered(SENSOR.key, [added.capture_id], 10)
+
+    await hass.config_entries.async_remove(entry.entry_id)
+
+    assert kinds(hass) == []
+    assert files(hass) == []

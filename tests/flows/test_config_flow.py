@@ -189,7 +189,7 @@ async def test_of_two_flows_for_one_account_the_later_ends(
         MockConfigEntry(domain=DOMAIN, unique_id="42-0").add_to_hass(hass)
         return checked
 
-    with patch("custom_components.ulogger.config_flow.async_check_certificate", overtaken):
+    with patch("custom_components.ulogger.flows.account_steps.async_check_certificate", overtaken):
         end = await submit(
             hass, flow, customer_id=42, archive=await upload(broker.download), advanced=at_broker
         )

@@ -14,7 +14,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.account.key_store import async_load_secrets
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.flows import options_flow
-from tests.support.flows import ENGLISH
+from tests.support.flows import ENGLISH, suggestions
 
 pytestmark = pytest.mark.usefixtures("set_up")
 
@@ -104,7 +104,8 @@ async def test_a_new_account_shows_what_it_does_by_itself(hass: HomeAssistant) -
 async def test_all_of_the_form_can_be_read(hass: HomeAssistant, account: MockConfigEntry) -> None:
     form = await open_form(hass, account)
 
-    sections = ENGLISH["options"]["step"]["init"]["sections"]
+    sections = dict(ENGLISH["options"]["step"]["init"]["sections"])
+    del sections["kept"]
     assert {str(key) for key in form["data_schema"].schema} == set(sections)
     for name, texts in sections.items():
         fields = {str(key) for key in form["data_schema"].schema[name].schema.schema}
@@ -431,3 +432,65 @@ async def test_approving_an_application_takes_back_its_discovery_card(
 
     cards = hass.config_entries.flow.async_progress_by_handler(DOMAIN)
     assert [card["context"]["unique_id"] for card in cards] == ["application-8"]
+
+
+# An account without uLogger
+
+
+@pytest.fixture
+async def only_here(hass: HomeAssistant) -> MockConfigEntry:
+    """Return an account that has no uLogger."""
+    entry = MockConfigEntry(
+        domain=DOMAIN,
+        unique_id="only_here",
+        data={"connection": "none", "client_suffix": "5eed5eed"},
+        options={"heartbeats": False},
+    )
+    entry.add_to_hass(hass)
+    await hass.config_entries.async_setup(entry.entry_id)
+    return entry
+
+
+async def test_an_account_without_ulogger_is_not_asked_about_it(
+    hass: HomeAssistant, only_here: MockConfigEntry
+) -> None:
+    form = await open_form(hass, only_here)
+    assert {str(key) for key in form["data_schema"].schema} == {"collection", "approval", "kept"}
+    texts = ENGLISH["options"]["step"]["init"]["sections"]["kept"]
+    fields = {str(key) for key in form["data_schema"].schema["kept"].schema.schema}
+    assert fields == set(texts["data"]) == set(texts["data_description"])
+
+    kept = {"retention_days": 30, "retention_mb": 200, "undelivered_budget_mb": 500}
+    chosen = {
+        "collection": TYPED["collection"],
+        "approval": {"applications": ["7"]},
+        "kept": kept,
+    }
+    await save(hass, only_here, chosen)
+
+    assert only_here.options == {
+        **TYPED["collection"],
+        **kept,
+        "heartbeats": False,
+        "applications": {"7": {"device_types": []}},
+    }
+    form = await open_form(hass, only_here)
+    assert suggestions(form)["kept"] == kept
+    assert await async_load_secrets(hass, only_here) == {}
+
+
+@pytest.mark.parametrize("limit", ["retention_days", "retention_mb"])
+async def test_what_nobody_else_has_is_not_deleted_at_once(
+    hass: HomeAssistant, only_here: MockConfigEntry, limit: str
+) -> None:
+    form = await open_form(hass, only_here)
+    kept = {"retention_days": 7, "retention_mb": 100, "undelivered_budget_mb": 500, limit: 0}
+    with pytest.raises(InvalidData):
+        await hass.config_entries.options.async_configure(
+            form["flow_id"],
+            {
+                "collection": TYPED["collection"],
+                "approval": {"applications": []},
+                "kept": kept,
+            },
+        )

@@ -422,7 +422,7 @@ async def test_the_documented_bridge_carries_everything_and_keeps_it_while_the_c
     await road.until_shown(entry, "log_level", "info")
 
     await broker.astop()
-    await entry.runtime_data.ulogger.telemetry.publish_events({IDENTITY.key: [Event("kept")]})
+    await entry.runtime_data.ulogger.cloud.publish_events({IDENTITY.key: [Event("kept")]})
     await broker.astart()
 
     [event] = await cloud_service.wait_for("events")

@@ -346,7 +346,7 @@ async def test_a_quota_reached_for_three_days_is_told_until_a_day_without(
     device = meet(account)
     for day in range(3):
         assert shown(hass) == {}, day
-        account.runtime_data.account.quota.counted(device.identity.key, 400_000, time.time())
+        account.runtime_data.account.quota.counted(device.identity.key, 400_000)
         device.counters_changed(DeviceCounters())
         await time_passes(MINUTE)
         if day < 2:

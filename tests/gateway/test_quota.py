@@ -51,6 +51,7 @@ async def account(hass: HomeAssistant, transport: ToldTransport, day: Day) -> Mo
     with patch("custom_components.ulogger.account.account.SWEEP_EVERY", timedelta(days=30)):
         entry = await load(hass, options={**APPROVED, "daily_quota_kb": 5})
     entry.runtime_data.account.outbox._now = day
+    entry.runtime_data.account.quota.clock = day
     meet(entry)
     return entry
 
@@ -119,6 +120,7 @@ async def test_without_a_quota_everything_goes_up(
     hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
 ) -> None:
     hass.config_entries.async_update_entry(account, options=APPROVED)
+    assert await hass.config_entries.async_reload(account.entry_id)
     gateway = account.runtime_data
     ids = {
         (await gateway.account.outbox.add(numbered_log(number))).capture_id for number in range(8)

@@ -5,7 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from custom_components.ulogger.capture import duplicates
+from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
+from custom_components.ulogger.outbox import contents
 from custom_components.ulogger.outbox.errors import DiskFull
 from custom_components.ulogger.outbox.model import CaptureState, Outcome
 from custom_components.ulogger.outbox.outbox import Outbox
@@ -244,3 +247,26 @@ async def test_the_notes_look_only_at_what_is_not_erased(outbox: Outbox) -> None
 
     for plan in await outbox._database.read(plans):
         assert "_unerased" in plan
+
+
+async def test_earlier_logs_do_not_have_a_new_one_read_again_and_again(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device waits for the commit; what is read of the log before must not add up."""
+    read: list[bytes] = []
+
+    def anchored(data: bytes) -> LogHeader | None:
+        read.append(data)
+        return duplicates.anchored(data)
+
+    monkeypatch.setattr(contents, "anchored", anchored)
+    for number in range(16):
+        data = log(frame(number), anchor=100_000 + 60_000 * number)
+        await outbox.add(captured(data=data, at=NOW + 60 * number))
+        await outbox.erased(CLOCK.key)
+    read.clear()
+    new = log(frame(16), anchor=100_000 + 60_000 * 16)
+    added = await outbox.add(captured(data=new, at=NOW + 60 * 16))
+    assert added.outcome is Outcome.STORED
+    assert set(read) == {new}
+    assert len(read) <= 3

@@ -28,7 +28,7 @@ ATOMIC = ", atomic_writes=True"
 async def cut(*arguments: str) -> tuple[int, dict[str, Any], str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "powercut", "--visits", "1", "--processes", "1", "--keep", "0", *arguments),
+        *("-m", "powercut", "--sessions", "1", "--processes", "1", "--keep", "0", *arguments),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -39,12 +39,22 @@ async def make_upload(hass: HomeAssistant, hass_client: ClientSessionGenerator) 
     return upload
 
 
-def expect_form(result: Any, step_id: str, errors: dict[str, str] | None = None) -> None:
-    """Check which form is shown with which errors, and that all of it can be read."""
+def expect_form(
+    result: Any,
+    step_id: str,
+    errors: dict[str, str] | None = None,
+    *,
+    destination: str | None = None,
+) -> None:
+    """Check which form is shown with which errors, and that all of it can be read.
+
+    It is one of the flow that makes accounts, or of the one that adds a *destination*.
+    """
+    flow = ENGLISH["config"] if destination is None else ENGLISH["config_subentries"][destination]
     assert result["type"] is FlowResultType.FORM, result
     assert result["step_id"] == step_id
     assert (result["errors"] or {}) == (errors or {})
-    texts = ENGLISH["config"]["step"][step_id]
+    texts = flow["step"][step_id]
     for key, value in result["data_schema"].schema.items():
         if isinstance(value, section):
             named = texts["sections"][str(key)]
@@ -55,14 +65,17 @@ def expect_form(result: Any, step_id: str, errors: dict[str, str] | None = None)
             assert str(key) in texts["data"]
             assert str(key) in texts["data_description"]
     for reason in (errors or {}).values():
-        assert reason in ENGLISH["config"]["error"]
+        assert reason in flow["error"]
 
 
-def expect_abort(result: Any, reason: str, *, own: bool = True) -> None:
+def expect_abort(
+    result: Any, reason: str, *, own: bool = True, destination: str | None = None
+) -> None:
     """Check that the flow ended, and that the reason can be read (Home Assistant has some)."""
+    flow = ENGLISH["config"] if destination is None else ENGLISH["config_subentries"][destination]
     assert result["type"] is FlowResultType.ABORT, result
     assert result["reason"] == reason
-    assert (reason in ENGLISH["config"]["abort"]) is own
+    assert (reason in flow["abort"]) is own
 
 
 def expect_menu(result: Any, step_id: str) -> None:
@@ -92,6 +105,20 @@ async def open_form(hass: HomeAssistant, connection: str = "certificate") -> str
     )
     expect_form(form, connection)
     return str(form["flow_id"])
+
+
+async def add_destination(hass: HomeAssistant, entry_id: str, destination: str) -> Any:
+    """Begin to add a destination to an account, and return what is shown first."""
+    return await hass.config_entries.subentries.async_init(
+        (entry_id, destination), context={"source": SOURCE_USER}
+    )
+
+
+async def answer(hass: HomeAssistant, shown: Any, **typed: Any) -> Any:
+    """Submit a form of a flow that adds or changes a destination."""
+    result = await hass.config_entries.subentries.async_configure(shown["flow_id"], typed)
+    await hass.async_block_till_done()
+    return result
 
 
 async def submit(hass: HomeAssistant, flow_id: str, **typed: Any) -> Any:

@@ -1,7 +1,6 @@
 """One account: its entry, what it is set to, remembers, keeps on disk, and counts."""
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -117,7 +116,7 @@ class Account:
 
     def over_quota(self) -> frozenset[DeviceKey]:
         """Return the devices that have sent to uLogger today what they may in a day."""
-        return self.quota.exhausted(time.time())
+        return self.quota.exhausted()
 
     # What it counts
 
@@ -131,7 +130,7 @@ class Account:
         self.counters = dict(await self.outbox.counters())
         self.delivery_counters = await self.outbox.delivery_counters()
         there = self.delivery_counters.get(ULOGGER, {})
-        self.quota.read({key: each.bytes_today for key, each in there.items()}, time.time())
+        self.quota.read({key: each.bytes_today for key, each in there.items()})
         self.counted.notify()
         self.changed.notify()
 

@@ -1,6 +1,7 @@
 """How much a device may send in a day."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..model.identity import DeviceKey
@@ -12,34 +13,36 @@ DAY = 86_400
 class DailyQuota:
     """What each device has sent on a UTC day, against ``limit`` bytes (0 is no limit).
 
+    ``clock`` gives Unix seconds.
     ``sent`` counts bytes. Invariant: a count never falls within a day, so that bytes which were
     counted at once are not lost to counters that were read from disk a moment earlier.
     """
 
     limit: int
+    clock: Callable[[], float] = time.time
     day: int = -1
     sent: dict[DeviceKey, int] = field(default_factory=dict)
 
-    def counted(self, key: DeviceKey, size: int, now: float) -> None:
+    def counted(self, key: DeviceKey, size: int) -> None:
         """Count bytes that were sent now; a quota can't wait for the counters to be read."""
-        self._begin_day(now)
+        self._begin_day()
         self.sent[key] = self.sent.get(key, 0) + size
 
-    def read(self, bytes_today: Mapping[DeviceKey, int], now: float) -> None:
+    def read(self, bytes_today: Mapping[DeviceKey, int]) -> None:
         """Take over what the disk says of today, where that is more."""
-        self._begin_day(now)
+        self._begin_day()
         for key, size in bytes_today.items():
             self.sent[key] = max(self.sent.get(key, 0), size)
 
-    def exhausted(self, now: float) -> frozenset[DeviceKey]:
+    def exhausted(self) -> frozenset[DeviceKey]:
         """Return the devices that have sent today what they may in a day."""
-        self._begin_day(now)
+        self._begin_day()
         if not self.limit:
             return frozenset()
         return frozenset(key for key, size in self.sent.items() if size >= self.limit)
 
-    def _begin_day(self, now: float) -> None:
-        if (today := int(now // DAY)) != self.day:
+    def _begin_day(self) -> None:
+        if (today := int(self.clock() // DAY)) != self.day:
             self.day, self.sent = today, {}
 
 

@@ -1,9 +1,9 @@
-"""An account goes: everything of it is deleted, except captures that no cloud has.
+"""An account goes: everything of it is deleted, except captures that nobody else has.
 
-Home Assistant asks nothing of an integration before it removes an entry, so captures that
-wait are kept aside and a repair issue asks what is to become of them. The same account, added
-again, takes them over. The issue outlives the account and is part of every diagnostics file of
-the integration: it does not name the customer.
+Home Assistant asks nothing of an integration before it removes an entry, so captures that wait,
+or are only here, are kept aside and a repair issue asks what is to become of them. The same
+account, added again, takes them over. The issue outlives the account and is part of every
+diagnostics file of the integration: it does not name the customer.
 """
 
 import logging
@@ -30,11 +30,11 @@ from .store import outbox_path
 _LOGGER = logging.getLogger(__name__)
 
 _REMOVED: Final = "removed-"
-_UNDELIVERED: Final = (CaptureState.WAITING, CaptureState.QUARANTINED)
+_UNDELIVERED: Final = (CaptureState.WAITING, CaptureState.QUARANTINED, CaptureState.KEPT)
 
 
 async def async_remove_outbox(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
-    """Delete the account's outbox, or keep it aside when captures wait in it."""
+    """Delete the account's outbox, or keep it aside when captures in it are nowhere else."""
     path = outbox_path(hass, entry.entry_id)
     if not (waiting := await _undelivered(hass, path)):
         await Outbox.remove(path, hass.async_add_executor_job)
@@ -75,7 +75,7 @@ async def async_discard(hass: HomeAssistant, account: str) -> None:
 
 
 async def _merged(hass: HomeAssistant, source: Path, target: Path) -> bool:
-    """Bring all captures that no cloud has from one outbox into another; says whether."""
+    """Bring all captures that nobody else has from one outbox into another; says whether."""
     run = hass.async_add_executor_job
     try:
         async with AsyncExitStack() as opened:
@@ -99,7 +99,7 @@ async def _merged(hass: HomeAssistant, source: Path, target: Path) -> bool:
 
 
 async def _undelivered(hass: HomeAssistant, path: Path) -> int:
-    """Count the captures that no cloud has; an outbox that can't be read counts as one."""
+    """Count the captures that nobody else has; an outbox that can't be read counts as one."""
     if not await hass.async_add_executor_job(path.exists):
         return 0
     try:
@@ -113,7 +113,7 @@ async def _undelivered(hass: HomeAssistant, path: Path) -> int:
     finally:
         with suppress(OutboxError):
             await outbox.close()
-    return total.waiting + total.quarantined
+    return total.waiting + total.quarantined + total.only_here
 
 
 def _account(entry: ConfigEntry[Any]) -> str:

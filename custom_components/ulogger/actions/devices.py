@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 import probatio
 from homeassistant.core import (
@@ -28,7 +29,7 @@ from ..model.log_levels import PERSON, Wish
 from ..outbox.model import Outcome
 from .captures import async_register_capture_actions
 from .publish import async_register_publish_actions
-from .targets import async_targets, gateway_of, ulogger_of
+from .targets import async_targets, gateway_of, required
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -107,7 +108,9 @@ async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str,
     )
     # With several destinations each says for itself how it went.
     if there and all(each.error for each in there):
-        raise _error(there[0].error, serial, seconds)
+        if there[0].error is _Missed.UNREACHABLE:
+            raise _error("cloud_unreachable", serial, seconds)
+        raise _error("delivery_timeout", serial, seconds)
     everywhere = ids.intersection(*(each.delivered for each in there)) if there else set()
     return {
         "collected": [
@@ -121,11 +124,15 @@ async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str,
         ],
         "delivered": len(everywhere),
         "destinations": {
-            each.title: {"delivered": len(each.delivered), "error": each.error or None}
-            for each in there
+            each.title: {"delivered": len(each.delivered), "error": each.error} for each in there
         },
         "bytes": sum(each.size for each in added),
     }
+
+
+class _Missed(StrEnum):
+    UNREACHABLE = "cloud_unreachable"
+    TIMEOUT = "delivery_timeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,7 @@ class _There:
 
     title: str
     delivered: set[int]
-    error: str = ""
+    error: _Missed | None = None
 
 
 async def _deliver(
@@ -142,10 +149,10 @@ async def _deliver(
 ) -> _There:
     """Wait until a destination has captures of a device."""
     if ids and not destination.connected:
-        return _There(destination.title, set(), "cloud_unreachable")
+        return _There(destination.title, set(), _Missed.UNREACHABLE)
     with user_errors(device.identity.serial):
         delivered = await destination.delivery.wait_delivered(device.identity.key, ids, seconds)
-    return _There(destination.title, delivered, "delivery_timeout" if delivered < ids else "")
+    return _There(destination.title, delivered, _Missed.TIMEOUT if delivered < ids else None)
 
 
 async def _set_log_level(call: ServiceCall) -> None:
@@ -185,7 +192,9 @@ def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, 
 async def _forget_session(call: ServiceCall) -> None:
     """Have devices registered again with their next capture."""
     for device in async_targets(call.hass, call).devices:
-        await ulogger_of(gateway_of(device)).cloud.forget(device.identity.key)
+        gateway = gateway_of(device)
+        for each in required(gateway, gateway.registers):
+            await each.forget(device.identity.key)
         device.async_update_listeners()
 
 

@@ -15,14 +15,13 @@ from homeassistant.helpers.service import async_register_admin_service
 from homeassistant.util import dt as dt_util
 
 from ..cloud.errors import CloudUnavailable
-from ..cloud.ulogger.text_logs import TextLine
 from ..const import DOMAIN
 from ..errors import user_errors
 from ..gateway.gateway import Gateway
 from ..model.identity import DeviceIdentity
 from ..model.level import LEVELS
-from ..model.telemetry import Event, Metric
-from .targets import async_targets, gateway_of, ulogger_of
+from ..model.telemetry import Event, Metric, TextLine
+from .targets import async_targets, gateway_of, required
 
 ATTR_METRICS = "metrics"
 ATTR_TIMESTAMP = "timestamp"
@@ -78,8 +77,8 @@ async def _publish_metrics(call: ServiceCall) -> None:
     metrics = [Metric(_name(name), _number(name, value), at) for name, value in values.items()]
     for gateway, identities in _senders(call).items():
         with _told(identities):
-            telemetry = ulogger_of(gateway).telemetry
-            await telemetry.publish_metrics({each.key: metrics for each in identities})
+            for each in required(gateway, gateway.telemetry):
+                await each.publish_metrics({identity.key: metrics for identity in identities})
 
 
 async def _publish_event(call: ServiceCall) -> None:
@@ -87,8 +86,8 @@ async def _publish_event(call: ServiceCall) -> None:
     events = [Event(_name(call.data[ATTR_TYPE]), _timestamp(call))]
     for gateway, identities in _senders(call).items():
         with _told(identities):
-            telemetry = ulogger_of(gateway).telemetry
-            await telemetry.publish_events({each.key: events for each in identities})
+            for each in required(gateway, gateway.telemetry):
+                await each.publish_events({identity.key: events for identity in identities})
 
 
 async def _publish_log(call: ServiceCall) -> None:
@@ -101,7 +100,8 @@ async def _publish_log(call: ServiceCall) -> None:
     for gateway, identities in _senders(call).items():
         for identity in identities:
             with _told([identity]):
-                await ulogger_of(gateway).cloud.publish_text_log(identity, lines)
+                for each in required(gateway, gateway.text_logs):
+                    await each.publish_text_log(identity, lines)
 
 
 def _senders(call: ServiceCall) -> Senders:

@@ -1,5 +1,6 @@
 """Which devices and gateways an action's target names."""
 
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,7 +14,6 @@ from homeassistant.helpers.target import TargetSelection, async_extract_referenc
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..gateway.gateway import Gateway
-from ..gateway.ulogger import Ulogger
 
 
 @dataclass(slots=True)
@@ -30,15 +30,20 @@ def gateway_of(device: DeviceCoordinator) -> Gateway:
     return gateway
 
 
-def ulogger_of(gateway: Gateway) -> Ulogger:
-    """Return a gateway's uLogger; raises ServiceValidationError for an account without it."""
-    if gateway.ulogger is None:
+def required[CapabilityT](
+    gateway: Gateway, able: Mapping[str, CapabilityT]
+) -> Collection[CapabilityT]:
+    """Return the destinations that can do what is asked for.
+
+    Raises ServiceValidationError when there is none: uLogger could do all of it.
+    """
+    if not able:
         raise ServiceValidationError(
             translation_domain=DOMAIN,
             translation_key="no_cloud",
             translation_placeholders={"account": gateway.entry.title},
         )
-    return gateway.ulogger
+    return able.values()
 
 
 @callback

@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..model.capture import Capture
 from ..model.identity import DeviceIdentity, DeviceKey
+from ..model.log_config import LogConfig
+from ..model.telemetry import Event, Metric, TextLine
 
 
 class ConnectionState(StrEnum):
@@ -87,32 +89,50 @@ class RegistersDevices(Protocol):
     def registered(self, device: DeviceIdentity) -> bool:
         """Whether this firmware of the device is known there."""
 
+    async def forget(self, key: DeviceKey) -> None:
+        """Have a device registered again before its next log."""
+
 
 @runtime_checkable
 class SetsLogLevels(Protocol):
-    """A destination that has wishes for the log levels of devices."""
+    """A destination that has wishes for the log levels of devices.
 
-    async def watch_log_config(self, key: DeviceKey, met_at: float = 0.0) -> None:
-        """Listen for wishes for a device, over all reconnections."""
+    ``on_log_config`` is called with each one, and whether it may have come before.
+    """
 
-    async def unwatch_log_config(self, key: DeviceKey) -> None:
-        """Listen for them no longer."""
+    on_log_config: Callable[[DeviceKey, LogConfig, bool], None] | None
+
+    async def follow_log_config(self, key: DeviceKey, identified_at: float = 0.0) -> None:
+        """Listen for wishes for a device, over all reconnections; raises CloudError.
+
+        Where only some can be listened for, those come first that were identified last.
+        """
+
+    def device_identified(self, key: DeviceKey, at: float) -> None:
+        """Note when (Unix seconds) a device that is followed was identified."""
+
+    async def unfollow_log_config(self, key: DeviceKey) -> None:
+        """Listen for them no longer; raises CloudError."""
 
 
 @runtime_checkable
 class TakesTextLogs(Protocol):
     """A destination that takes lines of text as a device's log."""
 
-    async def publish_text_log(self, device: DeviceIdentity, lines: Sequence[Any]) -> None:
+    async def publish_text_log(self, device: DeviceIdentity, lines: Sequence[TextLine]) -> None:
         """Return once all lines are acknowledged; raises CloudError."""
 
 
 @runtime_checkable
 class TakesTelemetry(Protocol):
-    """A destination that takes metrics and events."""
+    """A destination that takes metrics and events, of any devices at once."""
 
-    async def publish_metrics(self, metrics: Mapping[DeviceKey, Any]) -> None:
-        """Return once they are acknowledged; raises CloudError."""
+    @property
+    def takes_telemetry_now(self) -> bool:
+        """Whether there is a way that could be tried now."""
 
-    async def publish_events(self, events: Mapping[DeviceKey, Any]) -> None:
-        """Return once they are acknowledged; raises CloudError."""
+    async def publish_metrics(self, metrics: Mapping[DeviceKey, Sequence[Metric]]) -> None:
+        """Return once all are acknowledged; raises CloudError."""
+
+    async def publish_events(self, events: Mapping[DeviceKey, Sequence[Event]]) -> None:
+        """Return once all are acknowledged; raises CloudError."""

@@ -36,12 +36,15 @@ from ..const import (
     CONF_TOPIC_PREFIX,
     CONNECTION_HOME_ASSISTANT,
     CONNECTION_MQTT,
+    CONNECTION_NONE,
     DOMAIN,
     PACE_AUTO,
+    ULOGGER_TITLE,
 )
 from .account_schema import CONF_ARCHIVE, CONF_REMOVE_CA, SECTION_ADVANCED
 from .uploaded_files import UploadError, Uploads
 
+ONLY_HERE = "only_here"
 LARGEST_ID = 0xFFFFFFFF
 ANSWER_WITHIN = 15.0
 FILES = {CONF_CERTIFICATE: "missing_certificate", CONF_PRIVATE_KEY: "missing_private_key"}
@@ -61,14 +64,23 @@ class FormError(Exception):
 
 
 def account_unique_id(data: Mapping[str, Any]) -> str:
-    """Name an account: one entry for each customer and group."""
+    """Name an account: one entry for each customer and group, and one without a cloud."""
+    if data.get(CONF_CONNECTION) == CONNECTION_NONE:
+        return ONLY_HERE
     return f"{data[CONF_CUSTOMER_ID]}-{data[CONF_GROUP_ID]}"
 
 
 def account_title(data: Mapping[str, Any]) -> str:
     """Return what an account is called until a person renames it."""
-    title = f"uLogger {data[CONF_CUSTOMER_ID]}"
+    if data.get(CONF_CONNECTION) == CONNECTION_NONE:
+        return ULOGGER_TITLE
+    title = f"{ULOGGER_TITLE} {data[CONF_CUSTOMER_ID]}"
     return f"{title} (group {data[CONF_GROUP_ID]})" if data[CONF_GROUP_ID] else title
+
+
+def new_client_suffix() -> str:
+    """Make up what tells this gateway from others; an account keeps it for good."""
+    return secrets.token_hex(4)
 
 
 async def async_check_certificate(
@@ -140,7 +152,7 @@ def _check_ids(
     hass: HomeAssistant, typed: Mapping[str, Any], entry: ConfigEntry | None
 ) -> dict[str, Any]:
     """Return who the account is: whole numbers, and no other account's."""
-    present = {CONF_CLIENT_SUFFIX: secrets.token_hex(4)} if entry is None else entry.data
+    present = {CONF_CLIENT_SUFFIX: new_client_suffix()} if entry is None else entry.data
     customer = typed.get(CONF_CUSTOMER_ID, present.get(CONF_CUSTOMER_ID))
     group = typed[CONF_GROUP_ID]
     errors = {}

@@ -1,6 +1,6 @@
 """What can be changed while an account runs: collection, consent, telemetry, space, forwarding."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from homeassistant.config_entries import ConfigFlowResult, OptionsFlowWithReload
@@ -11,11 +11,13 @@ from ..account.key_store import SecretsNotKept, async_keep_token, async_load_sec
 from ..const import (
     CONF_API_TOKEN,
     CONF_APPLICATIONS,
+    CONF_CONNECTION,
     CONF_DEVICE_TYPES,
     CONF_FORWARD_LOGS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
     CONF_NAME_PATTERNS,
+    CONNECTION_NONE,
     DOMAIN,
     LEVEL_OFF,
 )
@@ -85,13 +87,16 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
 
     async def async_step_init(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the options, or check and save them."""
+        has_ulogger = self.config_entry.data.get(CONF_CONNECTION) != CONNECTION_NONE
         errors: dict[str, str] = {}
         if user_input is not None:
             changed, errors = self._parse(user_input)
+            if not errors and not has_ulogger:
+                return self._finish(changed, reload=False)
             if not errors:
                 try:
                     other_token = await async_keep_token(
-                        self.hass, self.config_entry, changed[CONF_API_TOKEN]
+                        self.hass, self.config_entry, changed.pop(CONF_API_TOKEN)
                     )
                 except SecretsNotKept:
                     errors = {SECTION_CLOUD: "secrets_not_kept"}
@@ -102,7 +107,8 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
         secrets = await async_load_secrets(self.hass, self.config_entry)
         token = {CONF_API_TOKEN: secrets[CONF_API_TOKEN]} if CONF_API_TOKEN in secrets else {}
         shown = user_input or as_typed({**options, **token})
-        schema = self.add_suggested_values_to_schema(options_schema(self.hass, options), shown)
+        form = options_schema(self.hass, options, has_ulogger=has_ulogger)
+        schema = self.add_suggested_values_to_schema(form, shown)
         return self.async_show_form(step_id="init", data_schema=schema, errors=errors)
 
     @callback
@@ -114,7 +120,6 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
             **changed,
             CONF_APPLICATIONS: {**self._added(), **changed[CONF_APPLICATIONS]},
         }
-        del options[CONF_API_TOKEN]
         self._close_cards(options[CONF_APPLICATIONS])
         if reload and options == present:
             self.hass.config_entries.async_schedule_reload(self.config_entry.entry_id)
@@ -130,28 +135,28 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
         changed: dict[str, Any] = {}
         errors: dict[str, str] = {}
         for name in FLAT_SECTIONS:
-            changed.update(typed[name])
-        for name, key, parse, value in (
+            changed.update(typed.get(name, {}))
+        collection, approval = typed[SECTION_COLLECTION], typed[SECTION_APPROVAL]
+        fields: list[tuple[str, str, Callable[[Any], Any], Any]] = [
             (
                 SECTION_COLLECTION,
                 CONF_NAME_PATTERNS,
                 parse_patterns,
-                typed[SECTION_COLLECTION][CONF_NAME_PATTERNS],
+                collection[CONF_NAME_PATTERNS],
             ),
             (
                 SECTION_APPROVAL,
                 CONF_APPLICATIONS,
                 self._parse_applications,
-                typed[SECTION_APPROVAL][CONF_APPLICATIONS],
+                approval[CONF_APPLICATIONS],
             ),
-            (
-                SECTION_CLOUD,
-                CONF_API_TOKEN,
-                parse_api_token,
-                typed[SECTION_CLOUD].get(CONF_API_TOKEN, ""),
-            ),
-            (CONF_FORWARD_LOGS, CONF_FORWARD_LOGS, parse_forwarding, typed[CONF_FORWARD_LOGS]),
-        ):
+        ]
+        if (cloud := typed.get(SECTION_CLOUD)) is not None:
+            token = cloud.get(CONF_API_TOKEN, "")
+            fields.append((SECTION_CLOUD, CONF_API_TOKEN, parse_api_token, token))
+        if (forwarding := typed.get(CONF_FORWARD_LOGS)) is not None:
+            fields.append((CONF_FORWARD_LOGS, CONF_FORWARD_LOGS, parse_forwarding, forwarding))
+        for name, key, parse, value in fields:
             try:
                 changed[key] = parse(value)
             except InvalidOption as err:

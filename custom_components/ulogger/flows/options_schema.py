@@ -52,28 +52,37 @@ SECTION_COLLECTION = "collection"
 SECTION_APPROVAL = "approval"
 SECTION_CLOUD = "cloud"
 SECTION_STORAGE = "storage"
+SECTION_KEPT = "kept"
+"""What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
-FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE)
+FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE, SECTION_KEPT)
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
 
 
-def options_schema(hass: HomeAssistant, options: Mapping[str, Any]) -> probatio.Schema:
+def options_schema(
+    hass: HomeAssistant, options: Mapping[str, Any], *, has_ulogger: bool
+) -> probatio.Schema:
     """Return the form; what can be chosen depends on the account and on what is loaded."""
     applications = _applications_selector(options.get(CONF_APPLICATIONS, {}))
     approval = {probatio.Required(CONF_APPLICATIONS, default=list): applications}
-    forwarding = {
-        probatio.Required(CONF_LEVEL, default=LEVEL_OFF): LEVEL_SELECTOR,
-        probatio.Required(CONF_INTEGRATIONS, default=list): _integrations_selector(hass),
+    sections: dict[str, tuple[probatio.Schema, bool]] = {
+        SECTION_COLLECTION: (COLLECTION_SCHEMA, False),
+        SECTION_APPROVAL: (probatio.Schema(approval), False),
     }
+    if has_ulogger:
+        forwarding = {
+            probatio.Required(CONF_LEVEL, default=LEVEL_OFF): LEVEL_SELECTOR,
+            probatio.Required(CONF_INTEGRATIONS, default=list): _integrations_selector(hass),
+        }
+        sections[SECTION_CLOUD] = (CLOUD_SCHEMA, True)
+        sections[SECTION_STORAGE] = (STORAGE_SCHEMA, True)
+        sections[CONF_FORWARD_LOGS] = (probatio.Schema(forwarding), True)
+    else:
+        sections[SECTION_KEPT] = (KEPT_SCHEMA, False)
     return probatio.Schema(
         {
-            probatio.Required(SECTION_COLLECTION): section(COLLECTION_SCHEMA),
-            probatio.Required(SECTION_APPROVAL): section(probatio.Schema(approval)),
-            probatio.Required(SECTION_CLOUD): section(CLOUD_SCHEMA, {"collapsed": True}),
-            probatio.Required(SECTION_STORAGE): section(STORAGE_SCHEMA, {"collapsed": True}),
-            probatio.Required(CONF_FORWARD_LOGS): section(
-                probatio.Schema(forwarding), {"collapsed": True}
-            ),
+            probatio.Required(name): section(schema, {"collapsed": collapsed})
+            for name, (schema, collapsed) in sections.items()
         }
     )
 
@@ -157,16 +166,23 @@ CLOUD_SCHEMA = probatio.Schema(
     }
 )
 
-STORAGE_SCHEMA = probatio.Schema(
-    {
-        probatio.Required(CONF_RETENTION_DAYS, default=DEFAULT_RETENTION_DAYS): _whole_number(
-            0, 3650, "d"
-        ),
-        probatio.Required(CONF_RETENTION_MB, default=DEFAULT_RETENTION_MB): _whole_number(
-            0, 100_000, "MB"
-        ),
-        probatio.Required(
-            CONF_UNDELIVERED_BUDGET_MB, default=DEFAULT_UNDELIVERED_BUDGET_MB
-        ): _whole_number(1, 100_000, "MB"),
-    }
-)
+
+def _storage(least: int) -> probatio.Schema:
+    """Return the limits of what is kept here; *least* is that of age and size."""
+    return probatio.Schema(
+        {
+            probatio.Required(CONF_RETENTION_DAYS, default=DEFAULT_RETENTION_DAYS): _whole_number(
+                least, 3650, "d"
+            ),
+            probatio.Required(CONF_RETENTION_MB, default=DEFAULT_RETENTION_MB): _whole_number(
+                least, 100_000, "MB"
+            ),
+            probatio.Required(
+                CONF_UNDELIVERED_BUDGET_MB, default=DEFAULT_UNDELIVERED_BUDGET_MB
+            ): _whole_number(1, 100_000, "MB"),
+        }
+    )
+
+
+STORAGE_SCHEMA = _storage(0)
+KEPT_SCHEMA = _storage(1)

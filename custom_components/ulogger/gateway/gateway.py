@@ -9,7 +9,13 @@ from homeassistant.const import __version__
 from homeassistant.core import CALLBACK_TYPE, HassJob, callback
 
 from ..account.account import Account
-from ..cloud.destination import ConnectionState
+from ..cloud.destination import (
+    ConnectionState,
+    RegistersDevices,
+    SetsLogLevels,
+    TakesTelemetry,
+    TakesTextLogs,
+)
 from ..cloud.errors import CloudError
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
@@ -172,9 +178,33 @@ class Gateway:
         serial = f"ha-{self.entry.data[CONF_CLIENT_SUFFIX]}"
         return DeviceIdentity(GATEWAY_APPLICATION, serial, "Home Assistant", __version__)
 
+    @property
+    def registers(self) -> dict[str, RegistersDevices]:
+        """The destinations at which devices are registered, by their IDs."""
+        found = {each.id: each.destination for each in self.destinations.values()}
+        return {name: each for name, each in found.items() if isinstance(each, RegistersDevices)}
+
+    @property
+    def log_levels(self) -> dict[str, SetsLogLevels]:
+        """The destinations that wish for log levels, by their IDs."""
+        found = {each.id: each.destination for each in self.destinations.values()}
+        return {name: each for name, each in found.items() if isinstance(each, SetsLogLevels)}
+
+    @property
+    def text_logs(self) -> dict[str, TakesTextLogs]:
+        """The destinations that take text logs, by their IDs."""
+        found = {each.id: each.destination for each in self.destinations.values()}
+        return {name: each for name, each in found.items() if isinstance(each, TakesTextLogs)}
+
+    @property
+    def telemetry(self) -> dict[str, TakesTelemetry]:
+        """The destinations that take metrics and events, by their IDs."""
+        found = {each.id: each.destination for each in self.destinations.values()}
+        return {name: each for name, each in found.items() if isinstance(each, TakesTelemetry)}
+
     def is_registered(self, identity: DeviceIdentity) -> bool:
-        """Whether uLogger knows this firmware of the device."""
-        return self.ulogger is not None and self.ulogger.cloud.registered(identity)
+        """Whether every destination that registers devices knows this firmware of the device."""
+        return all(each.registered(identity) for each in self.registers.values())
 
     @callback
     def _ulogger_changed(self, state: ConnectionState) -> None:

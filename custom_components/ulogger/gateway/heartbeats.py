@@ -8,8 +8,8 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_time_interval
 from homeassistant.util import dt as dt_util
 
+from ..cloud.destination import TakesTelemetry
 from ..cloud.errors import CloudError
-from ..cloud.ulogger.route import TelemetryRoute
 from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceKey
 from ..model.telemetry import Metric, heartbeat
@@ -28,7 +28,7 @@ class Heartbeats:
     """One account's heartbeats, many devices in one message."""
 
     def __init__(
-        self, hass: HomeAssistant, entry: UloggerConfigEntry, telemetry: TelemetryRoute
+        self, hass: HomeAssistant, entry: UloggerConfigEntry, telemetry: TakesTelemetry
     ) -> None:
         self.hass = hass
         self._entry = entry
@@ -76,7 +76,7 @@ class Heartbeats:
 
     @callback
     def _send_soon(self) -> None:
-        if self._waiting and self._timer is None and self._telemetry.available:
+        if self._waiting and self._timer is None and self._telemetry.takes_telemetry_now:
             self._timer = async_call_later(self.hass, GATHER, self._send)
 
     async def _send(self, _now: datetime) -> None:

@@ -18,6 +18,7 @@ from ..cloud.folder.folder import FolderDestination
 from ..const import DOMAIN
 from ..model.identity import ULOGGER
 from ..model.plain_text import LONGEST_LINE, plain_text
+from ..model.reason import Reason
 from .gateway import UloggerConfigEntry
 from .newcomers import MOST_AT_ADDRESS
 
@@ -164,15 +165,20 @@ class Issues:
         for each in self._gateway.destinations.values():
             folder = each.destination
             if isinstance(folder, FolderDestination) and folder.failure is not None:
-                yield Issue(
-                    folder.failure.reason,
-                    each.id,
-                    placeholders={
-                        "destination": each.title,
-                        "path": str(folder.directory),
-                        "count": str(each.counters.waiting),
-                    },
-                )
+                placeholders = {
+                    "destination": each.title,
+                    "path": str(folder.directory),
+                    "count": str(each.counters.waiting),
+                }
+                match folder.failure.reason:
+                    case Reason.FOLDER_MISSING:
+                        yield Issue("folder_missing", each.id, placeholders=placeholders)
+                    case Reason.FOLDER_FULL:
+                        yield Issue("folder_full", each.id, placeholders=placeholders)
+                    case Reason.FOLDER_UNWRITABLE:
+                        yield Issue("folder_unwritable", each.id, placeholders=placeholders)
+                    case _:
+                        yield Issue("folder_failed", each.id, placeholders=placeholders)
 
     def _bluetooth(self) -> Iterator[Issue]:
         if not bluetooth.async_scanner_count(self.hass, connectable=True):

@@ -16,13 +16,20 @@ from typing import override
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later
 
+from ..cloud.destination import TakesTextLogs
 from ..cloud.errors import CloudError
-from ..cloud.ulogger.cloud import UloggerCloud
-from ..cloud.ulogger.text_logs import TextLine
-from ..const import CONF_FORWARD_LOGS, CONF_INTEGRATIONS, CONF_LEVEL, DOMAIN, LEVEL_OFF
+from ..const import (
+    CONF_CONNECTION,
+    CONF_FORWARD_LOGS,
+    CONF_INTEGRATIONS,
+    CONF_LEVEL,
+    CONNECTION_HOME_ASSISTANT,
+    DOMAIN,
+    LEVEL_OFF,
+)
 from ..model.level import LEVELS, Level
+from ..model.telemetry import TextLine
 from .gateway import UloggerConfigEntry
-from .home_assistant_mqtt import HomeAssistantTransport
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -40,11 +47,13 @@ CARRIER = "homeassistant.components.mqtt"
 class LogForwarding:
     """One account's forwarding, from the chosen integrations at or above the chosen level."""
 
-    def __init__(self, hass: HomeAssistant, entry: UloggerConfigEntry, cloud: UloggerCloud) -> None:
+    def __init__(
+        self, hass: HomeAssistant, entry: UloggerConfigEntry, destination: TakesTextLogs
+    ) -> None:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
-        self._cloud = cloud
+        self._destination = destination
         self._lines: deque[TextLine] = deque()
         self._dropped = 0
         self._timer: CALLBACK_TYPE | None = None
@@ -56,7 +65,7 @@ class LogForwarding:
         level = options.get(CONF_LEVEL, LEVEL_OFF)
         if level == LEVEL_OFF:
             return
-        bridged = isinstance(self._cloud.transport, HomeAssistantTransport)
+        bridged = self._entry.data[CONF_CONNECTION] == CONNECTION_HOME_ASSISTANT
         forwarder = _Forwarder(
             never=(OWN, CARRIER) if bridged else (OWN,),
             wake=lambda: self.hass.loop.call_soon_threadsafe(self._woken, forwarder),
@@ -91,7 +100,7 @@ class LogForwarding:
             text = f"{dropped} lines were dropped: there were too many"
             lines.append(TextLine(time.time(), Level.WARNING, text))
         try:
-            await self._cloud.publish_text_log(self._gateway.identity, lines)
+            await self._destination.publish_text_log(self._gateway.identity, lines)
         except CloudError as err:
             _LOGGER.debug("Log lines wait for the cloud: %s", err)
             self._send_after(RETRY_AFTER, forwarder)

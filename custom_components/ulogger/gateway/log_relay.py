@@ -11,12 +11,12 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_point_in_utc_time
 from homeassistant.util import dt as dt_util
 
+from ..cloud.destination import SetsLogLevels
 from ..cloud.errors import CloudError
-from ..cloud.ulogger.cloud import UloggerCloud
 from ..cloud.ulogger.messages import log_config_message
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
-from ..model.identity import ULOGGER, DeviceKey
+from ..model.identity import DeviceKey
 from ..model.log_config import LogConfig, one_name_a_bit
 from ..model.log_levels import LogLevels, Wish
 from .gateway import UloggerConfigEntry
@@ -35,8 +35,7 @@ class LogRelay:
         self.hass = hass
         self._entry = entry
         self._gateway = entry.runtime_data
-        ulogger = self._gateway.ulogger
-        self._cloud = None if ulogger is None else ulogger.cloud
+        self._wishing = self._gateway.log_levels
         self._listeners: dict[DeviceKey, CALLBACK_TYPE] = {}
         self._ends: dict[DeviceKey, tuple[float, CALLBACK_TYPE]] = {}
         self._limits: dict[DeviceKey, _Limit] = {}
@@ -44,8 +43,8 @@ class LogRelay:
     @callback
     def start(self) -> None:
         """Relay until the entry is unloaded."""
-        if self._cloud is not None:
-            self._cloud.on_log_config = self._received
+        for name, destination in self._wishing.items():
+            destination.on_log_config = partial(self._received, name)
         on_unload = self._entry.async_on_unload
         on_unload(self._gateway.async_add_device_listener(self._follow))
         on_unload(self._gateway.async_add_forget_listener(self._unfollow))
@@ -81,8 +80,8 @@ class LogRelay:
 
     @callback
     def _session_succeeded(self, device: DeviceCoordinator) -> None:
-        if self._cloud is not None:
-            self._cloud.device_identified(device.identity.key, device.record.last_collected)
+        for each in self._wishing.values():
+            each.device_identified(device.identity.key, device.record.last_collected)
 
     @callback
     def _plan_end(self, device: DeviceCoordinator) -> None:
@@ -108,25 +107,31 @@ class LogRelay:
         )
 
     def _in_background(self, device: DeviceCoordinator, *, follow: bool) -> None:
-        if self._cloud is not None:
+        for each in self._wishing.values():
             self._entry.async_create_background_task(
-                self.hass, self._listen(self._cloud, device, follow=follow), f"{DOMAIN} log relay"
+                self.hass, self._listen(each, device, follow=follow), f"{DOMAIN} log relay"
             )
 
     async def _listen(
-        self, cloud: UloggerCloud, device: DeviceCoordinator, *, follow: bool
+        self, destination: SetsLogLevels, device: DeviceCoordinator, *, follow: bool
     ) -> None:
         key = device.identity.key
         try:
             if follow:
-                await cloud.follow_log_config(key, device.record.last_collected)
+                await destination.follow_log_config(key, device.record.last_collected)
             else:
-                await cloud.unfollow_log_config(key)
+                await destination.unfollow_log_config(key)
         except CloudError as err:
             _LOGGER.warning("No log configuration will come for %s: %s", key[1], err)
 
     @callback
-    def _received(self, key: DeviceKey, config: LogConfig, retained: bool) -> None:  # noqa: FBT001
+    def _received(
+        self,
+        source: str,
+        key: DeviceKey,
+        config: LogConfig,
+        retained: bool,  # noqa: FBT001
+    ) -> None:
         """Take a configuration: a newer one replaces an older.
 
         One that the broker had retained comes with each subscription; it counts from when it
@@ -143,7 +148,7 @@ class LogRelay:
             return
         record.modules = one_name_a_bit(record.modules, config.named_bits())
         record.last_config = mark
-        levels = record.log_levels.wished(Wish.of(ULOGGER, config, time.time()))
+        levels = record.log_levels.wished(Wish.of(source, config, time.time()))
         limit = self._limits.setdefault(key, _Limit(self.hass.loop.time()))
         if limit.cancel is None and not (wait := limit.wait(self.hass.loop.time())):
             self._set(device, levels)

@@ -23,7 +23,6 @@ from ..cloud.mqtt.transport import Transport
 from ..cloud.ulogger.cloud import UloggerCloud
 from ..cloud.ulogger.credentials import Credentials, CredentialsError, build_tls_context
 from ..cloud.ulogger.http import HttpTelemetry
-from ..cloud.ulogger.route import TelemetryRoute
 from ..cloud.ulogger.tokens import TokenCache
 from ..cloud.ulogger.topics import LONGEST, LONGEST_AT_AWS
 from .home_assistant_mqtt import HomeAssistantTransport
@@ -33,10 +32,9 @@ AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 @dataclass(frozen=True, slots=True)
 class Ulogger:
-    """An account's uLogger, the way of metrics and events, and when its certificate ends."""
+    """An account's uLogger, and when its certificate ends."""
 
     cloud: UloggerCloud
-    telemetry: TelemetryRoute
     certificate_expiry: datetime | None = None
 
     @property
@@ -113,9 +111,9 @@ async def async_set_up_ulogger(
         topic_prefix=entry.data.get(c.CONF_TOPIC_PREFIX, ""),
         longest_topic=longest_topic,
         tokens=TokenCache(store.tokens, store.async_save_tokens, save_soon=store.save_tokens_soon),
+        http=_http(hass, entry, secrets.get(c.CONF_API_TOKEN)),
     )
-    http = _http(hass, entry, secrets.get(c.CONF_API_TOKEN))
-    return Ulogger(cloud, TelemetryRoute(cloud, http), expiry)
+    return Ulogger(cloud, expiry)
 
 
 def _http(hass: HomeAssistant, entry: ConfigEntry[Any], token: str | None) -> HttpTelemetry | None:

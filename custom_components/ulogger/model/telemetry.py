@@ -18,6 +18,14 @@ class Event(NamedTuple):
     timestamp: float | None = None
 
 
+class TextLine(NamedTuple):
+    """A line of text at ``at`` (Unix seconds), of a level from 0 (DEBUG) to 4 (CRITICAL)."""
+
+    at: float
+    level: int
+    message: str
+
+
 def heartbeat(rssi: float | None = None, timestamp: float | None = None) -> list[Metric]:
     """Return what keeps a device "active" for a day, with its signal strength in dBm."""
     metrics = [Metric("heartbeat", 1, timestamp)]

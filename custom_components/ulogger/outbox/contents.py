@@ -89,8 +89,8 @@ class Before:
         return sealed.capture.data if sealed is not None and sealed.intact else None
 
 
-def judge(taken: Taken, capture: Capture) -> Again:
-    """Tell what content is that equals what was taken before.
+def judge(taken: Taken, capture: Capture, now: LogHeader | None) -> Again:
+    """Tell what content is that equals what was taken before; ``now`` is its `header_of`.
 
     * A buffer too long to be erased is still there.
     * A header of the same instant proves that nothing was written anew.
@@ -102,7 +102,6 @@ def judge(taken: Taken, capture: Capture) -> Again:
     """
     if capture.fault is CaptureFault.TOO_LONG:
         return Again.SAME
-    now = anchored(capture.data) if capture.kind is CaptureKind.LOG else None
     if taken.header is not None and now is not None:
         if same_moment(taken.header, now):
             return Again.SAME
@@ -114,6 +113,11 @@ def judge(taken: Taken, capture: Capture) -> Again:
         log = capture.kind is CaptureKind.LOG
         return Again.UNCLEAR if log and may_offer_again(capture.data) else Again.NEW
     return Again.UNCLEAR if taken.erased is None else Again.SAME
+
+
+def header_of(capture: Capture) -> LogHeader | None:
+    """Return what a capture's header proves of when it was made; that reads all of its bytes."""
+    return anchored(capture.data) if capture.kind is CaptureKind.LOG else None
 
 
 def remember(
@@ -181,11 +185,11 @@ def earlier(connection: sqlite3.Connection, device_id: int, capture: Capture) ->
         capture_id, whole, kept, erased, header, captured_at = found
         taken = Taken(_header(header), captured_at or 0.0, _flag(erased))
         if not kept:
-            return Earlier(None, judge(taken, capture))
+            return Earlier(None, judge(taken, capture, header_of(capture)))
         if not whole:
-            return Earlier(capture_id, judge(taken, capture))
+            return Earlier(capture_id, judge(taken, capture, header_of(capture)))
         if (body := _same(connection, capture_id, capture)) is not None:
-            return Earlier(capture_id, judge(_taken(body, erased), capture))
+            return Earlier(capture_id, judge(_taken(body, erased), capture, header_of(capture)))
     return None if capture.fault is None else _held(connection, device_id, capture)
 
 
@@ -199,8 +203,7 @@ def _same(connection: sqlite3.Connection, capture_id: int, capture: Capture) -> 
 
 
 def _taken(body: Capture, erased: int | None) -> Taken:
-    header = anchored(body.data) if body.kind is CaptureKind.LOG else None
-    return Taken(header, body.captured_at, _flag(erased))
+    return Taken(header_of(body), body.captured_at, _flag(erased))
 
 
 def _behind_header(capture: Capture) -> bytes:
@@ -215,7 +218,7 @@ def _behind_header(capture: Capture) -> bytes:
 
 def _header_bytes(capture: Capture) -> bytes | None:
     """Pack what a header proves, for the time when the body is gone."""
-    header = anchored(capture.data) if capture.kind is CaptureKind.LOG else None
+    header = header_of(capture)
     return None if header is None else header.pack()
 
 
@@ -280,7 +283,10 @@ def rest(earlier_logs: list[Before], capture: Capture) -> Rest | None:
 
     Only with those that the device had not erased then, in the same boot of it.
     """
-    found = [_after(earlier_logs[start:], capture) for start in range(len(earlier_logs))]
+    if not earlier_logs:
+        return None
+    now = header_of(capture)
+    found = [_after(earlier_logs[start:], capture, now) for start in range(len(earlier_logs))]
     return min(
         (each for each in found if each is not None),
         key=lambda each: len(each.capture.data),
@@ -296,22 +302,23 @@ def overlapped(earlier_logs: list[Before], capture: Capture) -> int | None:
     if not earlier_logs:
         return None
     alike = begins_with if not may_offer_again(capture.data) else holds
+    now = header_of(capture)
     found = [
         each.capture_id
         for each in earlier_logs
-        if judge(each.taken, capture) is not Again.NEW
+        if judge(each.taken, capture, now) is not Again.NEW
         and each.data is not None
         and alike(each.data, capture.data)
     ]
     return max(found, default=None)
 
 
-def _after(earlier_logs: list[Before], capture: Capture) -> Rest | None:
+def _after(earlier_logs: list[Before], capture: Capture, now: LogHeader | None) -> Rest | None:
     """Take captures off the beginning for as long as the buffer goes on with them."""
     found: Rest | None = None
     for each in earlier_logs:
         # What is cheapest comes first: asking for the continuation reads every byte.
-        if judge(each.taken, capture) is not Again.SAME:
+        if judge(each.taken, capture, now) is not Again.SAME:
             break
         if each.data is None or not begins_with(each.data, capture.data):
             break
@@ -319,5 +326,6 @@ def _after(earlier_logs: list[Before], capture: Capture) -> Rest | None:
         if left_over is None:
             break
         capture = replace(capture, data=left_over)
+        now = header_of(capture)
         found = Rest(capture, each.capture_id)
     return found

@@ -9,8 +9,8 @@ import pytest
 
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.errors import CloudError, CloudUnavailable, TopicDenied
-from custom_components.ulogger.cloud.ulogger.text_logs import TextLine
 from custom_components.ulogger.model.capture import CaptureKind
+from custom_components.ulogger.model.telemetry import TextLine
 from custom_components.ulogger.outbox.model import CaptureState
 from demo.device.virtual_time import run_virtually
 

@@ -230,7 +230,7 @@ def test_what_waits_goes_up_before_a_subscription_ends_the_connection() -> None:
             await asyncio.sleep(60)
             assert broker.connections[0].asked == ["config/v0/42/0/+/+"]
             assert len(broker.connections) > 2
-            assert gateway.ulogger.transport.counters["lost_in_flight"] == 0
+            assert gateway.transport.counters["lost_in_flight"] == 0
 
     on(Limits(refused=("*",)), scenario)
 
@@ -239,8 +239,8 @@ def test_a_registration_waits_while_a_refused_wildcard_ends_the_connection() -> 
     async def scenario(broker: VirtualBroker) -> None:
         async with Gateway(broker) as gateway:
             gateway.watch(*devices(2))
-            await until_connected(gateway.ulogger.transport, 5)
-            assert await gateway.ulogger.cloud.register(devices(1)[0]) == 1000
+            await until_connected(gateway.transport, 5)
+            assert await gateway.cloud.register(devices(1)[0]) == 1000
             assert len(broker.connections) == 2
 
     on(Limits(refused=("boot/*+*",)), scenario)
@@ -257,7 +257,7 @@ def test_amid_other_messages_a_refused_filter_is_found_out_with_two_closings() -
             async def send_on() -> None:
                 while True:
                     with suppress(CloudError):
-                        await gateway.ulogger.transport.publish("metrics/v0/42/0/7", b"{}")
+                        await gateway.transport.publish("metrics/v0/42/0/7", b"{}")
                     await asyncio.sleep(0.001)
 
             for _ in range(5):
@@ -308,7 +308,7 @@ def test_those_met_last_are_heard_always_and_the_others_by_turns() -> None:
             assert broker.most_filters <= 50
             assert len(broker.connections) == 2
 
-            gateway.ulogger.cloud.device_identified(fleet[3].key, 1_000.0)
+            gateway.cloud.device_identified(fleet[3].key, 1_000.0)
             await asyncio.sleep(2 * subscriber.TURN)
             for _ in range(10):
                 assert f"config/v0/42/0/7/{fleet[3].serial}" in gateway.filters("config/")
@@ -326,7 +326,7 @@ def test_a_device_that_registers_is_heard_at_once_among_many() -> None:
             await gateway.deliver(fleet[50])
             await asyncio.sleep(30)
             began = gateway.loop.time()
-            await gateway.ulogger.cloud.register(fleet[0])
+            await gateway.cloud.register(fleet[0])
             assert gateway.loop.time() - began < 1 + 6 * ROUND_TRIP
             assert broker.most_filters <= 50
 
@@ -361,11 +361,11 @@ def test_a_wildcard_that_a_mishap_made_look_refused_is_back_within_hours() -> No
             connection = await asked(gateway, broker, "config/v0/42/0/+/+")
             connection._over(by_broker=True)
             await asyncio.sleep(60)
-            assert gateway.ulogger.cloud.diagnostics()["config_wildcard_refused"]
+            assert gateway.cloud.diagnostics()["config_wildcard_refused"]
             assert len(gateway.filters("config/")) == subscriber.MOST_FILTERS
             await asyncio.sleep(2 * 3600)
             assert gateway.filters("config/") == {"config/v0/42/0/+/+"}
-            assert not gateway.ulogger.cloud.diagnostics()["config_wildcard_refused"]
+            assert not gateway.cloud.diagnostics()["config_wildcard_refused"]
             assert len(broker.connections) == 2
 
     async def asked(gateway: Gateway, broker: VirtualBroker, topic_filter: str) -> Any:

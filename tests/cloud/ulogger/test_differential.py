@@ -27,7 +27,6 @@ from custom_components.ulogger.cloud.ulogger.messages import (
     parse_boot_reply,
     parse_log_config,
 )
-from custom_components.ulogger.cloud.ulogger.route import TelemetryRoute
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
@@ -212,7 +211,7 @@ def test_metrics_events_and_heartbeats_are_the_same(
     ulogger_cloud.publish_heartbeat(serial, application, config, timestamp=at)
     transport, cloud = ours(customer, group, prefix)
 
-    route = TelemetryRoute(cloud)
+    route = cloud.route
 
     async def publish() -> None:
         await route.publish_metrics({device.key: as_metrics(metrics)})
@@ -239,7 +238,7 @@ def test_batches_are_the_same_with_and_without_gzip(entries, application, prefix
     ulogger_cloud.publish_metrics_batch(devices, application, config, compress="auto")
     ulogger_cloud.publish_events_batch(events, application, config, compress="auto")
     transport, cloud = ours(prefix=prefix)
-    route = TelemetryRoute(cloud)
+    route = cloud.route
 
     async def publish() -> None:
         await route.publish_metrics(
@@ -265,7 +264,7 @@ def test_a_batch_that_the_library_refuses_is_refused(entries) -> None:
         transport, cloud = ours()
         samples = {(1, serial): as_metrics(metrics) for serial, metrics in entries}
         with pytest.raises((InvalidMessage, InvalidSerial)):
-            asyncio.run(TelemetryRoute(cloud).publish_metrics(samples))
+            asyncio.run(cloud.route.publish_metrics(samples))
         assert transport.published == []
 
 
@@ -355,6 +354,6 @@ async def test_on_the_same_real_broker_both_send_the_same(
     cloud = UloggerCloud(transport, customer_id=42, group_id=3, tokens=TokenCache({}, save))
     await cloud.deliver(Capture(CaptureKind.LOG, device, log, 0))
     await cloud.deliver(Capture(CaptureKind.CORE_DUMP, device, dump, 0))
-    await TelemetryRoute(cloud).publish_metrics({device.key: as_metrics(metrics)})
+    await cloud.route.publish_metrics({device.key: as_metrics(metrics)})
     await cloud_service.wait_until(lambda: len(cloud_service.messages) == 4)
     assert [(each.topic, each.payload) for each in cloud_service.messages] == expected

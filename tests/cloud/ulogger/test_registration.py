@@ -15,7 +15,6 @@ from custom_components.ulogger.cloud.errors import (
     RegistrationFailed,
 )
 from custom_components.ulogger.cloud.ulogger.cloud import UloggerCloud
-from custom_components.ulogger.cloud.ulogger.route import TelemetryRoute
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
@@ -295,7 +294,7 @@ async def test_a_serial_that_would_change_the_topic_is_refused(
     assert error.value.about_message
     assert not error.value.retryable
     for publish in (
-        TelemetryRoute(cloud).publish_metrics({device.key: [Metric("m", 1)]}),
+        cloud.route.publish_metrics({device.key: [Metric("m", 1)]}),
         cloud.follow_log_config(device.key),
     ):
         with pytest.raises(InvalidSerial):

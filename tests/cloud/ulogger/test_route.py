@@ -55,8 +55,14 @@ def make_cloud(transport: RecordingTransport) -> UloggerCloud:
     return UloggerCloud(transport, customer_id=42, group_id=3, tokens=TokenCache({}, keep_nothing))
 
 
+def over_http(cloud: UloggerCloud, api: Api) -> TelemetryRoute:
+    """Give a cloud its second way."""
+    cloud.route.http = api
+    return cloud.route
+
+
 async def test_devices_of_several_applications_go_in_a_message_each(cloud, transport) -> None:
-    route = TelemetryRoute(cloud)
+    route = cloud.route
     await route.publish_metrics({(7, "a"): BEAT, (8, "b"): BEAT, (7, "c"): BEAT})
     await route.publish_events({(7, "a"): EVENT, (8, "b"): EVENT, (7, "c"): EVENT})
     sent = [(topic, json.loads(payload)) for topic, payload in transport.published]
@@ -71,7 +77,7 @@ async def test_devices_of_several_applications_go_in_a_message_each(cloud, trans
 
 
 async def test_nothing_is_nothing_to_publish(cloud, transport) -> None:
-    await TelemetryRoute(cloud).publish_metrics({})
+    await cloud.route.publish_metrics({})
     assert transport.published == []
 
 
@@ -79,7 +85,7 @@ async def test_nothing_is_sent_when_one_of_several_applications_has_a_bad_sample
     cloud, transport
 ) -> None:
     with pytest.raises(i.InvalidMessage):
-        await TelemetryRoute(cloud).publish_metrics(
+        await cloud.route.publish_metrics(
             {(7, "a"): BEAT, (8, "b"): [Metric("no number", math.nan)]}
         )
     assert transport.published == []
@@ -89,7 +95,7 @@ async def test_mqtt_is_the_way_while_it_is_connected_and_http_while_it_is_not(
     cloud, transport
 ) -> None:
     api = Api()
-    route = TelemetryRoute(cloud, api)
+    route = over_http(cloud, api)
     await route.publish_metrics({(7, "a"): BEAT})
     assert (len(transport.published), api.calls) == (1, [])
     transport.connected = False
@@ -110,7 +116,7 @@ def test_what_a_frozen_connection_does_not_acknowledge_goes_over_http(devices) -
     async def scenario() -> None:
         transport, api = RecordingTransport(), Api()
         transport.frozen = True
-        route = TelemetryRoute(make_cloud(transport), api)
+        route = over_http(make_cloud(transport), api)
         await route.publish_metrics({(7, serial): BEAT for serial in devices})
         await route.publish_events({(7, serial): EVENT for serial in devices})
         assert len(api.calls) == 2
@@ -125,18 +131,19 @@ async def test_what_a_lost_connection_did_not_take_goes_over_http(cloud, transpo
 
     transport.answer = lose
     api = Api()
-    route = TelemetryRoute(cloud, api)
+    route = over_http(cloud, api)
     await route.publish_metrics({(7, "a"): BEAT})
     assert [call[0] for call in api.calls] == ["metrics"]
     with pytest.raises(i.InvalidMessage):
         await route.publish_metrics({(7, "a"): [Metric("no number", math.nan)]})
     assert len(api.calls) == 1
+    cloud.route.http = None
     with pytest.raises(i.NotAcknowledged):
-        await TelemetryRoute(cloud).publish_metrics({(7, "a"): BEAT})
+        await cloud.route.publish_metrics({(7, "a"): BEAT})
 
 
 async def test_without_a_token_there_is_no_way_but_mqtt(cloud, transport) -> None:
-    route = TelemetryRoute(cloud)
+    route = cloud.route
     assert route.available
     transport.connected = False
     assert not route.available

@@ -16,10 +16,9 @@ from custom_components.ulogger.cloud.ulogger.http import HttpTelemetry
 from custom_components.ulogger.cloud.ulogger.route import TelemetryRoute
 from custom_components.ulogger.cloud.ulogger.samples import Kind, Sample, messages
 from custom_components.ulogger.cloud.ulogger.telemetry import send_samples
-from custom_components.ulogger.cloud.ulogger.text_logs import TextLine
 from custom_components.ulogger.cloud.ulogger.tokens import TokenCache
 from custom_components.ulogger.model.identity import DeviceIdentity
-from custom_components.ulogger.model.telemetry import Event, Metric, heartbeat
+from custom_components.ulogger.model.telemetry import Event, Metric, TextLine, heartbeat
 
 from ...support.recorder import RecordingTransport
 
@@ -45,7 +44,7 @@ def cloud(transport: RecordingTransport) -> UloggerCloud:
 
 @pytest.fixture
 def route(cloud: UloggerCloud) -> TelemetryRoute:
-    return TelemetryRoute(cloud)
+    return cloud.route
 
 
 async def post(http: HttpTelemetry, kind: Kind, samples: Sequence[Sample]) -> None:

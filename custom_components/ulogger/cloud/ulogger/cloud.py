@@ -1,7 +1,6 @@
 """uLogger's cloud over any MQTT transport: captures up, log configurations down."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -14,14 +13,16 @@ from ...capture.timestamps import dated
 from ...model.capture import Capture, CaptureKind
 from ...model.identity import ULOGGER, DeviceIdentity, DeviceKey
 from ...model.log_config import LogConfig
+from ...model.telemetry import Event, Metric, TextLine
 from ..destination import ConnectionState, Destination
 from ..errors import CloudError, InvalidMessage, MessageTooLarge
 from ..mqtt.transport import Transport
 from .device_topics import DeviceTopics
 from .messages import parse_log_config
 from .registration import REPLY_TIMEOUT, Registrar
-from .telemetry import LARGEST_MESSAGE, MqttTelemetry
-from .text_logs import Sequences, TextLine, text_log_messages
+from .route import TelemetryRoute
+from .telemetry import LARGEST_MESSAGE, MqttTelemetry, Sender
+from .text_logs import Sequences, text_log_messages
 from .tokens import TokenCache
 from .topics import LONGEST_AT_AWS, Topics
 
@@ -30,12 +31,12 @@ WINDOW: Final = 20
 
 
 class Quota(Protocol):
-    """What a device may send in a day; moments are Unix seconds."""
+    """What a device may send in a day."""
 
-    def counted(self, key: DeviceKey, size: int, now: float) -> None:
+    def counted(self, key: DeviceKey, size: int) -> None:
         """Count bytes that a device has just sent."""
 
-    def exhausted(self, now: float) -> Collection[DeviceKey]:
+    def exhausted(self) -> Collection[DeviceKey]:
         """Name the devices that have sent on this UTC day what they may."""
         ...
 
@@ -43,12 +44,12 @@ class Quota(Protocol):
 class UloggerCloud(Destination):
     """One customer's group at uLogger. Every method that sends raises CloudError.
 
-    ``quota`` counts what each device sends in a day, where there is a limit on that.
-    ``topic_prefix`` stands before every topic when ``transport`` is a broker that bridges to
-    uLogger; ``longest_topic`` is how many bytes of a topic the cloud's broker takes, without
-    that prefix. ``on_log_config`` is called with each log configuration for a device that is
-    followed (see `follow_log_config`), and whether the broker had retained it: then it may have
-    come before.
+    ``http`` is a second way for metrics and events. ``quota`` counts what each device sends in
+    a day, where there is a limit on that. ``topic_prefix`` stands before every topic when
+    ``transport`` is a broker that bridges to uLogger; ``longest_topic`` is how many bytes of a
+    topic the cloud's broker takes, without that prefix. ``on_log_config`` is called with each
+    log configuration for a device that is followed (see `follow_log_config`), and whether the
+    broker had retained it: then it may have come before.
     """
 
     def __init__(
@@ -60,13 +61,16 @@ class UloggerCloud(Destination):
         topic_prefix: str = "",
         longest_topic: int = LONGEST_AT_AWS,
         tokens: TokenCache,
+        http: Sender | None = None,
         reply_timeout: float = REPLY_TIMEOUT,
     ) -> None:
         topics = Topics(customer_id, group_id, topic_prefix, longest_topic)
         self.id = ULOGGER
         self.transport = transport
         self.topics = topics
-        self.telemetry = MqttTelemetry(transport, topics)
+        self.route = TelemetryRoute(
+            MqttTelemetry(transport, topics), lambda: self.transport.connected, http
+        )
         self.tokens = tokens
         self.counters: Counter[str] = Counter()
         self.on_log_config: Callable[[DeviceKey, LogConfig, bool], None] | None = None
@@ -149,7 +153,7 @@ class UloggerCloud(Destination):
     @override
     def over_quota(self) -> Collection[DeviceKey]:
         """Name the devices whose logs must wait for the next UTC day."""
-        return () if self.quota is None else self.quota.exhausted(time.time())
+        return () if self.quota is None else self.quota.exhausted()
 
     def registered(self, device: DeviceIdentity) -> bool:
         """Whether the cloud has given this firmware of the device a session token."""
@@ -183,7 +187,7 @@ class UloggerCloud(Destination):
             await self._deliver_log(capture)
         self.counters["captures_delivered"] += 1
         if self.quota is not None:
-            self.quota.counted(capture.device.key, len(capture.data), time.time())
+            self.quota.counted(capture.device.key, len(capture.data))
 
     async def register(self, device: DeviceIdentity) -> int:
         """Return the device's session token, registering it if need be."""
@@ -204,6 +208,21 @@ class UloggerCloud(Destination):
             self.topics.binary_log(capture.device.application_id),
             with_session_token(capture.data, token),
         )
+
+    # Metrics and events
+
+    @property
+    def takes_telemetry_now(self) -> bool:
+        """Whether there is a way that could be tried now."""
+        return self.route.available
+
+    async def publish_metrics(self, metrics: Mapping[DeviceKey, Sequence[Metric]]) -> None:
+        """Publish metrics of any devices."""
+        await self.route.publish_metrics(metrics)
+
+    async def publish_events(self, events: Mapping[DeviceKey, Sequence[Event]]) -> None:
+        """Publish events of any devices."""
+        await self.route.publish_events(events)
 
     # Text logs
 

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...model.identity import DeviceKey
 from ...model.telemetry import Event, Metric
 from ..errors import CloudUnavailable
-from .cloud import UloggerCloud
 from .samples import Devices, Kind, Sample, check_samples
 from .telemetry import Sender, send_samples
 
@@ -16,21 +15,26 @@ FROZEN_AFTER = 10.0
 
 
 class TelemetryRoute:
-    """The one place that chooses. ``http`` is None for a customer without an API token.
+    """The one place that chooses; ``is_connected`` tells whether MQTT is.
+
+    ``http`` is None for a customer without an API token.
 
     What MQTT does not acknowledge in time goes over HTTP, and may arrive twice then. Many
     devices of one application go up in one message. Every method that publishes raises
     CloudError; InvalidMessage comes before anything is sent.
     """
 
-    def __init__(self, cloud: UloggerCloud, http: Sender | None = None) -> None:
-        self._cloud = cloud
-        self._http = http
+    def __init__(
+        self, mqtt: Sender, is_connected: Callable[[], bool], http: Sender | None = None
+    ) -> None:
+        self.http = http
+        self._mqtt = mqtt
+        self._is_connected = is_connected
 
     @property
     def available(self) -> bool:
         """Whether there is a way that could be tried now."""
-        return self._cloud.connected or self._http is not None
+        return self._is_connected() or self.http is not None
 
     async def publish_metrics(self, metrics: Mapping[DeviceKey, Sequence[Metric]]) -> None:
         """Publish metrics of any devices."""
@@ -50,16 +54,15 @@ class TelemetryRoute:
 
     async def _send(self, kind: Kind, application_id: int, devices: Devices) -> None:
         """Send over MQTT; over HTTP, if there is a token for it, where that is not to be had."""
-        mqtt = self._cloud.telemetry
-        if self._http is None:
-            await send_samples(mqtt, kind, application_id, devices)
+        if self.http is None:
+            await send_samples(self._mqtt, kind, application_id, devices)
             return
-        if self._cloud.connected:
+        if self._is_connected():
             try:
                 async with asyncio.timeout(FROZEN_AFTER):
-                    await send_samples(mqtt, kind, application_id, devices)
+                    await send_samples(self._mqtt, kind, application_id, devices)
             except TimeoutError, CloudUnavailable:
                 pass
             else:
                 return
-        await send_samples(self._http, kind, application_id, devices)
+        await send_samples(self.http, kind, application_id, devices)

@@ -4,9 +4,9 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from ...model.identity import DeviceIdentity, DeviceKey
+from ...model.telemetry import TextLine
 from ..errors import InvalidMessage
 
 LARGEST_MESSAGE = 131_072
@@ -14,26 +14,18 @@ LONGEST_TEXT = 8_192
 LOWEST_LEVEL, HIGHEST_LEVEL = 0, 4
 
 
-@dataclass(frozen=True, slots=True)
-class TextLine:
-    """One line. ``at`` is Unix seconds, ``level`` 0 (DEBUG) to 4 (CRITICAL)."""
+def encode(line: TextLine) -> bytes:
+    """Return the line's JSON ``{"t", "lv": 1..5, "m"}``; raises InvalidMessage.
 
-    at: float
-    level: int
-    message: str
-
-    def encode(self) -> bytes:
-        """Return the line's JSON ``{"t", "lv": 1..5, "m"}``; raises InvalidMessage.
-
-        A text that is far too long is cut, and says so.
-        """
-        if not LOWEST_LEVEL <= self.level <= HIGHEST_LEVEL:
-            raise InvalidMessage(f"log level {self.level} is not one of 0 to 4")
-        text = self.message
-        if (more := len(text) - LONGEST_TEXT) > 0:
-            text = f"{text[:LONGEST_TEXT]} ... ({more} more characters)"
-        line = {"t": round(self.at, 3), "lv": self.level + 1, "m": text}
-        return json.dumps(line, allow_nan=False).encode()
+    A text that is far too long is cut, and says so.
+    """
+    if not LOWEST_LEVEL <= line.level <= HIGHEST_LEVEL:
+        raise InvalidMessage(f"log level {line.level} is not one of 0 to 4")
+    text = line.message
+    if (more := len(text) - LONGEST_TEXT) > 0:
+        text = f"{text[:LONGEST_TEXT]} ... ({more} more characters)"
+    sent = {"t": round(line.at, 3), "lv": line.level + 1, "m": text}
+    return json.dumps(sent, allow_nan=False).encode()
 
 
 class Sequences:
@@ -68,7 +60,7 @@ def text_log_messages(
     head = b""
     size = 0
     for line in lines:
-        encoded = line.encode()
+        encoded = encode(line)
         if pending and size + len(encoded) + 1 > largest:
             yield b"\n".join((head, *pending)) + b"\n"
             pending = []
