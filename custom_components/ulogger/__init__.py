@@ -23,6 +23,7 @@ from .gateway.heartbeats import Heartbeats
 from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
+from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
@@ -75,6 +76,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    gateway.readings.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
     LogRelay(hass, entry).start()
@@ -109,6 +111,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> No
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)
+    await async_remove_readings(hass, entry.entry_id)
 
 
 async def async_remove_config_entry_device(

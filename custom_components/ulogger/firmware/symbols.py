@@ -36,6 +36,11 @@ class CodePlace(NamedTuple):
 class Symbols(Protocol):
     """What puts logs and core dumps into words: an image, or what was kept of one."""
 
+    @property
+    def modules(self) -> Mapping[int, str]:
+        """Names of debug modules by their bit."""
+        ...
+
     def format_string(self, address: int) -> str | None:
         """Return the format string at an address, None where the image has nothing."""
         ...

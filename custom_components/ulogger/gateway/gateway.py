@@ -9,6 +9,7 @@ from homeassistant.const import __version__
 from homeassistant.core import CALLBACK_TYPE, HassJob, callback
 
 from ..account.account import Account
+from ..account.store import outbox_path
 from ..cloud.destination import (
     ConnectionState,
     RegistersDevices,
@@ -24,6 +25,7 @@ from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
 from .destinations import ActiveDestination
 from .fleet import Fleet
+from .readings import Readings, readings_path
 from .ulogger import Ulogger
 
 type UloggerConfigEntry = ConfigEntry[Gateway]
@@ -57,6 +59,8 @@ class Gateway:
             self.destinations = {first.id: first, **self.destinations}
         self.fleet = Fleet(account)
         self.fleet.adopted.add(self._adopted)
+        path = readings_path(outbox_path(account.hass, account.entry_id))
+        self.readings = Readings(account, path, self.devices.get)
         self.session_succeeded = Signal[DeviceCoordinator]()
         self._stopping = False
 
@@ -70,6 +74,7 @@ class Gateway:
         on_unload(self.hass.async_add_shutdown_job(HassJob(self.async_stop)))
         on_unload(self.account.counted.add(self._counted))
         await self.account.async_start()
+        await self.readings.async_start()
         self.fleet.adopt_approved()
         for each in self.destinations.values():
             each.item_delivered.add(self._delivered)
@@ -86,6 +91,7 @@ class Gateway:
             self.fleet.async_stop(),
             *(each.async_finish(FINISH_WITHIN) for each in self.destinations.values()),
         )
+        await self.readings.async_stop()
         await self.account.async_close()
 
     # Devices
@@ -115,6 +121,7 @@ class Gateway:
     def _adopted(self, device: DeviceCoordinator) -> None:
         device.session_succeeded.add(partial(self.session_succeeded.notify, device))
         device.captures_stored.add(self._captures_stored)
+        device.captures_stored.add(partial(self.readings.captures_stored, device))
         device.counters_changed(self._counters_of(device))
         self.account.changed.notify()
 
@@ -123,6 +130,7 @@ class Gateway:
         for each in self.destinations.values():
             await each.destination.forget(key)
         await self.fleet.async_forget(key)
+        await self.readings.async_forget(key)
         self.account.changed.notify()
 
     def _counters_of(self, device: DeviceCoordinator) -> DeviceCounters:

@@ -16,7 +16,7 @@ from ..capture.errors import CaptureError, ChecksumMismatch
 from ..capture.frames import Argument, Frame, iter_frames_as_far_as_they_go
 from ..capture.log_buffer import LogHeader, check_log
 from ..firmware.format_strings import render
-from ..firmware.symbols import FirmwareImage
+from ..firmware.symbols import Symbols
 from ..model.capture import Capture, CaptureKind
 from ..model.level import Level
 from .dating import Anchor, Timeline, timeline
@@ -127,7 +127,7 @@ class Reading:
 
 def read(
     capture: Capture,
-    image: FirmwareImage | None = None,
+    image: Symbols | None = None,
     before: Anchor | None = None,
     *,
     continues: bool = False,
@@ -160,7 +160,7 @@ def read(
 class FrameReader:
     """Puts times, names and text to the frames of one log."""
 
-    def __init__(self, image: FirmwareImage | None) -> None:
+    def __init__(self, image: Symbols | None) -> None:
         self._image = image
         self._formats: dict[int, str | None] = {}
         self._modules = (

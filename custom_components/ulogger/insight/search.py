@@ -16,7 +16,7 @@ from ..capture.errors import CaptureError
 from ..capture.frames import FrameHead, frame_at, has_string, iter_frame_heads_as_far_as_they_go
 from ..capture.log_buffer import LogHeader
 from ..firmware.format_strings import may_contain
-from ..firmware.symbols import FirmwareImage
+from ..firmware.symbols import Symbols
 from ..model.capture import Capture, CaptureKind
 from ..model.level import Level
 from .dating import Anchor, timeline
@@ -73,7 +73,7 @@ class Source:
     capture_id: int
     captured_at: float
     load: Callable[[], Capture | None]
-    image: FirmwareImage | None = None
+    image: Symbols | None = None
     summary: Summary | None = None
     before: Anchor | None = None
     continues: bool = False
@@ -205,7 +205,7 @@ def _matching(
             yield Hit(source.capture_id, frame)
 
 
-def wants(query: Query, image: FirmwareImage | None = None) -> Callable[[LogFrame], bool]:
+def wants(query: Query, image: Symbols | None = None) -> Callable[[LogFrame], bool]:
     """Return what tells whether a frame has the level, module and text that are looked for."""
     modules = _modules(query.module, image)
     text = (query.contains or "").casefold()
@@ -240,7 +240,7 @@ class _TextSieve:
         return not self._wanted or self._wanted in frame.message.casefold()
 
 
-def _modules(module: int | str | None, image: FirmwareImage | None) -> int:
+def _modules(module: int | str | None, image: Symbols | None) -> int:
     """Return a bit for each module that is looked for."""
     if module is None:
         return 0xFFFF_FFFF

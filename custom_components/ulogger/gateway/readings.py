@@ -1,0 +1,303 @@
+"""What devices say: each capture is read once it is on disk and its device was released.
+
+Reading happens in the executor, one capture at a time. Nothing here is durable but a summary of
+each capture, which can be made anew (see `summary_file`).
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.event import async_track_time_interval
+
+from ..account.account import Account
+from ..account.store import outbox_path
+from ..capture.core_dump import CoreDump
+from ..capture.errors import CaptureError
+from ..coordinator import DeviceCoordinator
+from ..firmware.symbols import Symbols
+from ..insight.cache import ReadingCache
+from ..insight.crash_report import crash_report
+from ..insight.reading import Reading, read
+from ..insight.summary import summarize
+from ..model.capture import Capture, CaptureKind
+from ..model.identity import DeviceIdentity, DeviceKey
+from ..model.signal import Signal
+from ..outbox.errors import NoSuchCapture, OutboxClosed, OutboxError
+from ..outbox.model import Row
+from .summary_file import SummaryFile, SummaryRow
+
+_LOGGER = logging.getLogger(__name__)
+
+MOST_AT_START: Final = 2_000
+"""Captures that were never read and are read at a start: the newest ones."""
+TIDY_EVERY: Final = timedelta(hours=1)
+_AT_ONCE: Final = 32
+
+
+def readings_path(outbox_path: Path) -> Path:
+    """Where the summaries of an outbox's captures are."""
+    return outbox_path.with_suffix(".readings.sqlite")
+
+
+async def async_remove_readings(hass: HomeAssistant, entry_id: str) -> None:
+    """Delete what was read of an account's captures."""
+    path = readings_path(outbox_path(hass, entry_id))
+    await hass.async_add_executor_job(SummaryFile.remove, path)
+
+
+class Readings:
+    """The readings of an account's captures.
+
+    ``read`` notifies of each capture once, also over restarts, in the order in which a device's
+    captures came: of the device (None for one that is not collected any more), the capture's ID,
+    the capture and what it says. ``image_of`` returns the firmware image of a device, if there is
+    one; it is called in an executor and may block.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        path: Path,
+        device_of: Callable[[DeviceKey], DeviceCoordinator | None],
+    ) -> None:
+        self._hass = account.hass
+        self._account = account
+        self._path = path
+        self._device_of = device_of
+        self._file: SummaryFile | None = None
+        self._known: dict[int, float] = {}
+        self._unreadable: set[int] = set()
+        self._due: dict[DeviceKey | None, None] = {}
+        self._begun = False
+        self.task: asyncio.Task[None] | None = None
+        self._cache = ReadingCache()
+        self._one_at_a_time = asyncio.Lock()
+        self.image_of: Callable[[DeviceIdentity], Symbols | None] = _no_image
+        self.read = Signal[DeviceCoordinator | None, int, Capture, Reading]()
+
+    # Life
+
+    async def async_start(self) -> None:
+        """Open the file."""
+        self._file = await self._hass.async_add_executor_job(SummaryFile.opened, self._path)
+        self._known = await self._hass.async_add_executor_job(self._file.known)
+
+    @callback
+    def begin(self) -> None:
+        """Read beside everything else, now that those who want to be notified are there."""
+        self._begun = True
+        on_unload = self._account.entry.async_on_unload
+        on_unload(
+            async_track_time_interval(self._hass, self._tidy, TIDY_EVERY, cancel_on_shutdown=True)
+        )
+        self._read_soon(None)
+
+    async def async_stop(self) -> None:
+        """Finish the capture at hand, and let go of the file."""
+        self._begun = False
+        self._due.clear()
+        file, self._file = self._file, None
+        if self.task is not None and not self.task.done():
+            await asyncio.wait([self.task])
+        if file is not None:
+            await self._hass.async_add_executor_job(file.close)
+
+    @callback
+    def captures_stored(self, device: DeviceCoordinator) -> None:
+        """Read what a device that was released has given."""
+        self._read_soon(device.identity.key)
+
+    async def async_forget(self, key: DeviceKey) -> None:
+        """Forget a device that is removed, but not its captures."""
+        if (file := self._file) is not None:
+            await self._async_ask(file, partial(file.forget, key))
+
+    @callback
+    def _read_soon(self, key: DeviceKey | None) -> None:
+        """Have what is new of a device, or of all of them, read in a moment."""
+        self._due[key] = None
+        if not self._begun or self._file is None:
+            return
+        if self.task is None or self.task.done():
+            self.task = self._account.entry.async_create_background_task(
+                self._hass, self._work_off(), "Read captures"
+            )
+
+    # What others ask
+
+    async def async_reading(self, capture_id: int) -> Reading:
+        """Return what a capture says; raises ``OutboxError`` where it is not, or not readable."""
+        if (reading := self._cache.find(capture_id)) is None:
+            capture = await self._account.outbox.read(capture_id)
+            row = await self._async_row(capture_id)
+            reading = await self._hass.async_add_executor_job(self._read, capture, row)
+            self._cache.put(capture_id, reading)
+        return reading
+
+    async def async_summaries(
+        self, key: DeviceKey | None = None, limit: int = -1
+    ) -> list[SummaryRow]:
+        """Return the summaries of a device's captures, or of all, the newest first."""
+        if (file := self._file) is None:
+            return []
+        return await self._async_ask(file, partial(file.rows, key, limit)) or []
+
+    def load(self, capture_id: int) -> Capture | None:
+        """Load a capture from an executor's thread, None where it is gone; blocks."""
+        reading = asyncio.run_coroutine_threadsafe(
+            self._account.outbox.read(capture_id), self._hass.loop
+        )
+        try:
+            return reading.result()
+        except OutboxError:
+            return None
+
+    async def async_images_changed(self) -> None:
+        """Read anew what is asked for from now on: there is another firmware image."""
+        self._cache.clear()
+
+    # Reading
+
+    async def _work_off(self) -> None:
+        while self._due and (file := self._file) is not None:
+            key = next(iter(self._due))
+            del self._due[key]
+            try:
+                rows = await self._unread(key)
+                for row in rows:
+                    if not self._begun:
+                        return
+                    await self._read_new(file, row)
+            except OutboxClosed:
+                return
+            except OutboxError as err:
+                _LOGGER.debug("What came off a device can't be read: %s", err)
+
+    async def _unread(self, key: DeviceKey | None) -> list[Row]:
+        """Name the captures that were not read yet, in the order in which they came."""
+        outbox = self._account.outbox
+        if key is None:
+            rows = await outbox.listing()
+            await self._keep_only(rows)
+            return [row for row in rows if self._is_new(row)][:MOST_AT_START][::-1]
+        limit = _AT_ONCE
+        while True:
+            rows = await outbox.listing(key, limit=limit)
+            if len(rows) < limit or not self._is_new(rows[-1]) or limit >= MOST_AT_START:
+                return [row for row in rows if self._is_new(row)][::-1]
+            limit *= 4
+
+    def _is_new(self, row: Row) -> bool:
+        """Whether a capture has no summary; an outbox that was lost counts from 1 again."""
+        if row.capture_id in self._unreadable:
+            return False
+        return self._known.get(row.capture_id) != row.captured_at
+
+    async def _read_new(self, file: SummaryFile, row: Row) -> None:
+        """Read one capture, keep its summary, and notify of it."""
+        if not self._is_new(row):
+            return
+        capture_id = row.capture_id
+        try:
+            capture = await self._account.outbox.read(capture_id)
+        except OutboxClosed:
+            raise
+        except OutboxError as err:
+            if not isinstance(err, NoSuchCapture):
+                _LOGGER.debug("Capture %s can't be read: %s", capture_id, err)
+            self._unreadable.add(capture_id)
+            return
+        job = partial(self._read_and_keep, file, row, capture)
+        # A second time with a file that was made anew.
+        reading = await self._async_ask(file, job) or await self._async_ask(file, job)
+        if reading is None:
+            self._unreadable.add(capture_id)
+            return
+        self._known[capture_id] = row.captured_at
+        self._cache.put(capture_id, reading)
+        self.read.notify(self._device_of(capture.device.key), capture_id, capture, reading)
+
+    def _read_and_keep(self, file: SummaryFile, row: Row, capture: Capture) -> Reading:
+        """Read a capture and write its summary; blocks."""
+        continues = row.continues is not None and not row.may_repeat
+        before = None
+        if capture.kind is CaptureKind.LOG:
+            earlier = file.get(row.continues) if continues and row.continues else None
+            before = earlier.summary.anchor if earlier else file.last_anchor(row.key)
+        image = self.image_of(capture.device)
+        reading = read(capture, image, before, continues=continues)
+        summary = summarize(reading, _fingerprint(capture, image))
+        file.put(
+            SummaryRow(
+                row.capture_id, row.captured_at, row.key, row.kind, summary, before, continues
+            )
+        )
+        return reading
+
+    def _read(self, capture: Capture, row: SummaryRow | None) -> Reading:
+        """Read a capture again; blocks."""
+        image = self.image_of(capture.device)
+        if row is None:
+            return read(capture, image)
+        return read(capture, image, row.before, continues=row.continues)
+
+    async def _async_row(self, capture_id: int) -> SummaryRow | None:
+        if (file := self._file) is None:
+            return None
+        return await self._async_ask(file, partial(file.get, capture_id))
+
+    # Order
+
+    async def _tidy(self, _now: datetime) -> None:
+        self._read_soon(None)
+
+    async def _keep_only(self, rows: Iterable[Row]) -> None:
+        """Forget the captures that have left the outbox."""
+        there = {row.capture_id for row in rows}
+        gone = self._known.keys() - there
+        if not gone or (file := self._file) is None:
+            return
+        for capture_id in gone:
+            del self._known[capture_id]
+            self._cache.forget(capture_id)
+        self._unreadable &= there
+        await self._async_ask(file, partial(file.keep_only, there))
+
+    async def _async_ask[T](self, file: SummaryFile, job: Callable[[], T]) -> T | None:
+        """Do a job with the file; one that fails gives None, and a file that is made anew."""
+        async with self._one_at_a_time:
+            try:
+                return await self._hass.async_add_executor_job(job)
+            except sqlite3.Error as error:
+                await self._async_renew(file, error)
+                return None
+
+    async def _async_renew(self, file: SummaryFile, error: sqlite3.Error) -> None:
+        """Begin a new file in place of one that failed; what was notified of stays so."""
+        _LOGGER.warning("%s is made anew: %s", self._path.name, error)
+        try:
+            await self._hass.async_add_executor_job(file.renew)
+        except (sqlite3.Error, OSError) as err:
+            _LOGGER.warning("%s can't be made: %s", self._path.name, err)
+
+
+def _fingerprint(capture: Capture, image: Symbols | None) -> str | None:
+    """Return the fingerprint of the crash that a core dump shows, if it shows one."""
+    if capture.kind is not CaptureKind.CORE_DUMP:
+        return None
+    try:
+        report = crash_report(CoreDump.parse(capture.data), image)
+    except CaptureError:
+        return None
+    return None if report is None else report.fingerprint
+
+
+def _no_image(_device: DeviceIdentity) -> Symbols | None:
+    return None
