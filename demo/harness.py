@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from custom_components.ulogger import const as c
-from custom_components.ulogger.cloud.folder.writing import prepare
+from custom_components.ulogger.flows.folder_flow import CONF_INCLUDE_KEPT
 from custom_components.ulogger.model.capture import CaptureKind
 
 from .api import Api, ApiError, Json
@@ -37,14 +37,6 @@ CUSTOMER_ID = 4711
 CARD_SECONDS = 60.0
 MOST_CAPTURES = 100
 """Of a device that `Harness.kept` asks for."""
-ONLY_HERE: dict[str, Any] = {
-    "domain": c.DOMAIN,
-    "version": c.ENTRY_VERSION,
-    "title": "Only here",
-    "unique_id": "only_here",
-    "data": {c.CONF_CONNECTION: c.CONNECTION_NONE, c.CONF_CLIENT_SUFFIX: "demo"},
-}
-"""The account without a cloud."""
 PROGRAMS = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
 
@@ -184,22 +176,29 @@ class Harness:
         return entry
 
     async def _only_here(self, card: Json) -> Json:
-        """Set up the account without a cloud, for the device whose card this is."""
-        options = {c.CONF_CONFIRMED_ADDRESS: card["context"]["unique_id"]}
-        entry: Json = await self.api.command("ulogger_demo/add_entry", **ONLY_HERE, options=options)
+        """Set up the account without a cloud, from the card of any device."""
+        step = await self.api.flow(card["flow_id"], {"next_step_id": "only_here"})
+        step = await self.api.flow(step["flow_id"], {})
+        if step["type"] != "create_entry":
+            raise ApiError(f"The account was not set up: {step}")
+        entry: Json = step["result"]
         return entry
 
     async def _add_folder(self, entry_id: str, folder: Path) -> str:
         """Have all captures of the account go to a directory, too; returns the destination's ID."""
-        await asyncio.to_thread(prepare, folder)
-        data = {c.CONF_PATH: str(folder), c.CONF_KEEP_DAYS: 0, c.CONF_KEEP_MB: 0, c.CONF_SINCE: 0.0}
-        added = await self.api.command(
-            "ulogger_demo/add_subentry",
-            entry_id=entry_id,
-            subentry_type=c.SUBENTRY_FOLDER,
-            title=folder.name,
-            data=data,
-        )
+        path = "/api/config/config_entries/subentries/flow"
+        handler = [entry_id, c.SUBENTRY_FOLDER]
+        form = await self.api.request("POST", path, {"handler": handler})
+        answers = {
+            c.CONF_PATH: str(folder),
+            c.CONF_KEEP_DAYS: 0,
+            c.CONF_KEEP_MB: 0,
+            CONF_INCLUDE_KEPT: True,
+        }
+        done = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
+        if done["type"] != "create_entry":
+            raise ApiError(f"{folder} was not added: {done.get('errors') or done}")
+        [added] = await self.api.command("config_entries/subentries/list", entry_id=entry_id)
         folder_id: str = added["subentry_id"]
         return folder_id
 

@@ -7,7 +7,6 @@ from homeassistant.core import Event, HomeAssistant
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.typing import ConfigType
 
-from .entries import async_register_commands
 from .scanner import RemoteScanner
 
 DOMAIN = "ulogger_demo"
@@ -28,7 +27,6 @@ CONFIG_SCHEMA = vol.Schema(
 
 async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
     """Register the scanner and listen for what the proxy hears until Home Assistant stops."""
-    async_register_commands(hass)
     proxy = config[DOMAIN]
     scanner = RemoteScanner(proxy[CONF_HOST], proxy[CONF_PORT], proxy["slots"])
     unregister = bluetooth.async_register_scanner(hass, scanner, source_domain=DOMAIN)
