@@ -24,6 +24,7 @@ from ..firmware.matching import ImageKey
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
+from .crashes import Crashes
 from .destinations import ActiveDestination
 from .firmware_folder import FirmwareFolder
 from .fleet import Fleet
@@ -66,6 +67,7 @@ class Gateway:
         self.firmware_folder = FirmwareFolder(account, self.images)
         path = readings_path(outbox_path(account.hass, account.entry_id))
         self.readings = Readings(account, path, self.devices.get, self.images)
+        self.crashes = Crashes(account, self.readings, self.images.image_of, self.devices)
         self.session_succeeded = Signal[DeviceCoordinator]()
         self._stopping = False
 
@@ -83,6 +85,7 @@ class Gateway:
         await self.images.async_start()
         await self.firmware_folder.async_start()
         await self.readings.async_start()
+        await self.crashes.async_start()
         self.fleet.adopt_approved()
         for each in self.destinations.values():
             each.item_delivered.add(self._delivered)
@@ -100,6 +103,7 @@ class Gateway:
             *(each.async_finish(FINISH_WITHIN) for each in self.destinations.values()),
         )
         await self.readings.async_stop()
+        await self.crashes.async_stop()
         await self.account.async_close()
 
     # Devices
@@ -130,6 +134,7 @@ class Gateway:
         device.session_succeeded.add(partial(self.session_succeeded.notify, device))
         device.captures_stored.add(self._captures_stored)
         device.captures_stored.add(partial(self.readings.captures_stored, device))
+        self.crashes.follow(device)
         device.counters_changed(self._counters_of(device))
         self.account.changed.notify()
 
@@ -158,7 +163,8 @@ class Gateway:
         self.account.refresh_soon()
 
     @callback
-    def _images_changed(self, _key: ImageKey) -> None:
+    def _images_changed(self, key: ImageKey) -> None:
+        self.crashes.images_changed(key)
         for device in self.devices.values():
             device.async_update_listeners()
 
