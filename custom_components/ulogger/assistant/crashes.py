@@ -2,16 +2,10 @@
 
 from typing import Any, Final
 
-from ..capture.core_dump import CoreDump
-from ..capture.errors import CaptureError
 from ..gateway.log_search import async_search_logs
-from ..gateway.readings import Readings
 from ..insight.crash_groups import CrashGroup, Occurrence
-from ..insight.crash_report import CrashReport, crash_report
 from ..insight.log_lines import moment
 from ..insight.search import Query
-from ..model.capture import Capture
-from ..outbox.errors import NoSuchCapture
 from .question import Question, mistake
 
 MOST_NAMES: Final = 20
@@ -38,7 +32,9 @@ async def explain_crash(question: Question) -> dict[str, Any]:
     wanted = question.arguments
     group = question.gateway.crashes.groups.get(wanted["crash"])
     if group is None:
-        raise mistake("unknown_crash", crash=wanted["crash"])
+        raise mistake(
+            "no_such_crash", account=question.gateway.entry.title, fingerprint=wanted["crash"]
+        )
     serials = {device.identity.serial for device in question.devices}
     seen = [
         each
@@ -47,38 +43,18 @@ async def explain_crash(question: Question) -> dict[str, Any]:
     ]
     report, occurrence = None, None
     for occurrence in sorted(seen, key=lambda each: -each.at):
-        report = await _report(question, occurrence)
+        report = await question.gateway.crashes.async_report(occurrence)
         if report is not None:
             break
     answer = {"crash_group": _described(group)}
     if report is None or occurrence is None:
-        return answer | {
-            "report": None,
-            "why": "the core dumps of this crash are not kept here any more",
-        }
+        why = "its core dumps are not kept here any more" if seen else "the device did not crash so"
+        return answer | {"report": None, "why": why}
     return answer | {
         "occurred": moment(occurrence.at),
         "report": report.as_dict(),
         "log_before": await _log_before(question, occurrence),
     }
-
-
-async def _report(question: Question, occurrence: Occurrence) -> CrashReport | None:
-    """Read a core dump that is kept; None when it is gone, or tells nothing."""
-    gateway = question.gateway
-    try:
-        capture = await gateway.account.outbox.read(int(occurrence.capture_id))
-    except NoSuchCapture:
-        return None
-    return await question.hass.async_add_executor_job(_read, capture, gateway.readings)
-
-
-def _read(capture: Capture, readings: Readings) -> CrashReport | None:
-    """Make the report; blocks."""
-    try:
-        return crash_report(CoreDump.parse(capture.data), readings.image_of(capture.device))
-    except CaptureError:
-        return None
 
 
 async def _log_before(question: Question, occurrence: Occurrence) -> list[dict[str, Any]]:
