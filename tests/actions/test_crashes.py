@@ -14,7 +14,7 @@ from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.gateway.gateway import Gateway
 from custom_components.ulogger.model.capture import Capture, CaptureKind
-from custom_components.ulogger.panel.downloads import capture_path
+from custom_components.ulogger.panel.downloads import capture_path, core_path
 from tests.support.account import CRASH_DUMP, SENSOR, core_dump, load
 from tests.support.fixtures import AGENT
 from tests.support.said import read_all, stored
@@ -87,12 +87,14 @@ async def test_groups_come_with_their_occurrences(
                         "time": "2026-09-21T14:16:00+00:00",
                         "capture": second,
                         "download": capture_path(account.entry_id, second),
+                        "core_file": core_path(account.entry_id, second),
                         **occurrence,
                     },
                     {
                         "time": "2026-09-21T14:15:00+00:00",
                         "capture": None,
                         "download": None,
+                        "core_file": None,
                         **occurrence,
                     },
                 ],

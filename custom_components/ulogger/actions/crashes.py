@@ -20,7 +20,7 @@ from ..const import DOMAIN
 from ..errors import user_errors
 from ..gateway.gateway import Gateway
 from ..insight.crash_groups import SET_BY_PEOPLE, CaptureKey, CrashGroup, CrashState, Occurrence
-from ..panel.downloads import capture_path
+from ..panel.downloads import capture_path, core_path
 
 ATTR_CONFIG_ENTRY_ID: Final = "config_entry_id"
 ATTR_FINGERPRINT: Final = "fingerprint"
@@ -165,12 +165,19 @@ def _occurrences(
             "git_hash": each.git_hash,
             "reason": each.reason,
             "capture": int(each.capture_id) if each.key in here else None,
-            "download": capture_path(gateway.entry.entry_id, int(each.capture_id))
-            if each.key in here
-            else None,
+            **_downloads(gateway.entry.entry_id, each, here=each.key in here),
         }
         for each in _latest(group)[:limit]
     ]
+
+
+def _downloads(entry_id: str, each: Occurrence, *, here: bool) -> dict[str, JsonValueType]:
+    """Return where the core dump is downloaded, as it came and for a debugger."""
+    capture_id = int(each.capture_id)
+    return {
+        "download": capture_path(entry_id, capture_id) if here else None,
+        "core_file": core_path(entry_id, capture_id) if here else None,
+    }
 
 
 async def _report(gateway: Gateway, group: CrashGroup, here: set[CaptureKey]) -> JsonValueType:
