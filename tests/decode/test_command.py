@@ -7,14 +7,17 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from custom_components.ulogger.cloud.folder.writing import prepare, store
 from custom_components.ulogger.firmware.symbols import FirmwareImage
-from custom_components.ulogger.model.capture import CaptureKind
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from decode import command, files
 
 from ..support import encoder
@@ -140,23 +143,31 @@ def test_frames_are_chosen_by_level_and_module(
 
 
 def test_what_the_folder_destination_wrote_is_decoded(decode: Decode, tmp_path: Path) -> None:
-    folder = tmp_path / "A87DE76F0011"
-    folder.mkdir()
-    for number, (kind, name) in enumerate((("log", "log.bin"), ("core_dump", "core_dump.bin"))):
-        path = folder / f"20261121T014132Z-{number}-{kind}.bin"
-        path.write_bytes((AGENT / "v3-crash" / name).read_bytes())
-        said = {
-            "kind": kind,
-            "captured_at": "2026-11-21T01:41:32+00:00",
-            "device": {"application_id": 42, "serial": "A87DE76F0011", "git_version": "4.24.2"},
-        }
-        path.with_suffix(".json").write_text(json.dumps(said))
+    prepare(tmp_path)
+    device = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
+    arrived = datetime(2026, 11, 21, 1, 41, 32, tzinfo=UTC).timestamp()
+    for number, kind in enumerate((CaptureKind.LOG, CaptureKind.CORE_DUMP)):
+        data = (AGENT / "v3-crash" / f"{kind.value}.bin").read_bytes()
+        store(tmp_path, Capture(kind, device, data, arrived), number)
     status, out, err = decode(str(tmp_path))
     assert (status, err) == (0, "")
-    assert "-log.bin, log, version 3, 2229 bytes, 102 frames, A87DE76F0011 4.24.2" in out
+    whose = "A87DE76F0011 DoorSenseV2 4.24.2 bc53443"
+    assert f"-log.bin, log, version 3, 2229 bytes, 102 frames, {whose}" in out
     assert "2026-11-21T01:41:30.972Z ±5 s INFO" in out
     assert "-core_dump.bin, core dump, 460 bytes" in out
-    assert decode(*map(str, sorted(folder.iterdir())))[1] == out
+    files_there = sorted((tmp_path / device.serial).iterdir())
+    assert {path.suffix for path in files_there} == {".bin", ".json"}
+    assert decode(*map(str, files_there))[1] == out
+
+
+def test_a_description_may_have_the_device_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(real_log("v4-crash").data)
+    about = {"application_id": 42, "serial": "S1", "git_version": "4.24.2"}
+    path.with_suffix(".json").write_text(json.dumps({"device": about, "captured_at": 5}))
+    given = files.read_input(str(path), "a").capture
+    assert given.device == DeviceIdentity(42, "S1", "", "4.24.2")
+    assert given.captured_at == 5
 
 
 def test_the_kind_that_stands_beside_a_file_is_believed(tmp_path: Path) -> None:
