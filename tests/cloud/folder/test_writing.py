@@ -142,6 +142,23 @@ def test_without_its_marker_a_directory_is_not_written(chosen: Path) -> None:
         check(chosen / "gone")
 
 
+@pytest.mark.parametrize("beneath", [True, False])
+def test_a_capture_written_while_its_disk_goes_does_not_count(
+    chosen: Path, monkeypatch: pytest.MonkeyPatch, beneath: bool
+) -> None:
+    def check_and_unmount(directory: Path) -> None:
+        check(directory)
+        directory.rename(directory.with_name("elsewhere"))
+        if beneath:
+            directory.mkdir()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("custom_components.ulogger.cloud.folder.writing.check", check_and_unmount)
+        with pytest.raises(FolderMissing):
+            store(chosen, capture(), 7)
+    assert not files(chosen.with_name("elsewhere"))
+
+
 def test_a_full_disk_says_so_and_leaves_nothing_half(
     chosen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
