@@ -33,6 +33,7 @@ class Trouble:
 class Judgement:
     """What became of all captures at one destination."""
 
+    name: str = ""
     captures: int = 0
     lost: int = 0
     duplicated: int = 0
@@ -51,9 +52,9 @@ class Judgement:
     def described(self) -> dict[str, Any]:
         """Return the numbers for the report."""
         return {
-            name: round(value, 1) if isinstance(value := getattr(self, name), float) else value
+            name: round(value, 3) if isinstance(value := getattr(self, name), float) else value
             for name in self.__slots__
-            if name != "details"
+            if name not in {"name", "details"}
         }
 
 
@@ -78,6 +79,7 @@ def judge(
     duplicated, unexplained = duplicates(ledger, evidence, captures)
     disordered = list(out_of_order(devices, snapshot, ledger, evidence))
     return Judgement(
+        name,
         captures=len(ledger.arrivals),
         lost=sum(lost.values()),
         duplicated=duplicated,
@@ -176,4 +178,6 @@ def compare_troubles(
         )
         if delay > MOST_DELAY:
             judgement.delayed += 1
-            judgement.details.append(f"a log came after {delay:.1f} s while the other one was dead")
+            judgement.details.append(
+                f"{judgement.name}: a log came after {delay:.1f} s while the other one was dead"
+            )

@@ -97,7 +97,7 @@ class Storm:
             await broker.astop()
             await self._until_others_came(seconds, self._world.in_folder)
             await broker.astart()
-        await self._world.wait_for(self._world.cloud_caught_up, RECOVERY_SECONDS)
+        await self._world.wait_for(self._world.caught_up, RECOVERY_SECONDS)
         async with self._unusable_folder("alone"):
             await self._until_others_came(seconds, self._world.in_cloud)
 

@@ -244,12 +244,7 @@ class World:
     @property
     def drained(self) -> bool:
         """Whether every device is empty, and all that they erased is at each destination."""
-        if not all(device.empty for device in self.devices):
-            return False
-        if not self.cloud_caught_up():
-            return False
-        self._read_folder()
-        return not lost_pieces(self.devices, None, self.filed)
+        return all(device.empty for device in self.devices) and self.caught_up()
 
     def in_cloud(self) -> int:
         """Count the captures that have arrived in the cloud."""
@@ -259,9 +254,12 @@ class World:
         """Count the captures in the folder; it must be usable. Blocks."""
         return sum(1 for _ in self.folder.path.glob(f"*/*{DATA}"))
 
-    def cloud_caught_up(self) -> bool:
-        """Whether all that was erased is in the cloud."""
-        return not lost_pieces(self.devices, None, self.ledger)
+    def caught_up(self) -> bool:
+        """Whether all that was erased is at each destination; the folder must be usable."""
+        if lost_pieces(self.devices, None, self.ledger):
+            return False
+        self._read_folder()
+        return not lost_pieces(self.devices, None, self.filed)
 
     def _read_folder(self) -> None:
         """Note what was written since the last look; the directory must be as it should be."""

@@ -161,7 +161,7 @@ async def test_a_header_made_anew_for_each_chunk_hides_no_journey(traced):
 
 
 def compared(devices: list[TracedDevice], ledger: Ledger, own: Trouble, dead: Outage) -> Judgement:
-    judgement = Judgement()
+    judgement = Judgement("a")
     compare_troubles(judgement, ledger, journeys(devices, ledger), own, [dead])
     return judgement
 
@@ -174,7 +174,7 @@ async def test_a_log_that_came_late_while_the_other_one_was_dead_is_told(
     found = compared([traced], trips((START, START + seconds)), Trouble([], []), dead)
     assert (found.timed_while_other_dead, found.delayed) == (1, delayed)
     assert found.longest_delay_while_other_dead_s == seconds
-    assert bool(found.details) is bool(delayed)
+    assert [line.partition(": ")[0] for line in found.details] == ["a"] * delayed
 
 
 async def test_own_trouble_excuses_and_other_times_are_not_looked_at(traced, trips):
