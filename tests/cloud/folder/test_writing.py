@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from custom_components.ulogger.cloud.folder.errors import (
@@ -68,9 +68,13 @@ def test_the_same_capture_again_changes_nothing(chosen: Path) -> None:
 
 
 @given(st.text())
+@example("-")
+@example("_")
+@example("-rf")
 def test_no_serial_leads_out_of_the_directory(serial: str) -> None:
     folder = safe_folder(serial)
     assert folder
+    assert not folder.startswith("-")
     assert len(folder.encode()) <= 64
     assert folder.replace("-", "").replace("_", "").isalnum()
     assert folder.isascii()
