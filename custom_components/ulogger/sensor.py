@@ -21,6 +21,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
+from .account.firmware_images import image_title
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .entity import (
@@ -37,6 +38,8 @@ from .model.reason import Reason
 PARALLEL_UPDATES = 0
 
 NO_ERROR = "none"
+MOST_NAMED = 20
+"""Firmware versions, and devices of each, that an attribute names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,7 @@ class AccountSensorDescription(SensorEntityDescription):
     """A sensor of the account."""
 
     value: Callable[[Gateway], StateType | datetime]
+    attributes: Callable[[Gateway], dict[str, object]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,20 @@ def _firmware(device: DeviceCoordinator) -> dict[str, object]:
     return {
         "git_hash": device.identity.git_hash,
         "image": gateway.images.title_of(device.identity),
+    }
+
+
+def _without_image(gateway: Gateway) -> dict[str, object]:
+    """Say which devices run what has no image; in a large fleet only the first of them."""
+    missing = list(gateway.images.missing().items())
+    return {
+        "versions": [
+            {
+                "firmware": image_title(key),
+                "devices": [each.serial for each in devices[:MOST_NAMED]],
+            }
+            for key, devices in missing[:MOST_NAMED]
+        ]
     }
 
 
@@ -261,6 +279,14 @@ ACCOUNT_SENSORS = (
         state_class=SensorStateClass.MEASUREMENT,
         value=lambda gateway: gateway.account.totals.waiting,
     ),
+    AccountSensorDescription(
+        key="versions_without_image",
+        translation_key="versions_without_image",
+        state_class=SensorStateClass.MEASUREMENT,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda gateway: len(gateway.images.missing()),
+        attributes=_without_image,
+    ),
 )
 
 DESTINATION_SENSORS = (
@@ -324,6 +350,12 @@ class AccountSensor(AccountEntity, SensorEntity):
     @override
     def native_value(self) -> StateType | datetime:
         return self.entity_description.value(self.gateway)
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, object] | None:
+        attributes = self.entity_description.attributes
+        return None if attributes is None else attributes(self.gateway)
 
 
 class DestinationSensor(DestinationEntity, SensorEntity):

@@ -1,5 +1,6 @@
 """An account's firmware images: kept compactly, found by version, gone with their subentry."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,7 @@ from custom_components.ulogger.account.firmware_images import (
 )
 from custom_components.ulogger.const import DOMAIN, SUBENTRY_FIRMWARE
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
 from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.gateway.images import Images, completed
 from custom_components.ulogger.model.identity import DeviceIdentity
@@ -91,6 +93,31 @@ async def test_the_firmware_version_says_which_image_it_has(
     state = hass.states.get(entity_id)
     assert state is not None
     assert state.attributes["image"] == "42: 4.24.2 (bc53443)"
+
+
+async def test_the_account_says_which_devices_run_a_version_without_an_image(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator, images: Images
+) -> None:
+    def shown() -> tuple[str, Any]:
+        unique_id = f"{account.entry_id}-versions_without_image"
+        entity_id = er.async_get(hass).async_get_entity_id("sensor", DOMAIN, unique_id)
+        assert entity_id is not None
+        state = hass.states.get(entity_id)
+        assert state is not None
+        return state.state, state.attributes["versions"]
+
+    await hass.async_block_till_done()
+    missing = {"firmware": "42: 4.24.2 (bc53443)", "devices": [SENSOR.serial]}
+    assert shown() == ("1", [missing])
+    diagnostics = await async_get_config_entry_diagnostics(hass, account)
+    assert diagnostics["firmware"]["missing"] == {"42: 4.24.2 (bc53443)": 1}
+    await add(images)
+    assert shown() == ("0", [])
+    diagnostics = await async_get_config_entry_diagnostics(hass, account)
+    assert diagnostics["firmware"]["missing"] == {}
+    assert [each["firmware"] for each in diagnostics["firmware"]["images"]] == [missing["firmware"]]
+    device.identified(replace(SENSOR, git_version="4.25.0", git_hash="0000000"))
+    assert shown() == ("1", [{**missing, "firmware": "42: 4.25.0 (0000000)"}])
 
 
 async def test_an_image_goes_with_its_subentry(
