@@ -18,10 +18,12 @@ from custom_components.ulogger.account.firmware_images import (
     async_import_image,
     image_directory,
     image_key,
+    read_image_file,
 )
 from custom_components.ulogger.const import DOMAIN, SUBENTRY_FIRMWARE
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
+from custom_components.ulogger.firmware.elf import LARGEST_IMAGE
 from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.gateway.images import Images, completed
 from custom_components.ulogger.model.identity import DeviceIdentity
@@ -287,3 +289,15 @@ def test_a_person_is_surer_than_a_device_a_device_than_a_name_a_name_than_string
     said: ImageKey, told: ImageKey, named: ImageKey, expected: ImageKey
 ) -> None:
     assert completed(said, told, named) == expected
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "pump.elf"
+    with file.open("wb") as made:
+        made.truncate(LARGEST_IMAGE)
+    assert len(read_image_file(file)) == LARGEST_IMAGE
+    with file.open("r+b") as made:
+        made.truncate(LARGEST_IMAGE + 1)
+    with pytest.raises(FirmwareRefused) as refused:
+        read_image_file(file)
+    assert refused.value.reason == "image_too_large"
