@@ -14,7 +14,9 @@ from custom_components.ulogger.firmware.compact_format import unpacked
 from custom_components.ulogger.firmware.compact_image import CompactImage
 from custom_components.ulogger.firmware.elf import ElfFile
 from custom_components.ulogger.firmware.image_import import import_image
+from custom_components.ulogger.firmware.image_version import key_of_name, key_steps
 from custom_components.ulogger.firmware.matching import ImageKey, match
+from custom_components.ulogger.firmware.steps import finished
 from custom_components.ulogger.insight.core_file import core_file
 from custom_components.ulogger.insight.crash_groups import CrashGroups, Occurrence
 from custom_components.ulogger.insight.crash_report import crash_report
@@ -57,6 +59,12 @@ def _asked(image: CompactImage) -> object:
 
 def _imported(data: bytes) -> object:
     return _asked(CompactImage.load(import_image(data)))
+
+
+def _version(data: bytes) -> object:
+    """Look for the version in an image, and in the name of its file."""
+    key_of_name(data.decode(errors="replace"))
+    return finished(key_steps(ElfFile.parse(data), [_RUNNING]))
 
 
 def _elf(sections: dict[str, bytes]) -> bytes:
@@ -157,10 +165,12 @@ def _versions(data: bytes) -> object:
 
 
 _IMAGES = [CompactImage.load(import_image(data)) for data in _files("firmware.elf")]
+_RUNNING = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
 _VERSIONS = (b"1.4.0", b"v1.4.1-rc1", b"1.4.0-3-gabc1234", b"main", b"bc53443")
 _ERRORS = (CaptureError,)
 TARGETS = (
     Target("import", _imported, _ERRORS, lambda: _files("firmware.elf"), 32 * 1024),
+    Target("image_version", _version, _ERRORS, lambda: _files("firmware.elf"), 32 * 1024),
     Target("debug_sections", _debug_sections, _ERRORS, _debug_seeds, 16 * 1024),
     Target("compressed", _compressed, _ERRORS, _compressed_seeds),
     Target(

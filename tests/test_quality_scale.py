@@ -21,8 +21,10 @@ from custom_components.ulogger import PLATFORMS, repairs, sensor
 from custom_components.ulogger.actions.captures import GET_CAPTURES_SCHEMA
 from custom_components.ulogger.actions.crashes import GET_CRASHES_SCHEMA, SET_CRASH_STATE_SCHEMA
 from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
+from custom_components.ulogger.actions.firmware import ADD_FIRMWARE_SCHEMA
 from custom_components.ulogger.actions.logs import GET_LOGS_SCHEMA
 from custom_components.ulogger.actions.publish import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
+from custom_components.ulogger.capture.errors import InvalidImage
 from custom_components.ulogger.condition import CONDITIONS
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.model.reason import Reason
@@ -55,6 +57,7 @@ RULES = [
 ]
 
 SCHEMAS = {
+    "add_firmware": ADD_FIRMWARE_SCHEMA,
     "forget_session": FORGET_SCHEMA,
     "get_captures": GET_CAPTURES_SCHEMA,
     "get_logs": GET_LOGS_SCHEMA,
@@ -257,7 +260,7 @@ def test_every_trigger_and_condition_is_described_and_has_an_icon(kind: str, off
 
 
 def test_every_error_has_a_text_and_every_text_an_error() -> None:
-    used = set(Reason)
+    used = set(Reason) | refusals_of_images()
     for path, tree in sources().items():
         if path.name in {"issues.py", "removal.py"}:
             continue
@@ -272,6 +275,19 @@ def test_every_error_has_a_text_and_every_text_an_error() -> None:
                 continue
             used |= {key.value for key in keys if isinstance(key, ast.Constant)}
     assert used == TEXTS["exceptions"].keys()
+
+
+def refusals_of_images() -> set[str]:
+    """Return why the action that adds a firmware image refuses one."""
+    found = {each.reason for each in (InvalidImage, *InvalidImage.__subclasses__())}
+    for path in ("account/firmware_images.py", "gateway/images.py", "gateway/firmware_folder.py"):
+        for node in ast.walk(sources()[PACKAGE / path]):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                "FirmwareRefused",
+                "_refusals",
+            }:
+                found |= {key.value for key in node.args[:1] if isinstance(key, ast.Constant)}
+    return found
 
 
 def test_every_error_that_is_raised_to_a_person_can_be_translated() -> None:

@@ -17,6 +17,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.device_registry import AnyDeviceEntry
 from homeassistant.loader import async_get_integration
 
+from .account.firmware_images import image_title
 from .account.key_store import async_load_secrets
 from .const import (
     CONF_API_TOKEN,
@@ -71,6 +72,7 @@ async def async_get_config_entry_diagnostics(
                 each.id: {**each.diagnostics(), "captures": asdict(each.counters)}
                 for each in gateway.destinations.values()
             },
+            "firmware": _firmware(gateway),
             "outbox": await _outbox(entry),
             "uncollected": [
                 {"name": record.name, "application_id": record.identity.application_id}
@@ -170,6 +172,23 @@ def _last_crash(gateway: Gateway, device: DeviceCoordinator) -> dict[str, Any] |
         "git_hash": last.git_hash,
         "fingerprint": last.group.fingerprint,
         "crashed_since": gateway.crashes.crashed_since(device),
+    }
+
+
+def _firmware(gateway: Gateway) -> dict[str, Any]:
+    """Return the images, and for how many devices' firmware there is none."""
+    images, folder = gateway.images, gateway.firmware_folder
+    return {
+        "images": [
+            {"firmware": image_title(each.key), "added_at": each.added_at} for each in images.all
+        ],
+        "lost": len(images.lost),
+        "missing": {image_title(key): len(devices) for key, devices in images.missing().items()},
+        "folder": {
+            "watched": bool(folder.path),
+            "missing": folder.missing,
+            "refused": sorted(each.reason for each in folder.refused.values()),
+        },
     }
 
 

@@ -22,6 +22,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
+from .account.firmware_images import image_title
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .entity import (
@@ -38,6 +39,8 @@ from .model.reason import Reason
 PARALLEL_UPDATES = 0
 
 NO_ERROR = "none"
+MOST_NAMED = 20
+"""Firmware versions, and devices of each, that an attribute names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,7 @@ class AccountSensorDescription(SensorEntityDescription):
     """A sensor of the account."""
 
     value: Callable[[Gateway], StateType | datetime]
+    attributes: Callable[[Gateway], dict[str, object]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,20 @@ def _firmware(device: DeviceCoordinator) -> dict[str, object]:
     return {
         "git_hash": device.identity.git_hash,
         "image": _gateway(device).images.title_of(device.identity),
+    }
+
+
+def _without_image(gateway: Gateway) -> dict[str, object]:
+    """Say which devices run what has no image; in a large fleet only the first of them."""
+    missing = list(gateway.images.missing().items())
+    return {
+        "versions": [
+            {
+                "firmware": image_title(key),
+                "devices": [each.serial for each in devices[:MOST_NAMED]],
+            }
+            for key, devices in missing[:MOST_NAMED]
+        ]
     }
 
 
@@ -297,6 +315,14 @@ ACCOUNT_SENSORS = (
         state_class=SensorStateClass.MEASUREMENT,
         value=lambda gateway: gateway.crashes.groups.open_count,
     ),
+    AccountSensorDescription(
+        key="versions_without_image",
+        translation_key="versions_without_image",
+        state_class=SensorStateClass.MEASUREMENT,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda gateway: len(gateway.images.missing()),
+        attributes=_without_image,
+    ),
 )
 
 DESTINATION_SENSORS = (
@@ -360,6 +386,12 @@ class AccountSensor(AccountEntity, SensorEntity):
     @override
     def native_value(self) -> StateType | datetime:
         return self.entity_description.value(self.gateway)
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, object] | None:
+        attributes = self.entity_description.attributes
+        return None if attributes is None else attributes(self.gateway)
 
 
 class DestinationSensor(DestinationEntity, SensorEntity):

@@ -185,6 +185,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
                     "to_git_hash": identity.git_hash,
                 },
             )
+            self.account.changed.notify()
         self.async_update_listeners()
 
     async def async_collect(self) -> list[Added]:
