@@ -16,6 +16,7 @@ from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
+from .gateway.device_news import DeviceNews
 from .gateway.discovery import Discovery
 from .gateway.folders import folder_destinations, reload_on_change
 from .gateway.gateway import Gateway, UloggerConfigEntry
@@ -76,6 +77,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    DeviceNews(entry).start()
     gateway.readings.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()

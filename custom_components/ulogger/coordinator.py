@@ -11,6 +11,7 @@ from .account.quota import DaysInARow
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
 from .model.capture import Capture
+from .model.heard import Heard
 from .model.log_levels import LogLevels, Wish
 from .outbox.model import DeviceCounters
 
@@ -46,6 +47,11 @@ class DeviceCoordinator(DeviceCollector):
     def log_level_written(self) -> bool:
         """Whether the device holds what it shall log."""
         return self.record.log_levels.due(time.time()) is None
+
+    @property
+    def heard(self) -> Heard:
+        """What was read of the device's captures so far."""
+        return self.record.heard
 
     # Life
 

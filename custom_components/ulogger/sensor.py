@@ -159,6 +159,20 @@ DEVICE_SENSORS = (
         value=lambda device: device.data.counters.core_dumps,
     ),
     DeviceSensorDescription(
+        key="errors",
+        translation_key="errors",
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        value=lambda device: device.heard.errors,
+        attributes=lambda device: {"last_capture": device.heard.last_errors},
+    ),
+    DeviceSensorDescription(
+        key="warnings",
+        translation_key="warnings",
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        value=lambda device: device.heard.warnings,
+        attributes=lambda device: {"last_capture": device.heard.last_warnings},
+    ),
+    DeviceSensorDescription(
         key="last_core_dump",
         translation_key="last_core_dump",
         device_class=SensorDeviceClass.TIMESTAMP,

@@ -24,7 +24,9 @@ from ..coordinator import DeviceCoordinator
 from ..firmware.symbols import Symbols
 from ..insight.cache import ReadingCache
 from ..insight.crash_report import crash_report
+from ..insight.news import News, news_of
 from ..insight.reading import Reading, read
+from ..insight.repeated_metrics import RepeatedMetrics
 from ..insight.summary import summarize
 from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity, DeviceKey
@@ -58,7 +60,8 @@ class Readings:
     ``read`` notifies of each capture once, also over restarts, in the order in which a device's
     captures came: of the device (None for one that is not collected any more), the capture's ID,
     the capture and what it says. ``image_of`` returns the firmware image of a device, if there is
-    one; it is called in an executor and may block.
+    one; it is called in an executor and may block. ``news`` notifies in the same way of what a
+    capture says that none before it has said.
     """
 
     def __init__(
@@ -81,13 +84,27 @@ class Readings:
         self._one_at_a_time = asyncio.Lock()
         self.image_of: Callable[[DeviceIdentity], Symbols | None] = _no_image
         self.read = Signal[DeviceCoordinator | None, int, Capture, Reading]()
+        self.news = Signal[DeviceCoordinator | None, int, Capture, News]()
+        self._repeated = RepeatedMetrics()
 
     # Life
 
     async def async_start(self) -> None:
         """Open the file."""
         self._file = await self._hass.async_add_executor_job(SummaryFile.opened, self._path)
-        self._known = await self._hass.async_add_executor_job(self._file.known)
+        self._known = await self._hass.async_add_executor_job(self._remember, self._file)
+
+    def _remember(self, file: SummaryFile) -> dict[int, float]:
+        """Recall what is not new any more, and return what was read; blocks."""
+        try:
+            for device, metric in file.seen():
+                self._repeated.remember(device, (metric,))
+            return file.known()
+        except sqlite3.Error as error:
+            _LOGGER.warning("%s can't be read, and is made anew: %s", self._path.name, error)
+            self._repeated = RepeatedMetrics()
+            file.renew()
+            return {}
 
     @callback
     def begin(self) -> None:
@@ -117,7 +134,11 @@ class Readings:
     async def async_forget(self, key: DeviceKey) -> None:
         """Forget a device that is removed, but not its captures."""
         if (file := self._file) is not None:
-            await self._async_ask(file, partial(file.forget, key))
+            await self._async_ask(file, partial(self._forget, file, key))
+
+    def _forget(self, file: SummaryFile, key: DeviceKey) -> None:
+        self._repeated.forget(key)
+        file.forget(key)
 
     @callback
     def _read_soon(self, key: DeviceKey | None) -> None:
@@ -216,16 +237,19 @@ class Readings:
             return
         job = partial(self._read_and_keep, file, row, capture)
         # A second time with a file that was made anew.
-        reading = await self._async_ask(file, job) or await self._async_ask(file, job)
-        if reading is None:
+        done = await self._async_ask(file, job) or await self._async_ask(file, job)
+        if done is None:
             self._unreadable.add(capture_id)
             return
+        reading, news = done
         self._known[capture_id] = row.captured_at
         self._cache.put(capture_id, reading)
-        self.read.notify(self._device_of(capture.device.key), capture_id, capture, reading)
+        device = self._device_of(capture.device.key)
+        self.read.notify(device, capture_id, capture, reading)
+        self.news.notify(device, capture_id, capture, news)
 
-    def _read_and_keep(self, file: SummaryFile, row: Row, capture: Capture) -> Reading:
-        """Read a capture and write its summary; blocks."""
+    def _read_and_keep(self, file: SummaryFile, row: Row, capture: Capture) -> tuple[Reading, News]:
+        """Read a capture, write its summary, and tell what is new in it; blocks."""
         continues = row.continues is not None and not row.may_repeat
         before = None
         if capture.kind is CaptureKind.LOG:
@@ -234,12 +258,15 @@ class Readings:
         image = self.image_of(capture.device)
         reading = read(capture, image, before, continues=continues)
         summary = summarize(reading, _fingerprint(capture, image))
-        file.put(
-            SummaryRow(
-                row.capture_id, row.captured_at, row.key, row.kind, summary, before, continues
+        news = news_of(reading, row.key, self._repeated, self._account.settings.event_level)
+        with file.transaction():
+            file.put(
+                SummaryRow(
+                    row.capture_id, row.captured_at, row.key, row.kind, summary, before, continues
+                )
             )
-        )
-        return reading
+            file.remember(row.key, news.dated)
+        return reading, news
 
     def _read(self, capture: Capture, row: SummaryRow | None) -> Reading:
         """Read a capture again; blocks."""
@@ -282,6 +309,8 @@ class Readings:
     async def _async_renew(self, file: SummaryFile, error: sqlite3.Error) -> None:
         """Begin a new file in place of one that failed; what was notified of stays so."""
         _LOGGER.warning("%s is made anew: %s", self._path.name, error)
+        # What was remembered was to be the same as what the file holds.
+        self._repeated = RepeatedMetrics()
         try:
             await self._hass.async_add_executor_job(file.renew)
         except (sqlite3.Error, OSError) as err:

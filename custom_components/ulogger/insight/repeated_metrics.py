@@ -60,6 +60,13 @@ class RepeatedMetrics:
                 self._remember((device, metric.name), one)
         return found
 
+    def remember(self, device: DeviceKey, metrics: Iterable[MetricReading]) -> None:
+        """Remember what was new in an earlier life; what is not dated proves nothing."""
+        for metric in metrics:
+            if metric.at is not None:
+                one = _Seen(metric.at, metric.uncertainty or 0.0, metric.value)
+                self._remember((device, metric.name), one)
+
     def forget(self, device: DeviceKey) -> None:
         """Let go of a device that is removed."""
         for key in [key for key in self._seen if key[0] == device]:
