@@ -24,6 +24,7 @@ from .gateway.heartbeats import Heartbeats
 from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
+from .gateway.metric_statistics import MetricStatistics
 from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_ulogger
 from .outbox.errors import OutboxError
@@ -78,6 +79,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     DeviceNews(entry).start()
+    MetricStatistics(hass, entry).start()
     gateway.readings.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()

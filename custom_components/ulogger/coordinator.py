@@ -26,6 +26,10 @@ class DeviceCoordinator(DeviceCollector):
         """The device's identifier in the device registry."""
         return device_identifier(self.identity)
 
+    def unique_id(self, key: str) -> str:
+        """Return the unique ID of one of the device's entities."""
+        return f"{self.account.entry_id}-{self.identifier[1]}-{key}"
+
     @property
     def quota_days(self) -> int:
         """Days in a row, up to today or yesterday, on which the daily quota was reached."""

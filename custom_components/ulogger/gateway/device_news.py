@@ -18,6 +18,7 @@ from ..insight.news import News
 from ..insight.picking import Picked
 from ..insight.reading import LogFrame
 from ..model.capture import Capture, CaptureKind
+from ..model.heard import MetricValue
 from ..model.level import Level
 from .gateway import UloggerConfigEntry
 
@@ -31,6 +32,8 @@ LOG_EVENTS: Final = (
 )
 LONGEST_ARGUMENT: Final = 255
 MOST_ARGUMENTS: Final = 32
+MOST_NAMED: Final = 50
+"""Metrics without a sensor that are remembered by name."""
 
 
 class DeviceNews:
@@ -59,9 +62,24 @@ class DeviceNews:
             heard.errors += news.errors
             heard.warnings += news.warnings
             heard.last_errors, heard.last_warnings = news.errors, news.warnings
+        self._take_metrics(device, news)
         self._store.save_soon()
         device.async_update_listeners()
         self._make_known(device, capture_id, news)
+
+    @callback
+    def _take_metrics(self, device: DeviceCoordinator, news: News) -> None:
+        """Have the newest value of each metric shown, and note which are too many."""
+        heard = device.heard
+        found = [each.name for each in news.metrics if each.name not in heard.metrics]
+        for each in news.metrics:
+            heard.metrics[each.name] = MetricValue(each.value, each.at)
+        for name in dict.fromkeys(found):
+            self._gateway.metric_found.notify(device, name)
+        others = dict.fromkeys((*heard.more_metrics, *news.left_out))
+        heard.more_metrics = [name for name in others if name not in heard.metrics][:MOST_NAMED]
+        if news.left_out:
+            self._gateway.account.changed.notify()
 
     @callback
     def _make_known(self, device: DeviceCoordinator, capture_id: int, news: News) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from homeassistant.components.sensor import SensorEntity
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import __version__
 from homeassistant.core import CALLBACK_TYPE, HassJob, callback
@@ -25,6 +26,7 @@ from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
 from .destinations import ActiveDestination
 from .fleet import Fleet
+from .metric_hours import MetricKey
 from .readings import Readings, readings_path
 from .ulogger import Ulogger
 
@@ -38,6 +40,8 @@ class Gateway:
     """An account at work: its devices, its destinations, and what both notify of.
 
     The `runtime_data` of its config entry. ``ulogger`` is None for an account without that cloud.
+    ``metric_found`` notifies of each metric that a device has for the first time;
+    ``metric_sensors`` are the sensors that show one.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class Gateway:
         path = readings_path(outbox_path(account.hass, account.entry_id))
         self.readings = Readings(account, path, self.devices.get)
         self.session_succeeded = Signal[DeviceCoordinator]()
+        self.metric_found = Signal[DeviceCoordinator, str]()
+        self.metric_sensors: dict[MetricKey, SensorEntity] = {}
         self._stopping = False
 
     # Life

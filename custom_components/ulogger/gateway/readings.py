@@ -7,6 +7,7 @@ each capture, which can be made anew (see `summary_file`).
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,6 +25,7 @@ from ..coordinator import DeviceCoordinator
 from ..firmware.symbols import Symbols
 from ..insight.cache import ReadingCache
 from ..insight.crash_report import crash_report
+from ..insight.hourly import HOUR, hourly
 from ..insight.news import News, news_of
 from ..insight.reading import Reading, read
 from ..insight.repeated_metrics import RepeatedMetrics
@@ -33,6 +35,7 @@ from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.signal import Signal
 from ..outbox.errors import NoSuchCapture, OutboxClosed, OutboxError
 from ..outbox.model import Row
+from .metric_hours import DueHour
 from .summary_file import SummaryFile, SummaryRow
 
 _LOGGER = logging.getLogger(__name__)
@@ -170,6 +173,18 @@ class Readings:
             return []
         return await self._async_ask(file, partial(file.rows, key, limit)) or []
 
+    async def async_hours_due(self, before: int) -> list[DueHour]:
+        """Return the hours of metrics before an hour (since 1970) that have something new."""
+        if (file := self._file) is None:
+            return []
+        return await self._async_ask(file, partial(file.due_hours, before)) or []
+
+    async def async_hours_done(self, hours: Iterable[DueHour]) -> None:
+        """Note that hours of metrics were imported, unless they got more meanwhile."""
+        if (file := self._file) is not None:
+            now = int(time.time() // HOUR)
+            await self._async_ask(file, partial(file.hours_done, hours, now))
+
     def load(self, capture_id: int) -> Capture | None:
         """Load a capture from an executor's thread, None where it is gone; blocks."""
         reading = asyncio.run_coroutine_threadsafe(
@@ -235,7 +250,9 @@ class Readings:
                 _LOGGER.debug("Capture %s can't be read: %s", capture_id, err)
             self._unreadable.add(capture_id)
             return
-        job = partial(self._read_and_keep, file, row, capture)
+        device = self._device_of(capture.device.key)
+        names = [] if device is None else device.heard.names(self._metric_limit)
+        job = partial(self._read_and_keep, file, row, capture, names)
         # A second time with a file that was made anew.
         done = await self._async_ask(file, job) or await self._async_ask(file, job)
         if done is None:
@@ -244,11 +261,12 @@ class Readings:
         reading, news = done
         self._known[capture_id] = row.captured_at
         self._cache.put(capture_id, reading)
-        device = self._device_of(capture.device.key)
         self.read.notify(device, capture_id, capture, reading)
         self.news.notify(device, capture_id, capture, news)
 
-    def _read_and_keep(self, file: SummaryFile, row: Row, capture: Capture) -> tuple[Reading, News]:
+    def _read_and_keep(
+        self, file: SummaryFile, row: Row, capture: Capture, names: Iterable[str]
+    ) -> tuple[Reading, News]:
         """Read a capture, write its summary, and tell what is new in it; blocks."""
         continues = row.continues is not None and not row.may_repeat
         before = None
@@ -258,7 +276,8 @@ class Readings:
         image = self.image_of(capture.device)
         reading = read(capture, image, before, continues=continues)
         summary = summarize(reading, _fingerprint(capture, image))
-        news = news_of(reading, row.key, self._repeated, self._account.settings.event_level)
+        level, limit = self._account.settings.event_level, self._metric_limit
+        news = news_of(reading, row.key, self._repeated, level, names=names, most_names=limit)
         with file.transaction():
             file.put(
                 SummaryRow(
@@ -266,6 +285,7 @@ class Readings:
                 )
             )
             file.remember(row.key, news.dated)
+            file.add_hours(row.key, hourly(news.metrics))
         return reading, news
 
     def _read(self, capture: Capture, row: SummaryRow | None) -> Reading:
@@ -274,6 +294,10 @@ class Readings:
         if row is None:
             return read(capture, image)
         return read(capture, image, row.before, continues=row.continues)
+
+    @property
+    def _metric_limit(self) -> int:
+        return self._account.settings.metric_limit
 
     async def _async_row(self, capture_id: int) -> SummaryRow | None:
         if (file := self._file) is None:

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from ..insight.dating import Anchor
+from ..insight.hourly import Hour
 from ..insight.reading import MetricReading
 from ..insight.repeated_metrics import MOST
 from ..insight.summary import LAYOUT, Summary
 from ..model.capture import CaptureKind
 from ..model.identity import DeviceKey
+from . import metric_hours
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ _TABLES: Final = (
         value REAL NOT NULL,
         at REAL NOT NULL,
         uncertainty REAL)""",
+    *metric_hours.TABLES,
 )
 _SELECT: Final = """SELECT id, captured_at, application_id, serial, kind, continues, before, summary
     FROM captures """
@@ -151,7 +154,8 @@ class SummaryFile:
 
     def remember(self, key: DeviceKey, metrics: Iterable[MetricReading]) -> None:
         """Keep what a device has said, each at its time, so that it is not new again."""
-        rows = [(*key, *metric) for metric in metrics]
+        # An integer of a device may be one that SQLite has not.
+        rows = [(*key, m.name, float(m.value), m.at, m.uncertainty) for m in metrics]
         if not rows:
             return
         with self.transaction():
@@ -171,6 +175,20 @@ class SummaryFile:
         ):
             yield (application_id, serial), MetricReading(*metric)
 
+    def add_hours(self, key: DeviceKey, hours: Iterable[Hour]) -> None:
+        """Add parts of hours to what there is of a device's metrics."""
+        with self.transaction():
+            metric_hours.add_hours(self._connection, key, hours)
+
+    def due_hours(self, before: int) -> list[metric_hours.DueHour]:
+        """Return the hours of metrics that are over and have something new."""
+        return metric_hours.due_hours(self._connection, before)
+
+    def hours_done(self, hours: Iterable[metric_hours.DueHour], now: int) -> None:
+        """Note that hours of metrics were imported."""
+        with self.transaction():
+            metric_hours.hours_done(self._connection, hours, now)
+
     def keep_only(self, capture_ids: Iterable[int]) -> None:
         """Delete the summaries of all other captures."""
         gone = self.known().keys() - set(capture_ids)
@@ -182,7 +200,7 @@ class SummaryFile:
     def forget(self, key: DeviceKey) -> None:
         """Delete what is known of a device, but for its captures."""
         with self.transaction():
-            for table in ("devices", "seen"):
+            for table in ("devices", "seen", "hours"):
                 self._connection.execute(
                     f"DELETE FROM {table} WHERE application_id = ? AND serial = ?",  # noqa: S608
                     key,

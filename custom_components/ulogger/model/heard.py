@@ -30,6 +30,16 @@ class Heard:
     metrics: dict[str, MetricValue] = field(default_factory=dict)
     more_metrics: list[str] = field(default_factory=list)
 
+    def names(self, limit: int) -> list[str]:
+        """Return the metrics that may have a sensor, as many as there may be, the first ones."""
+        return list(self.metrics)[:limit]
+
+    def left_out(self, limit: int) -> list[str]:
+        """Return the metrics that have no sensor because there are too many."""
+        if not limit or len(self.metrics) < limit:
+            return []
+        return [*list(self.metrics)[limit:], *self.more_metrics]
+
     def counts(self, capture_id: int, captured_at: float) -> bool:
         """Whether a capture counts already; an outbox that was lost counts from 1 again."""
         return capture_id <= self.capture_id and captured_at <= self.captured_at
