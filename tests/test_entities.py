@@ -139,6 +139,8 @@ async def test_everything_is_shown_of_a_crash_that_was_collected(
         ("bytes_today", "kB", "data_size", "total_increasing", "diagnostic"),
         ("captures_waiting", "captures", None, "measurement", None),
         ("core_dumps", "core dumps", None, "total_increasing", None),
+        ("errors", "errors", None, "total_increasing", None),
+        ("warnings", "warnings", None, "total_increasing", None),
         ("last_core_dump", None, "timestamp", None, None),
         ("duplicates", "captures", None, "total_increasing", "diagnostic"),
         ("download_progress", "%", None, "measurement", "diagnostic"),

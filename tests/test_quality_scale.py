@@ -137,7 +137,7 @@ def test_the_manifest_says_what_a_custom_integration_must_say() -> None:
 def test_the_manifest_names_what_the_code_imports() -> None:
     named = {*MANIFEST["dependencies"], *MANIFEST["after_dependencies"], DOMAIN}
     # Part of every Home Assistant, or a dependency of one that is named.
-    named |= {"bluetooth", "diagnostics", "http", "repairs", "system_health"}
+    named |= {"bluetooth", "diagnostics", "http", "logbook", "repairs", "system_health"}
     imported = set()
     for tree in sources().values():
         for node in ast.walk(tree):

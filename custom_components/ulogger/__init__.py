@@ -19,6 +19,7 @@ from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
 from .assistant.api import async_offer_to_assistants
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
+from .gateway.device_news import DeviceNews
 from .gateway.discovery import Discovery
 from .gateway.folders import folder_destinations, reload_on_change
 from .gateway.gateway import Gateway, UloggerConfigEntry
@@ -26,6 +27,7 @@ from .gateway.heartbeats import Heartbeats
 from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
+from .gateway.metric_statistics import MetricStatistics
 from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_ulogger
 from .outbox.errors import OutboxError
@@ -79,6 +81,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    DeviceNews(entry).start()
+    MetricStatistics(hass, entry).start()
     gateway.readings.begin()
     gateway.crashes.begin()
     Discovery(hass, entry).start()

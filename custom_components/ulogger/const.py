@@ -65,6 +65,8 @@ CONF_RETENTION_MB: Final = "retention_mb"
 CONF_UNDELIVERED_BUDGET_MB: Final = "undelivered_budget_mb"
 CONF_OFFER_TO_ASSISTANTS: Final = "offer_to_assistants"
 CONF_FIRMWARE_FOLDER: Final = "firmware_folder"
+CONF_LOG_EVENTS: Final = "log_events"
+CONF_METRIC_LIMIT: Final = "metric_limit"
 CONF_FORWARD_LOGS: Final = "forward_logs"
 CONF_LEVEL: Final = "level"
 CONF_INTEGRATIONS: Final = "integrations"
@@ -77,6 +79,8 @@ DEFAULT_DAILY_QUOTA_KB: Final = 0
 DEFAULT_RETENTION_DAYS: Final = 7
 DEFAULT_RETENTION_MB: Final = 100
 DEFAULT_UNDELIVERED_BUDGET_MB: Final = 500
+DEFAULT_LOG_EVENTS: Final = "error"
+DEFAULT_METRIC_LIMIT: Final = 50
 
 LEVEL_OFF: Final = "off"
 FORWARD_LEVELS: Final = (LEVEL_OFF, "debug", "info", "warning", "error", "critical")

@@ -15,6 +15,7 @@ from homeassistant.helpers.storage import STORAGE_DIR, Store
 
 from ..const import DOMAIN
 from ..insight.crash_groups import CrashGroups
+from ..model.heard import Heard, MetricValue
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.log_config import one_name_a_bit
 from ..model.log_levels import UNKNOWN, LogLevels, Wish, Written
@@ -33,7 +34,8 @@ class DeviceRecord:
     ``module_flags``, one name a bit; ``last_config`` marks the log configuration that came from
     the cloud last. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
     since 1970), on which the daily quota was reached. ``crash_cleared`` is when the last crash came
-    of which a person knows, or that other firmware made a thing of the past.
+    of which a person knows, or that other firmware made a thing of the past. ``heard`` is
+    what its captures say.
     """
 
     identity: DeviceIdentity
@@ -50,6 +52,7 @@ class DeviceRecord:
     modules: dict[str, int] = field(default_factory=dict)
     last_config: str = ""
     crash_cleared: float = 0.0
+    heard: Heard = field(default_factory=Heard)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the record as JSON can hold it."""
@@ -64,6 +67,7 @@ class DeviceRecord:
                 "identity": _known(DeviceIdentity, data["identity"]),
                 "log_levels": _log_levels(data.get("log_levels", {})),
                 "modules": one_name_a_bit(data.get("modules", {})),
+                "heard": _heard(data.get("heard", {})),
             }
         )
 
@@ -75,6 +79,12 @@ def _known[T](kind: type[T], data: Mapping[str, Any]) -> T:
 
 
 _FIELDS = frozenset(each.name for each in fields(DeviceRecord))
+
+
+def _heard(data: Mapping[str, Any]) -> Heard:
+    heard = _known(Heard, data)
+    heard.metrics = {name: _known(MetricValue, each) for name, each in heard.metrics.items()}  # type: ignore[arg-type]
+    return heard
 
 
 def _log_levels(data: Mapping[str, Any]) -> LogLevels:

@@ -32,6 +32,8 @@ from ..const import (
     CONF_HEARTBEATS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
+    CONF_LOG_EVENTS,
+    CONF_METRIC_LIMIT,
     CONF_NAME_PATTERNS,
     CONF_OFFER_TO_ASSISTANTS,
     CONF_RETENTION_DAYS,
@@ -41,6 +43,8 @@ from ..const import (
     DEFAULT_DAILY_QUOTA_KB,
     DEFAULT_DEVICE_LIMIT,
     DEFAULT_HEARTBEATS,
+    DEFAULT_LOG_EVENTS,
+    DEFAULT_METRIC_LIMIT,
     DEFAULT_NAME_PATTERNS,
     DEFAULT_RETENTION_DAYS,
     DEFAULT_RETENTION_MB,
@@ -52,15 +56,18 @@ from ..const import (
 
 SECTION_COLLECTION = "collection"
 SECTION_APPROVAL = "approval"
+SECTION_SAID = "said"
 SECTION_CLOUD = "cloud"
 SECTION_STORAGE = "storage"
 SECTION_FIRMWARE = "firmware"
 SECTION_KEPT = "kept"
 """What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
+MOST_METRICS = 500
 SECTION_ASSISTANTS = "assistants"
 FLAT_SECTIONS = (
     SECTION_COLLECTION,
+    SECTION_SAID,
     SECTION_CLOUD,
     SECTION_STORAGE,
     SECTION_KEPT,
@@ -78,6 +85,7 @@ def options_schema(
     sections: dict[str, tuple[probatio.Schema, bool]] = {
         SECTION_COLLECTION: (COLLECTION_SCHEMA, False),
         SECTION_APPROVAL: (probatio.Schema(approval), False),
+        SECTION_SAID: (SAID_SCHEMA, True),
     }
     if has_ulogger:
         forwarding = {
@@ -162,6 +170,15 @@ COLLECTION_SCHEMA = probatio.Schema(
             CONF_NAME_PATTERNS, default=lambda: list(DEFAULT_NAME_PATTERNS)
         ): TextSelector(TextSelectorConfig(multiple=True)),
         probatio.Required(CONF_DEVICE_LIMIT, default=DEFAULT_DEVICE_LIMIT): device_limit_field(1),
+    }
+)
+
+SAID_SCHEMA = probatio.Schema(
+    {
+        probatio.Required(CONF_LOG_EVENTS, default=DEFAULT_LOG_EVENTS): LEVEL_SELECTOR,
+        probatio.Required(CONF_METRIC_LIMIT, default=DEFAULT_METRIC_LIMIT): _whole_number(
+            0, MOST_METRICS
+        ),
     }
 )
 

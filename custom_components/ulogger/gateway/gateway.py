@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from homeassistant.components.sensor import SensorEntity
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import __version__
 from homeassistant.core import CALLBACK_TYPE, HassJob, callback
@@ -29,6 +30,7 @@ from .destinations import ActiveDestination
 from .firmware_folder import FirmwareFolder
 from .fleet import Fleet
 from .images import Images
+from .metric_hours import MetricKey
 from .readings import Readings, readings_path
 from .ulogger import Ulogger
 
@@ -42,6 +44,8 @@ class Gateway:
     """An account at work: its devices, its destinations, and what both notify of.
 
     The `runtime_data` of its config entry. ``ulogger`` is None for an account without that cloud.
+    ``metric_found`` notifies of each metric that a device has for the first time;
+    ``metric_sensors`` are the sensors that show one.
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class Gateway:
         self.readings = Readings(account, path, self.devices.get, self.images)
         self.crashes = Crashes(account, self.readings, self.images.image_of, self.devices)
         self.session_succeeded = Signal[DeviceCoordinator]()
+        self.metric_found = Signal[DeviceCoordinator, str]()
+        self.metric_sensors: dict[MetricKey, SensorEntity] = {}
         self._stopping = False
 
     # Life

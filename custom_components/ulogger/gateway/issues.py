@@ -123,6 +123,7 @@ class Issues:
             self._bluetooth,
             self._outbox,
             self._devices,
+            self._metrics,
             self._newcomers,
         ):
             yield from rule()
@@ -232,6 +233,19 @@ class Issues:
                 yield Issue("device_unreachable", about, placeholders=placeholders)
             if self._gateway.account.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
                 yield Issue("quota_reached", about, placeholders=placeholders)
+
+    def _metrics(self) -> Iterator[Issue]:
+        limit = self._gateway.account.settings.metric_limit
+        for device in self._gateway.devices.values():
+            if names := device.heard.left_out(limit):
+                identity = device.identity
+                placeholders = {
+                    "device": identity.serial,
+                    "limit": str(limit),
+                    "names": ", ".join(names),
+                }
+                about = f"{identity.application_id}-{identity.serial}"
+                yield Issue("metric_limit", about, placeholders=placeholders)
 
     def _newcomers(self) -> Iterator[Issue]:
         fleet = self._gateway.fleet
