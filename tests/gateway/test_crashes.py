@@ -158,6 +158,7 @@ async def test_the_same_crash_is_one_group_over_devices_and_versions(
     gateway: Gateway, device: DeviceCoordinator, told: list[dict[str, Any]]
 ) -> None:
     other = meet(gateway.entry, OTHER, OTHER_ADDRESS)
+    await gateway.hass.async_block_till_done()
     told_of_other = listen(other)
     await stored(device, crash())
     await stored(other, crash("4.25.0", at=AT + 60, identity=OTHER))

@@ -7,6 +7,7 @@ Assistant's `Store`.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, override
 
@@ -139,6 +140,7 @@ class AccountStore:
     """
 
     def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
+        self._hass = hass
         key = f"{DOMAIN}.{entry_id}"
         minor = STORAGE_MINOR_VERSION
         self._store = _AccountFile(
@@ -159,7 +161,9 @@ class AccountStore:
         records = [DeviceRecord.from_dict(data) for data in stored["devices"]]
         self.devices = {record.identity.key: record for record in records}
         if (crashes := stored.get("crashes")) is not None:
-            self.crash_groups = CrashGroups.from_dict(crashes)
+            # Thousands of occurrences take longer than the event loop has.
+            read = partial(CrashGroups.from_dict, crashes)
+            self.crash_groups = await self._hass.async_add_executor_job(read)
             self.crashes_known = True
 
     async def async_save_tokens(self, tokens: dict[str, Any]) -> None:
