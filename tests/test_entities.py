@@ -18,6 +18,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.agent import session
 from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from tests.support.account import CRASH_DUMP, CRASH_LOG, ToldTransport
 from tests.support.bluetooth import ADDRESS
@@ -258,7 +259,7 @@ async def test_the_event_entity_tells_of_a_crash_from_device_to_cloud(
 ) -> None:
     events = history(hass, "event")
     await collected_crash(road, account)
-    told = [each for each in events if each.attributes.get("event_type")]
+    told = [each for each in events if each.attributes.get("event_type") in set(DeviceEvent)]
     kinds = [(each.attributes["event_type"], each.attributes.get("kind")) for each in told]
     assert sorted(kinds) == [
         ("collected", "core_dump"),
@@ -267,6 +268,10 @@ async def test_the_event_entity_tells_of_a_crash_from_device_to_cloud(
         ("uploaded", "core_dump"),
         ("uploaded", "log"),
     ]
+    lines = [each for each in events if "format_address" in each.attributes]
+    assert len(lines) == 8
+    # Nothing is read before the device was released.
+    assert events.index(lines[0]) > events.index(happened("collected", events))
     sizes = {"log": len(CRASH_LOG), "core_dump": len(CRASH_DUMP)}
     assert all(each.attributes["bytes"] == sizes[each.attributes["kind"]] for each in told)
     crash = happened("core_dump", events)
