@@ -216,6 +216,7 @@ async def test_a_folder_to_watch_needs_to_be_allowed(
     form = await hass.config_entries.options.async_init(account.entry_id)
     typed = {
         "collection": {},
+        "said": {},
         "approval": {},
         "cloud": {},
         "storage": {},

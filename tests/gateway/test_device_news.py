@@ -103,14 +103,14 @@ async def test_an_event_has_the_text_that_the_firmware_image_knows(
     hass: HomeAssistant, met: DeviceCoordinator
 ) -> None:
     image = FirmwareImage.load(real_log("v4-crash").image)
-    readings = met.account.entry.runtime_data.readings
+    gateway = met.account.entry.runtime_data
     asked = []
 
     def image_of(device: object) -> FirmwareImage:
         asked.append(device)
         return image
 
-    readings.image_of = image_of
+    gateway.images.image_of = image_of
     events = logged(hass)
     await stored(met, log())
     texts = [
