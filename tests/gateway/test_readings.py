@@ -14,6 +14,7 @@ from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.gateway.gateway import Gateway
 from custom_components.ulogger.gateway.readings import Readings, readings_path
+from custom_components.ulogger.gateway.summary_file import SummaryFile
 from custom_components.ulogger.insight.reading import Reading
 from custom_components.ulogger.model.capture import Capture, CaptureFault
 from custom_components.ulogger.outbox.errors import NoSuchCapture
@@ -235,3 +236,12 @@ async def started(hass: HomeAssistant, account: MockConfigEntry) -> Gateway:
     gateway: Gateway = account.runtime_data
     await read_all(gateway)
     return gateway
+
+
+def test_what_was_read_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.readings.sqlite"
+    SummaryFile.opened(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    SummaryFile.opened(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -265,6 +265,11 @@ class SummaryFile:
                 )
 
     def _open(self) -> sqlite3.Connection:
+        if self._path != _IN_MEMORY:
+            # Nobody else's to read; SQLite gives its journal the same mode, and says what fails.
+            with suppress(OSError):
+                self._path.touch(mode=0o600)
+                self._path.chmod(0o600)
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
