@@ -126,21 +126,6 @@ def test_the_manifest_says_what_a_custom_integration_must_say() -> None:
     assert not {"homekit", "quality_scale_file"} & MANIFEST.keys()
 
 
-def test_the_manifest_names_what_the_code_imports() -> None:
-    named = {*MANIFEST["dependencies"], *MANIFEST["after_dependencies"], DOMAIN}
-    # Part of every Home Assistant, or a dependency of one that is named.
-    named |= {"bluetooth", "diagnostics", "http", "repairs", "system_health"}
-    imported = set()
-    for tree in sources().values():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                if node.module == "homeassistant.components":
-                    imported |= {alias.name for alias in node.names}
-                elif node.module.startswith("homeassistant.components."):
-                    imported.add(node.module.split(".")[2])
-    assert imported - {platform.value for platform in PLATFORMS} <= named
-
-
 def test_matchers_begin_with_something_definite() -> None:
     for matcher in MANIFEST["bluetooth"]:
         assert "*" not in matcher.get("local_name", "")[:3]
