@@ -6,7 +6,7 @@ import json
 import re
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from homeassistant.components.brands.const import ALLOWED_IMAGES
@@ -16,17 +16,19 @@ from homeassistant.setup import async_setup_component
 from homeassistant.util.yaml import load_yaml_dict
 from PIL import Image
 
-import custom_components.ulogger
+import custom_components.ulogger as integration
 from custom_components.ulogger import PLATFORMS, repairs, sensor
 from custom_components.ulogger.actions.captures import GET_CAPTURES_SCHEMA
 from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
 from custom_components.ulogger.actions.publish import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
 from custom_components.ulogger.condition import CONDITIONS
+from custom_components.ulogger.config_flow import UloggerConfigFlow
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.gateway.gateway import UloggerConfigEntry
 from custom_components.ulogger.model.reason import Reason
 from custom_components.ulogger.trigger import TRIGGERS
 
-PACKAGE = Path(custom_components.ulogger.__file__).parent
+PACKAGE = Path(integration.__file__).parent
 MANIFEST = json.loads((PACKAGE / "manifest.json").read_text())
 ICONS = json.loads((PACKAGE / "icons.json").read_text())
 TEXTS = json.loads((PACKAGE / "translations" / "en.json").read_text())
@@ -165,6 +167,17 @@ def test_every_platform_says_how_many_updates_run_at_once() -> None:
 def test_nothing_old_or_too_broad_is_used(old: str) -> None:
     for path in sources():
         assert not re.search(old, path.read_text()), path
+
+
+def test_every_hook_and_flow_knows_what_an_account_carries() -> None:
+    hooks = [hook for name, hook in vars(integration).items() if name.endswith("_entry")]
+    hooks += [
+        integration.async_remove_config_entry_device,
+        UloggerConfigFlow.async_get_options_flow,
+    ]
+    assert len(hooks) == 6
+    for hook in hooks:
+        assert set(get_type_hints(hook).values()) & {UloggerConfigEntry}, hook.__name__
 
 
 # Actions

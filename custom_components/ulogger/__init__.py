@@ -1,8 +1,5 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
 
-from typing import Any
-
-from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
@@ -87,7 +84,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     return True
 
 
-async def async_migrate_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> bool:
+async def async_migrate_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
     """Bring an account up to date; one that a later version has written is left as it is.
 
     Version 2: an account may be without uLogger's cloud, and says so; before, each had one.
@@ -106,7 +103,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
     return unloaded
 
 
-async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+async def async_remove_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()

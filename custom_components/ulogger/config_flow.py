@@ -10,7 +10,6 @@ from homeassistant.components.bluetooth import BluetoothServiceInfoBleak
 from homeassistant.config_entries import (
     SOURCE_BLUETOOTH,
     SOURCE_RECONFIGURE,
-    ConfigEntry,
     ConfigFlow,
     ConfigFlowContext,
     ConfigFlowResult,
@@ -54,6 +53,7 @@ from .flows.folder_flow import FolderSubentryFlow
 from .flows.options_flow import UloggerOptionsFlow
 from .flows.ulogger_flow import UloggerSubentryFlow
 from .flows.uploaded_files import Uploads
+from .gateway.gateway import UloggerConfigEntry
 from .model.plain_text import plain_text
 
 FIRST_CONNECTIONS = [*CONNECTIONS, "only_here"]
@@ -75,7 +75,7 @@ class UloggerConfigFlow(
     @staticmethod
     @callback
     @override
-    def async_get_options_flow(config_entry: ConfigEntry) -> UloggerOptionsFlow:
+    def async_get_options_flow(config_entry: UloggerConfigEntry) -> UloggerOptionsFlow:
         """Return the flow that changes the options."""
         return UloggerOptionsFlow()
 
@@ -83,7 +83,7 @@ class UloggerConfigFlow(
     @callback
     @override
     def async_get_supported_subentry_types(
-        cls, config_entry: ConfigEntry
+        cls, config_entry: UloggerConfigEntry
     ) -> dict[str, type[ConfigSubentryFlow]]:
         """Return the destinations that can be added; an account has one uLogger at most."""
         flows: dict[str, type[ConfigSubentryFlow]] = {SUBENTRY_FOLDER: FolderSubentryFlow}
@@ -161,7 +161,7 @@ class UloggerConfigFlow(
         )
 
     @override
-    def _changed_entry(self) -> ConfigEntry | None:
+    def _changed_entry(self) -> UloggerConfigEntry | None:
         """Return the account that is being changed; none while one is set up."""
         return self._get_reconfigure_entry() if self.source == SOURCE_RECONFIGURE else None
 
