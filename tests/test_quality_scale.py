@@ -18,9 +18,15 @@ from PIL import Image
 
 import custom_components.ulogger as integration
 from custom_components.ulogger import PLATFORMS, repairs, sensor
+from custom_components.ulogger.actions.by_hand import REGISTER_SCHEMA, UPLOAD_FILE_SCHEMA
 from custom_components.ulogger.actions.captures import GET_CAPTURES_SCHEMA
 from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
-from custom_components.ulogger.actions.publish import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
+from custom_components.ulogger.actions.publish import (
+    EVENT_SCHEMA,
+    EVENTS_SCHEMA,
+    LOG_SCHEMA,
+    METRICS_SCHEMA,
+)
 from custom_components.ulogger.condition import CONDITIONS
 from custom_components.ulogger.config_flow import UloggerConfigFlow
 from custom_components.ulogger.const import DOMAIN
@@ -58,10 +64,13 @@ SCHEMAS = {
     "forget_session": FORGET_SCHEMA,
     "get_captures": GET_CAPTURES_SCHEMA,
     "publish_event": EVENT_SCHEMA,
+    "publish_events": EVENTS_SCHEMA,
     "publish_log": LOG_SCHEMA,
     "publish_metrics": METRICS_SCHEMA,
+    "register": REGISTER_SCHEMA,
     "set_log_level": LOG_LEVEL_SCHEMA,
     "upload": UPLOAD_SCHEMA,
+    "upload_file": UPLOAD_FILE_SCHEMA,
 }
 TARGET = {"entity_id", "device_id", "area_id", "floor_id", "label_id"}
 
@@ -255,7 +264,7 @@ def test_every_error_has_a_text_and_every_text_an_error() -> None:
                 continue
             kind = ast.unparse(node.func)
             keys = [keyword.value for keyword in node.keywords if keyword.arg == "translation_key"]
-            if kind in {"_error", "_mistake"}:
+            if kind in {"_error", "mistake"}:
                 keys = node.args[:1]
             elif not kind.endswith(("Error", "NotReady", "AuthFailed")):
                 continue

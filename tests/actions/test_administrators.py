@@ -18,7 +18,9 @@ ACTIONS: list[tuple[str, dict[str, Any]]] = [
     ("set_log_level", {"level": "debug", "duration": "00:10:00"}),
     ("publish_metrics", {"metrics": {"battery": 1}}),
     ("publish_event", {"type": "opened"}),
+    ("publish_events", {"events": [{"type": "opened"}]}),
     ("publish_log", {"message": "hello"}),
+    ("register", {}),
     ("forget_session", {}),
     ("get_captures", {"text": True}),
 ]

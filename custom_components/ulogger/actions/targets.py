@@ -85,6 +85,38 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
     return targets
 
 
+@callback
+def async_named(hass: HomeAssistant, name: str) -> Targets:
+    """Return the one device or gateway that has this device ID or serial.
+
+    Raises ServiceValidationError when there is none, or more than one.
+    """
+    targets = Targets()
+    if dr.async_get(hass).async_get(name) is not None:
+        _add(hass, name, targets, gateways=True)
+        return targets
+    for entry in hass.config_entries.async_loaded_entries(DOMAIN):
+        gateway: Gateway = entry.runtime_data
+        targets.gateways += [gateway] if gateway.identity.serial == name else []
+        everyone = gateway.devices.values()
+        targets.devices += [
+            each for each in everyone if each.identity.serial == name and not each.excluded
+        ]
+    if not targets.devices and not targets.gateways:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="unknown_device",
+            translation_placeholders={"device": name[:64]},
+        )
+    if len(targets.devices) > 1:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="ambiguous_device",
+            translation_placeholders={"device": name[:64]},
+        )
+    return targets
+
+
 def _excluded(hass: HomeAssistant, selection: TargetSelection) -> set[str]:
     """Return the devices that a call leaves out; Home Assistant knows that since 2026.11."""
     exclude: TargetSelection | None = getattr(selection, "exclude", None)

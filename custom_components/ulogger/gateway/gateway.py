@@ -150,6 +150,14 @@ class Gateway:
         self.account.refresh_soon()
 
     @callback
+    def async_stored(self, key: DeviceKey) -> None:
+        """Have a capture delivered, counted and read that came to disk by another way."""
+        if (device := self.devices.get(key)) is not None:
+            device.captures_stored.notify()
+        else:
+            self._captures_stored()
+
+    @callback
     def _wake(self) -> None:
         for each in self.destinations.values():
             each.delivery.wake()
