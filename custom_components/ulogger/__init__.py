@@ -21,7 +21,7 @@ from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
 from .gateway.readings import async_remove_readings
-from .gateway.ulogger import async_set_up_ulogger
+from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
 from .panel.downloads import async_register_downloads
@@ -58,6 +58,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     store = AccountStore(hass, entry.entry_id)
     await store.async_load()
     ulogger = await async_set_up_ulogger(hass, entry, store)
+    over_http = await async_set_up_over_http(hass, entry)
     await async_take_over(hass, entry)
     try:
         outbox = await Outbox.open(outbox_path(hass, entry.entry_id), hass.async_add_executor_job)
@@ -69,7 +70,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         ) from err
     account = Account(hass, entry, store, outbox)
     reload_on_change(hass, entry)
-    gateway = entry.runtime_data = Gateway(account, ulogger, folder_destinations(account))
+    folders = folder_destinations(account)
+    gateway = entry.runtime_data = Gateway(account, ulogger, folders, over_http)
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)

@@ -301,6 +301,20 @@ async def test_with_a_token_metrics_and_events_go_over_http_while_mqtt_is_away(
     assert TOKEN not in str([each.getMessage() for each in told])
 
 
+async def test_an_api_of_ones_own_is_where_they_go(
+    hass: HomeAssistant, aioclient_mock: AiohttpClientMocker, transport: ToldTransport
+) -> None:
+    account = await load(
+        hass,
+        options={**APPROVED, "api_token": TOKEN},
+        api_base_url="https://api.example.com",
+    )
+    aioclient_mock.post("https://api.example.com/publish/metrics", json={"success": True})
+    transport.tell(ConnectionState.DISCONNECTED)
+    await call(hass, "publish_metrics", device_ids(hass, meet(account)), metrics={"a": 1})
+    assert aioclient_mock.call_count == 1
+
+
 @pytest.mark.parametrize(
     ("status", "key"),
     [(401, "api_token_refused"), (500, "not_published"), (400, "message_refused")],
