@@ -74,9 +74,7 @@ class FormError(Exception):
 
 
 def account_unique_id(data: Mapping[str, Any]) -> str:
-    """Name an account: one entry for each customer and group, and one without a cloud."""
-    if data.get(CONF_CONNECTION) == CONNECTION_NONE:
-        return ONLY_HERE
+    """Name an account at uLogger: one entry for each customer and group."""
     return f"{data[CONF_CUSTOMER_ID]}-{data[CONF_GROUP_ID]}"
 
 

@@ -225,9 +225,9 @@ class Gateway:
         able: dict[str, TakesTelemetry] = {}
         if self.over_http is not None:
             able[ULOGGER] = self.over_http
-        for name, each in found.items():
-            if isinstance(each, TakesTelemetry):
-                able[name] = each
+        able.update(
+            {name: each for name, each in found.items() if isinstance(each, TakesTelemetry)}
+        )
         return able
 
     def is_registered(self, identity: DeviceIdentity) -> bool:
