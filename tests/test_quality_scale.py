@@ -72,7 +72,7 @@ SCHEMAS = {
     "upload": UPLOAD_SCHEMA,
     "upload_file": UPLOAD_FILE_SCHEMA,
 }
-TARGET = {"entity_id", "device_id", "area_id", "floor_id", "label_id"}
+TARGET = {"entity_id", "device_id", "area_id", "floor_id", "label_id", "exclude"}
 
 
 def sources() -> dict[Path, ast.Module]:
