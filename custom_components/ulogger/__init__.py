@@ -1,8 +1,5 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
 
-from typing import Any
-
-from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
@@ -29,7 +26,7 @@ from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
 from .gateway.metric_statistics import MetricStatistics
 from .gateway.readings import async_remove_readings
-from .gateway.ulogger import async_set_up_ulogger
+from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
 from .panel.downloads import async_register_downloads
@@ -66,6 +63,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     store = AccountStore(hass, entry.entry_id)
     await store.async_load()
     ulogger = await async_set_up_ulogger(hass, entry, store)
+    over_http = await async_set_up_over_http(hass, entry)
     await async_take_over(hass, entry)
     try:
         outbox = await Outbox.open(outbox_path(hass, entry.entry_id), hass.async_add_executor_job)
@@ -77,7 +75,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         ) from err
     account = Account(hass, entry, store, outbox)
     reload_on_change(hass, entry)
-    gateway = entry.runtime_data = Gateway(account, ulogger, folder_destinations(account))
+    folders = folder_destinations(account)
+    gateway = entry.runtime_data = Gateway(account, ulogger, folders, over_http)
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
@@ -96,7 +95,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     return True
 
 
-async def async_migrate_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> bool:
+async def async_migrate_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
     """Bring an account up to date; one that a later version has written is left as it is.
 
     Version 2: an account may be without uLogger's cloud, and says so; before, each had one.
@@ -115,7 +114,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
     return unloaded
 
 
-async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+async def async_remove_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()

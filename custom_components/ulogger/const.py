@@ -20,6 +20,7 @@ CONF_CA: Final = "ca"
 CONF_TOPIC_PREFIX: Final = "topic_prefix"
 CONF_CLIENT_SUFFIX: Final = "client_suffix"
 CONF_PACE: Final = "pace"
+CONF_API_BASE_URL: Final = "api_base_url"
 
 CONNECTION_MQTT: Final = "mqtt"
 ENTRY_VERSION: Final = 2
@@ -41,6 +42,10 @@ CONF_SOURCE: Final = "source"
 CONF_ADDED_AT: Final = "added_at"
 CONNECTION_NONE: Final = "none"
 CONNECTION_HOME_ASSISTANT: Final = "home_assistant"
+CONNECTION_HTTP: Final = "http"
+"""To uLogger with an API token alone: metrics and events, but no captures."""
+WITHOUT_CAPTURES: Final = frozenset({CONNECTION_NONE, CONNECTION_HTTP})
+"""Connections over which no capture gets to uLogger."""
 
 PACE_AUTO: Final = "auto"
 PACE_ALWAYS: Final = "always"
@@ -48,6 +53,7 @@ PACE_NEVER: Final = "never"
 
 DEFAULT_BROKER: Final = "mqtt.ulogger.ai"
 DEFAULT_PORT: Final = 8883
+DEFAULT_API_BASE_URL: Final = "https://api.ulogger.ai"
 DEFAULT_TOPIC_PREFIX: Final = "ulogger/"
 
 # What can be changed at any time: entry.options

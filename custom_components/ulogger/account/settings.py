@@ -24,7 +24,7 @@ def wanted_since(entry: ConfigEntry[Any]) -> dict[str, float]:
         for each in entry.subentries.values()
         if each.subentry_type in c.DESTINATION_SUBENTRIES
     }
-    if entry.data[c.CONF_CONNECTION] != c.CONNECTION_NONE:
+    if entry.data[c.CONF_CONNECTION] not in c.WITHOUT_CAPTURES:
         wanted[ULOGGER] = 0.0
     return wanted
 

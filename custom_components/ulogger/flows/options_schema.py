@@ -77,9 +77,16 @@ FLAT_SECTIONS = (
 
 
 def options_schema(
-    hass: HomeAssistant, options: Mapping[str, Any], *, has_ulogger: bool
+    hass: HomeAssistant,
+    options: Mapping[str, Any],
+    *,
+    has_ulogger: bool,
+    has_telemetry: bool = False,
 ) -> probatio.Schema:
-    """Return the form; what can be chosen depends on the account and on what is loaded."""
+    """Return the form; what can be chosen depends on the account and on what is loaded.
+
+    ``has_telemetry`` is an account that has uLogger for metrics and events alone.
+    """
     applications = _applications_selector(options.get(CONF_APPLICATIONS, {}))
     approval = {probatio.Required(CONF_APPLICATIONS, default=list): applications}
     sections: dict[str, tuple[probatio.Schema, bool]] = {
@@ -96,6 +103,8 @@ def options_schema(
         sections[SECTION_STORAGE] = (STORAGE_SCHEMA, True)
         sections[CONF_FORWARD_LOGS] = (probatio.Schema(forwarding), True)
     else:
+        if has_telemetry:
+            sections[SECTION_CLOUD] = (TELEMETRY_SCHEMA, True)
         sections[SECTION_KEPT] = (KEPT_SCHEMA, False)
     form: dict[probatio.Marker, section] = {
         probatio.Required(name): section(schema, {"collapsed": collapsed})
@@ -194,6 +203,9 @@ CLOUD_SCHEMA = probatio.Schema(
     }
 )
 
+TELEMETRY_SCHEMA = probatio.Schema(
+    {probatio.Required(CONF_HEARTBEATS, default=DEFAULT_HEARTBEATS): BooleanSelector()}
+)
 ASSISTANTS_SCHEMA = probatio.Schema(
     {probatio.Required(CONF_OFFER_TO_ASSISTANTS, default=False): BooleanSelector()}
 )
