@@ -224,6 +224,37 @@ async def test_a_removed_device_comes_back_with_its_next_advertisement(
     assert len(registrations) == 2
 
 
+@pytest.mark.parametrize("between", ["nothing", "reload"])
+async def test_a_removed_device_that_was_not_to_be_collected_comes_back_left_alone(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, between: str
+) -> None:
+    device = await arrived(road, account)
+    await set_switch(hass, road, account, "off")
+    road.adapter.devices.clear()
+    removed = entry_of(road, account)
+    assert await async_remove_config_entry_device(hass, account, removed)
+    dr.async_get(hass).async_remove_device(removed.id)
+    await hass.async_block_till_done()
+    if between == "reload":
+        assert await hass.config_entries.async_reload(account.entry_id)
+        await hass.async_block_till_done()
+    assert account.runtime_data.devices == {}
+    log = sample_log(900, seed=3)
+    again = road.device(device.address, log=log)
+    await road.adopted(account)
+    assert road.state(account, "collect") == "off"
+    await road.pass_time(hours=1)
+    road.adapter.hear(again)
+    await hass.async_block_till_done()
+    assert again.erased == []
+    assert again.firmware.log == log
+    await set_switch(hass, road, account, "on")
+    await road.pass_time(seconds=1)
+    await road.collected(again)
+    assert await hass.config_entries.async_reload(account.entry_id)
+    assert road.state(account, "collect") == "on"
+
+
 async def test_the_account_can_not_be_removed_as_a_device(
     hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
 ) -> None:

@@ -97,7 +97,7 @@ class Fleet:
         owner = approval.approving_entry(self.hass, identity.application_id)
         if owner not in {None, self.entry}:
             self._vacate(address, identity.key)
-            self.store.devices.pop(identity.key, None)
+            self.store.forget(identity.key)
             self.store.save_soon()
             if owner is not None and owner.state is ConfigEntryState.LOADED:
                 owner.runtime_data.fleet.identified(identity, address, name)
@@ -120,12 +120,12 @@ class Fleet:
         printable = "".join(char for char in name if char.isprintable())[:LONGEST_NAME]
         record = self.store.devices.get(identity.key)
         if record is None:
-            record = self.store.devices[identity.key] = DeviceRecord(identity, address, printable)
+            record = self.store.add(identity, address, printable)
         record.address, record.name = address, printable
         record.last_identified = record.last_seen = time.time()
         oldest_first = sorted(self.uncollected(), key=lambda each: each.last_identified)
         for each in oldest_first[:-MOST_UNCOLLECTED]:
-            del self.store.devices[each.identity.key]
+            self.store.forget(each.identity.key)
         self.store.save_soon()
         return record
 
@@ -155,7 +155,7 @@ class Fleet:
         """Remember only the last of those that were turned away at one address."""
         for other in self.waiting():
             if other.address == address and other.identity.key != key:
-                del self.store.devices[other.identity.key]
+                self.store.forget(other.identity.key)
                 self.store.save_soon()
 
     def _vacate(self, address: str, key: DeviceKey) -> None:
@@ -189,9 +189,12 @@ class Fleet:
         self.adopted.notify(device)
 
     async def async_forget(self, key: DeviceKey) -> None:
-        """Forget a device, ending its session; its next advertisement makes it a new one."""
+        """Forget a device, ending its session; its next advertisement makes it a new one.
+
+        What a person said about collecting it holds for the new one, too.
+        """
         device = self.devices.pop(key, None)
-        record = self.store.devices.pop(key, None)
+        record = self.store.forget(key)
         if device is not None:
             await device.async_stop()
             self.forgotten.notify(device)
