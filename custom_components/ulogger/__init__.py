@@ -11,6 +11,7 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
 from .account.account import Account
+from .account.approval import close_pointless_cards
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
@@ -108,6 +109,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
+    close_pointless_cards(hass)
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)

@@ -81,6 +81,7 @@ class Discovery:
             BluetoothCallbackMatcher(local_name=pattern, connectable=True)
             for pattern in self._gateway.account.settings.name_patterns
         ]
+        self._reconsider_soon()
         for matcher in matchers:
             on_unload(
                 bluetooth.async_register_callback(
@@ -94,6 +95,8 @@ class Discovery:
             cancel()
         if self._reconsider_timer is not None:
             self._reconsider_timer()
+        if self._entry.disabled_by is not None:
+            approval.close_pointless_cards(self.hass)
 
     @callback
     def _advertised(self, info: BluetoothServiceInfoBleak, _change: BluetoothChange) -> None:
@@ -235,12 +238,18 @@ class Discovery:
     @callback
     def _entry_changed(self, _change: ConfigEntryChange, entry: ConfigEntry[Any]) -> None:
         """Look at the unidentified devices again, unless a reload does that anyway."""
-        if entry.domain == DOMAIN and self._reconsider_timer is None:
+        if entry.domain == DOMAIN:
+            self._reconsider_soon()
+
+    @callback
+    def _reconsider_soon(self) -> None:
+        if self._reconsider_timer is None:
             self._reconsider_timer = async_call_later(self.hass, RECONSIDER, self._reconsider)
 
     @callback
     def _reconsider(self, _now: datetime) -> None:
         self._reconsider_timer = None
+        approval.close_pointless_cards(self.hass)
         self._fleet.adopt_approved()
         self._ask_again()
 
