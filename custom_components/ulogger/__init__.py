@@ -16,6 +16,7 @@ from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
+from .collecting.kept import forget_kept
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
 from .gateway.discovery import Discovery
 from .gateway.folders import folder_destinations, reload_on_change
@@ -101,7 +102,8 @@ async def async_migrate_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> b
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
-    """End sessions, then let go of the outbox."""
+    """Let sessions end while entities still tell of them, then let go of the outbox."""
+    await entry.runtime_data.async_finish_sessions()
     if unloaded := await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
         await entry.runtime_data.async_stop()
     return unloaded
@@ -110,6 +112,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
     close_pointless_cards(hass)
+    forget_kept(hass, entry.entry_id)
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)

@@ -57,8 +57,16 @@ class DeviceCoordinator(DeviceCollector):
             async_track_device_registry_updated_event(self.hass, device.id, self._registry_changed)
         )
         if not self.excluded:
-            self._schedule.after_restart(self.record.last_collected, self.account.settings.interval)
+            self._plan_first()
         self._show_schedule()
+
+    @callback
+    def _plan_first(self) -> None:
+        """Go on where a session was interrupted, else keep the interval."""
+        if self.record.interrupted:
+            self._schedule.now()
+        else:
+            self._schedule.after_restart(self.record.last_collected, self.account.settings.interval)
 
     # What becomes of its captures
 

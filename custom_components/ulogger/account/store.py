@@ -27,10 +27,11 @@ class DeviceRecord:
     """One device as it was last identified.
 
     ``address`` is empty when another device was identified there since. Moments are Unix seconds.
-    ``modules`` maps the module names that the cloud sent for this device to their bit in
-    ``module_flags``, one name a bit; ``last_config`` marks the log configuration that came from
-    the cloud last. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
-    since 1970), on which the daily quota was reached.
+    ``interrupted`` says that a session was ended before it came to its end. ``modules`` maps the
+    module names that the cloud sent for this device to their bit in ``module_flags``, one name a
+    bit; ``last_config`` marks the log configuration that came from the cloud last.
+    ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days since 1970), on which
+    the daily quota was reached.
     """
 
     identity: DeviceIdentity
@@ -40,6 +41,7 @@ class DeviceRecord:
     last_seen: float = 0.0
     last_identified: float = 0.0
     last_collected: float = 0.0
+    interrupted: bool = False
     last_heartbeat: float = 0.0
     quota_day: int = 0
     quota_days: int = 0

@@ -25,7 +25,6 @@ from ..account.device_registry import register_device, registered_device
 from ..account.disk_space import NoDiskSpace
 from ..account.store import DeviceRecord
 from ..agent.errors import AgentError
-from ..agent.memory import TransferMemory
 from ..const import DOMAIN
 from ..model.identity import DeviceIdentity
 from ..model.plain_text import one_line
@@ -33,13 +32,13 @@ from ..model.signal import Signal
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added
 from .collection import AnotherIdentified, Collection
-from .connection import ConnectError, DeviceOutOfRange, NoConnectionSlot
+from .connection import ConnectError, Interrupted, NoConnectionSlot
 from .device_state import DeviceEvent, DeviceState, Phase, SessionRecord
+from .kept import kept
 from .schedule import PATIENT_SLOT_RETRIES, Schedule
 
 _LOGGER = logging.getLogger(__name__)
 
-TIMELINE_LENGTH = 50
 STOP_WITHIN = 6.0
 """Seconds that a session has to take leave of its device when it is ended."""
 RSSI_EVERY = 60.0
@@ -73,8 +72,10 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.account = account
         self.record = record
         self.data = DeviceState()
-        self.memory = TransferMemory()
-        self.timeline: deque[SessionRecord] = deque(maxlen=TIMELINE_LENGTH)
+        # Outlives a reload: a transfer is taken up again where it was, sessions stay explained.
+        outliving = kept(hass, account.entry_id, record.identity.key)
+        self.memory = outliving.memory
+        self.timeline: deque[SessionRecord] = outliving.timeline
         self.unreachable_since: float | None = None
         self.session_succeeded = Signal[()]()
         self.captures_stored = Signal[()]()
@@ -103,6 +104,13 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def excluded(self) -> bool:
         """Whether a person said not to collect the device."""
         return not self.record.collect or self.disabled
+
+    async def async_finish(self, seconds: float) -> None:
+        """Begin no session any more, and let one under way come to its end within *seconds*."""
+        self._stopped = True
+        self._schedule.stop()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
 
     async def async_stop(self) -> None:
         """End a session under way; the device keeps what was not committed."""
@@ -193,11 +201,11 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         Raises what a session raises (see `SessionError`); nobody's waiting ends it.
         """
         if self._stopped:
-            raise DeviceOutOfRange("the account is being unloaded")
+            raise Interrupted("the account is being unloaded")
         task = self._begin()
         await asyncio.wait([task])
         if task.cancelled():
-            raise DeviceOutOfRange("the account was unloaded meanwhile")
+            raise Interrupted("the account was unloaded meanwhile")
         return task.result()
 
     # Collecting
@@ -215,6 +223,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def _begin(self) -> asyncio.Task[list[Added]]:
         if self._task is None:
             self._schedule.stop()
+            # Until it has ended: a restart comes when it likes.
+            self.record.interrupted = True
             self._collection = Collection(self.account, self, self._another_identified)
             self._task = self.account.entry.async_create_background_task(
                 self.hass,
@@ -254,6 +264,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def _session_ended(self, task: asyncio.Task[list[Added]]) -> None:
         """Plan the next session, however this one ended."""
         self._task = self._collection = None
+        self.record.interrupted = task.cancelled()
         self.show(bytes_done=None, bytes_total=None)
         error = None if task.cancelled() else task.exception()
         if task.cancelled():

@@ -16,6 +16,7 @@ from ..account import approval
 from ..account.account import Account
 from ..account.device_registry import registered_device
 from ..account.store import DeviceRecord
+from ..collecting.kept import forget_kept
 from ..const import CONF_CONFIRMED_ADDRESS, DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceIdentity, DeviceKey
@@ -197,11 +198,16 @@ class Fleet:
         record = self.store.forget(key)
         if device is not None:
             await device.async_stop()
+            forget_kept(self.hass, self.account.entry_id, key)
             self.forgotten.notify(device)
         await self.store.async_save()
         if record is not None and record.address:
             bluetooth.async_clear_advertisement_history(self.hass, record.address)
             bluetooth.async_rediscover_address(self.hass, record.address)
+
+    async def async_finish(self, seconds: float) -> None:
+        """Let sessions under way come to their end, within *seconds*; none begins any more."""
+        await asyncio.gather(*(device.async_finish(seconds) for device in self.devices.values()))
 
     async def async_stop(self) -> None:
         """End all sessions; what was not committed stays on the devices."""
