@@ -42,6 +42,7 @@ RETRY_SLOT = 5.0
 RETRY = Backoff(60.0, 3600.0, never)
 RETRY_NOT_OURS = 24 * 3600.0
 RECONSIDER = 2.0
+LOOK_EVERY = timedelta(minutes=1)
 RECONSIDER_EVERY = timedelta(minutes=10)
 """How often unidentified devices are looked at again, whom a limit kept out or had no card yet."""
 
@@ -73,6 +74,7 @@ class Discovery:
         on_unload(self._fleet.unapproved.add(self._ask))
         on_unload(self._fleet.turned_away.add(self._turned_away))
         on_unload(async_track_time_interval(self.hass, self._look_again, RECONSIDER_EVERY))
+        on_unload(async_track_time_interval(self.hass, self._look, LOOK_EVERY))
         on_unload(
             async_dispatcher_connect(self.hass, SIGNAL_CONFIG_ENTRY_CHANGED, self._entry_changed)
         )
@@ -135,6 +137,11 @@ class Discovery:
     def _lost(self, info: BluetoothServiceInfoBleak) -> None:
         if (device := self._devices.get(info.address)) is not None:
             device.lost()
+
+    @callback
+    def _look(self, _now: datetime) -> None:
+        for device in self._devices.values():
+            device.look()
 
     # Devices that nobody has identified yet
 
