@@ -4,7 +4,9 @@ import asyncio
 from typing import Any
 from unittest.mock import patch
 
+import bleak_retry_connector
 import pytest
+from bleak_retry_connector import BleakOutOfConnectionSlotsError
 from homeassistant.components.logbook.helpers import async_subscribe_events
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import Event, HomeAssistant, callback
@@ -153,18 +155,17 @@ async def test_waiting_for_a_connection_is_a_state_of_its_own(
     account: MockConfigEntry, road: Road
 ) -> None:
     coordinator = await met(road, account)
-    road.adapter.slots = 0
-    assert road.state(account, "state") == "idle"
-    await road.pass_time(minutes=16)
-    await road.idle(coordinator)
-    # It may be over in a moment: nobody is told yet.
-    assert coordinator.data.phase == "waiting_for_slot"
-    assert road.state(account, "state") == "idle"
-    await road.pass_time(seconds=shown_phase.SHOWN_AFTER + 1)
-    await road.idle(coordinator)
-    assert road.state(account, "state") == "waiting_for_slot"
-    assert road.state(account, "last_error") == "none"
-    road.adapter.slots = 3
+    taken = BleakOutOfConnectionSlotsError("all are taken")
+    with patch.object(bleak_retry_connector, "establish_connection", side_effect=taken):
+        await road.pass_time(minutes=16)
+        await road.idle(coordinator)
+        # It may be over in a moment: nobody is told yet.
+        assert coordinator.data.phase == "waiting_for_slot"
+        assert road.state(account, "state") == "idle"
+        await road.pass_time(seconds=shown_phase.SHOWN_AFTER + 1)
+        await road.idle(coordinator)
+        assert road.state(account, "state") == "waiting_for_slot"
+        assert road.state(account, "last_error") == "none"
     await road.pass_time(seconds=6)
     await road.until_shown(account, "state", "idle")
 
