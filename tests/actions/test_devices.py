@@ -290,6 +290,34 @@ async def test_a_capture_that_was_listed_can_be_downloaded(
     )
 
 
+async def test_the_link_to_a_capture_opens_in_an_administrator_s_browser_and_in_no_other(
+    hass: HomeAssistant,
+    captured: MockConfigEntry,
+    hass_ws_client: Any,
+    hass_client_no_auth: Any,
+    hass_access_token: str,
+    hass_read_only_access_token: str,
+) -> None:
+    device = registered(hass, captured.runtime_data.devices[SENSOR.key])
+    browser = await hass_client_no_auth()
+    opened = []
+    for token in (hass_access_token, hass_read_only_access_token):
+        socket = await hass_ws_client(hass, token)
+        await socket.send_json_auto_id(
+            {
+                "type": "call_service",
+                "domain": DOMAIN,
+                "service": "get_captures",
+                "service_data": {"device_id": device.id},
+                "return_response": True,
+            }
+        )
+        answer = (await socket.receive_json())["result"]["response"]
+        link = answer["devices"][SENSOR.serial][-1]["download"]
+        opened.append((await browser.get(link)).status)
+    assert opened == [200, 401]
+
+
 async def test_only_administrators_download(
     hass: HomeAssistant,
     captured: MockConfigEntry,
