@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from homeassistant.config_entries import ConfigEntry
+from homeassistant.config_entries import ConfigEntry, ConfigEntryState
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
@@ -19,6 +19,7 @@ from .actions.devices import async_register_actions
 from .collecting.kept import forget_kept
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
 from .gateway.discovery import Discovery
+from .gateway.fleet import async_forget_stored
 from .gateway.folders import folder_destinations, reload_on_change
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.heartbeats import Heartbeats
@@ -123,9 +124,12 @@ async def async_remove_config_entry_device(
     hass: HomeAssistant, entry: UloggerConfigEntry, device: dr.AnyDeviceEntry
 ) -> bool:
     """Forget a device; it may come back with its next advertisement."""
-    gateway = entry.runtime_data
     if (DOMAIN, entry.entry_id) in device.identifiers:
         return False
+    if entry.state is not ConfigEntryState.LOADED:
+        await async_forget_stored(hass, entry, device)
+        return True
+    gateway = entry.runtime_data
     for coordinator in list(gateway.devices.values()):
         if coordinator.identifier in device.identifiers:
             await gateway.async_forget(coordinator.identity.key)

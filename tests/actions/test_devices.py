@@ -172,7 +172,7 @@ async def test_a_device_that_is_disabled_is_not_collected(
     dr.async_get(hass).async_update_device(device.id, disabled_by=dr.DeviceEntryDisabler.USER)
     with pytest.raises(ServiceValidationError) as error:
         targets(hass, device_id=device.id)
-    assert mistake(error) == "device_not_collected"
+    assert mistake(error) == "device_disabled"
 
 
 async def test_a_device_of_an_account_that_is_not_loaded_is_a_mistake(

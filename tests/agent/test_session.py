@@ -428,7 +428,7 @@ async def test_progress_comes_every_second_or_every_tenth_and_no_more_often():
 async def test_progress_moves_on_a_short_log_too_and_ends_with_all_of_it():
     heard = []
     world = device(LOG)
-    await world.visit(on_progress=lambda progress: heard.append(progress))
+    await world.visit(on_progress=heard.append)
     done = [progress.done for progress in heard]
     assert len(done) >= 5
     assert done == sorted(set(done))

@@ -32,7 +32,7 @@ from demo.device.virtual import VirtualDevice
 from tests.support.account import ToldTransport, load
 from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
 from tests.support.log_levels import wish
-from tests.support.road import IDENTITY, LOG, Road
+from tests.support.road import CORE_DUMP, IDENTITY, LOG, Road
 
 UNLOADED_WITHIN = 10.0
 
@@ -181,12 +181,12 @@ async def test_a_device_that_is_not_to_be_collected_is_left_alone_over_a_reload(
     device = await arrived(road, account)
     await set_switch(hass, road, account, "off")
     assert road.state(account, "collect") == "off"
-    assert road.state(account, "next_collection") == "unknown"
+    assert road.coordinator(account).data.next_collection is None
     again = road.device(device.address, log=sample_log(900, seed=3), heard=False)
     await road.pass_time(hours=1)
     assert await hass.config_entries.async_reload(account.entry_id)
     await hass.async_block_till_done()
-    assert road.state(account, "next_collection") == "unknown"
+    assert road.coordinator(account).data.next_collection is None
     await road.pass_time(hours=1)
     road.adapter.hear(again)
     await hass.async_block_till_done()
@@ -222,6 +222,24 @@ async def test_a_removed_device_is_forgotten_with_all_that_was_known_of_it(
     assert account.runtime_data.devices == {}
     entities = er.async_entries_for_config_entry(er.async_get(hass), account.entry_id)
     assert [each.unique_id for each in entities if IDENTITY.serial in each.unique_id] == []
+
+
+async def test_a_device_of_an_account_that_is_not_loaded_can_be_removed(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    await arrived(road, account)
+    assert await hass.config_entries.async_unload(account.entry_id)
+    assert (await stored(hass, account)).tokens
+    removed = entry_of(road, account)
+    assert await async_remove_config_entry_device(hass, account, removed)
+    left = await stored(hass, account)
+    assert left.devices == {}
+    assert left.tokens == {}
+    road.adapter.devices.clear()
+    dr.async_get(hass).async_remove_device(removed.id)
+    assert await hass.config_entries.async_setup(account.entry_id)
+    await hass.async_block_till_done()
+    assert account.runtime_data.devices == {}
 
 
 async def test_a_removed_device_comes_back_with_its_next_advertisement(
@@ -344,7 +362,7 @@ async def test_a_session_under_way_is_finished_before_the_account_is_unloaded(
         return await add(capture)
 
     outbox.add = slowly_on_disk
-    device = road.device()
+    device = road.device(core_dump=CORE_DUMP)
     async with asyncio.timeout(10):
         await keeping.wait()
     coordinator = road.coordinator(account)
@@ -355,12 +373,11 @@ async def test_a_session_under_way_is_finished_before_the_account_is_unloaded(
     assert not asked.done()
     go_on.set()
     assert await unloading
-    [added] = await asked
-    assert added.size == len(LOG)
+    assert [added.size for added in await asked] == [len(LOG), len(CORE_DUMP)]
     assert device.empty
     assert [each.result for each in coordinator.timeline] == ["ok"]
     # Automations hear of it: entities are unloaded afterwards.
-    assert "collected" in [each.attributes.get("event_type") for each in told]
+    assert "core_dump" in [each.attributes.get("event_type") for each in told]
 
 
 async def test_a_session_that_was_interrupted_goes_on_where_it_was_not_after_the_interval(

@@ -6,16 +6,19 @@ account may collect is handed to that account; one that nobody may collect is on
 
 import asyncio
 import time
+from typing import Any
 
 from homeassistant.components import bluetooth
-from homeassistant.config_entries import ConfigEntryState
+from homeassistant.config_entries import ConfigEntry, ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.singleton import singleton
 
 from ..account import approval
 from ..account.account import Account
-from ..account.device_registry import registered_device
-from ..account.store import DeviceRecord
+from ..account.device_registry import device_identifier, registered_device
+from ..account.store import AccountStore, DeviceRecord
+from ..cloud.ulogger.tokens import TokenCache
 from ..collecting.kept import forget_kept
 from ..const import CONF_CONFIRMED_ADDRESS, DOMAIN
 from ..coordinator import DeviceCoordinator
@@ -218,6 +221,21 @@ class Fleet:
         return address in self.identifying or any(
             device.record.address == address for device in self.devices.values()
         )
+
+
+async def async_forget_stored(
+    hass: HomeAssistant, entry: ConfigEntry[Any], device: dr.AnyDeviceEntry
+) -> None:
+    """Forget a device, and its tokens, of an account that is not at work."""
+    store = AccountStore(hass, entry.entry_id)
+    await store.async_load()
+    tokens = TokenCache(store.tokens, store.async_save_tokens)
+    for key, record in list(store.devices.items()):
+        if device_identifier(record.identity) in device.identifiers:
+            store.forget(key)
+            forget_kept(hass, entry.entry_id, key)
+            await tokens.forget(key)
+    await store.async_save()
 
 
 @singleton(f"{DOMAIN}.newcomers")
