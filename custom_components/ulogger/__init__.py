@@ -12,12 +12,16 @@ from homeassistant.helpers.typing import ConfigType
 
 from .account.account import Account
 from .account.approval import close_pointless_cards
+from .account.firmware_files import FirmwareFiles
+from .account.firmware_images import async_remove_images
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
+from .assistant.api import async_offer_to_assistants
 from .collecting.kept import forget_kept
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
+from .gateway.device_news import DeviceNews
 from .gateway.discovery import Discovery
 from .gateway.fleet import async_forget_stored
 from .gateway.folders import folder_destinations, reload_on_change
@@ -26,6 +30,7 @@ from .gateway.heartbeats import Heartbeats
 from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
+from .gateway.metric_statistics import MetricStatistics
 from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_ulogger
 from .outbox.errors import OutboxError
@@ -79,10 +84,14 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    DeviceNews(entry).start()
+    MetricStatistics(hass, entry).start()
     gateway.readings.begin()
+    gateway.crashes.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
     LogRelay(hass, entry).start()
+    async_offer_to_assistants(hass, entry)
     for telemetry in gateway.telemetry.values():
         Heartbeats(hass, entry, telemetry).start()
     for text_logs in gateway.text_logs.values():
@@ -117,6 +126,8 @@ async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> No
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)
+    await FirmwareFiles(hass, entry.entry_id).async_remove()
+    await async_remove_images(hass, entry)
     await async_remove_readings(hass, entry.entry_id)
 
 
