@@ -1,5 +1,6 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
 
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
@@ -8,6 +9,7 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
 from .account.account import Account
+from .account.approval import close_pointless_cards
 from .account.firmware_files import FirmwareFiles
 from .account.firmware_images import async_remove_images
 from .account.key_store import async_remove_secrets, async_take_secrets_out
@@ -15,9 +17,11 @@ from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
 from .assistant.api import async_offer_to_assistants
+from .collecting.kept import forget_kept
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
 from .gateway.device_news import DeviceNews
 from .gateway.discovery import Discovery
+from .gateway.fleet import async_forget_stored
 from .gateway.folders import folder_destinations, reload_on_change
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.heartbeats import Heartbeats
@@ -108,7 +112,8 @@ async def async_migrate_entry(hass: HomeAssistant, entry: UloggerConfigEntry) ->
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
-    """End sessions, then let go of the outbox."""
+    """Let sessions end while entities still tell of them, then let go of the outbox."""
+    await entry.runtime_data.async_finish_sessions()
     if unloaded := await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
         await entry.runtime_data.async_stop()
     return unloaded
@@ -116,6 +121,8 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 async def async_remove_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
+    close_pointless_cards(hass)
+    forget_kept(hass, entry.entry_id)
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)
@@ -128,9 +135,12 @@ async def async_remove_config_entry_device(
     hass: HomeAssistant, entry: UloggerConfigEntry, device: dr.AnyDeviceEntry
 ) -> bool:
     """Forget a device; it may come back with its next advertisement."""
-    gateway = entry.runtime_data
     if (DOMAIN, entry.entry_id) in device.identifiers:
         return False
+    if entry.state is not ConfigEntryState.LOADED:
+        await async_forget_stored(hass, entry, device)
+        return True
+    gateway = entry.runtime_data
     for coordinator in list(gateway.devices.values()):
         if coordinator.identifier in device.identifiers:
             await gateway.async_forget(coordinator.identity.key)
