@@ -19,6 +19,7 @@ from .actions.devices import async_register_actions
 from .assistant.api import async_offer_to_assistants
 from .collecting.kept import forget_kept
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
+from .entity import give_up_states
 from .gateway.device_news import DeviceNews
 from .gateway.discovery import Discovery
 from .gateway.fleet import async_forget_stored
@@ -115,6 +116,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
     """Let sessions end while entities still tell of them, then let go of the outbox."""
     await entry.runtime_data.async_finish_sessions()
     if unloaded := await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
+        give_up_states(hass, entry)
         await entry.runtime_data.async_stop()
     return unloaded
 
