@@ -65,6 +65,7 @@ DEVICE_BINARY_SENSORS = (
         key="crashed_since",
         translation_key="crashed_since",
         device_class=BinarySensorDeviceClass.PROBLEM,
+        entity_registry_enabled_default=False,
         value=lambda gateway, device: gateway.crashes.crashed_since(device),
     ),
 )

@@ -57,12 +57,7 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
     if selected.missing_devices:
         async_get_device_and_config_entry(hass, DOMAIN, min(selected.missing_devices))
     named = set(call.data.get("device_id", []))
-    entities = er.async_get(hass)
-    found = selected.referenced_devices | {
-        entry.device_id
-        for entity_id in selected.referenced
-        if (entry := entities.async_get(entity_id)) is not None and entry.device_id
-    }
+    found = selected.referenced_devices | _devices_of(hass, selected.referenced)
     targets = Targets()
     registry = dr.async_get(hass)
     excluded = _excluded(hass, selection)
@@ -83,6 +78,18 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
     if not targets.devices and not targets.gateways:
         raise ServiceValidationError(translation_domain=DOMAIN, translation_key="no_target")
     return targets
+
+
+@callback
+def is_targeted(hass: HomeAssistant, device: DeviceCoordinator, selection: TargetSelection) -> bool:
+    """Whether a target stands for a device: names it, one of its entities, or its account."""
+    selected = async_extract_referenced_entity_ids(hass, selection, primary_entities_only=False)
+    entities = selected.referenced | selected.indirectly_referenced
+    found = selected.referenced_devices | _devices_of(hass, entities)
+    excluded = _excluded(hass, selection)
+    return _is_below(hass, device, found - excluded, gateways=False) and not _is_below(
+        hass, device, excluded, gateways=False
+    )
 
 
 @callback
@@ -115,6 +122,16 @@ def async_named(hass: HomeAssistant, name: str) -> Targets:
             translation_placeholders={"device": name[:64]},
         )
     return targets
+
+
+def _devices_of(hass: HomeAssistant, entity_ids: Collection[str]) -> set[str]:
+    """Return the devices of entities, as far as they have one."""
+    entities = er.async_get(hass)
+    return {
+        entry.device_id
+        for entity_id in entity_ids
+        if (entry := entities.async_get(entity_id)) is not None and entry.device_id
+    }
 
 
 def _excluded(hass: HomeAssistant, selection: TargetSelection) -> set[str]:

@@ -35,7 +35,14 @@ from ..outbox.errors import OutboxError
 from ..outbox.model import Added
 from .collection import AnotherIdentified, Collection
 from .connection import ConnectError, Interrupted, NoConnectionSlot
-from .device_state import SIGNAL_DEVICE_EVENT, DeviceEvent, DeviceState, Phase, SessionRecord
+from .device_state import (
+    SIGNAL_DEVICE_EVENT,
+    SIGNAL_DEVICE_LOGGED,
+    DeviceEvent,
+    DeviceState,
+    Phase,
+    SessionRecord,
+)
 from .kept import kept
 from .schedule import PATIENT_SLOT_RETRIES, Schedule
 from .shown_phase import ShownPhase
@@ -85,6 +92,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.session_succeeded = Signal[()]()
         self.captures_stored = Signal[()]()
         self.logged = Signal[str, Mapping[str, Any]]()
+        self.logged.add(
+            lambda event, line: async_dispatcher_send(hass, SIGNAL_DEVICE_LOGGED, self, event, line)
+        )
         self._another_identified = another_identified
         self._events = Signal[DeviceEvent, Mapping[str, Any]]()
         self._schedule = Schedule(hass, begin=self._due, reachable=self._reachable)
