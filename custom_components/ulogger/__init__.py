@@ -1,5 +1,7 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
 
+import logging
+
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
@@ -35,6 +37,8 @@ from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
 from .panel.downloads import async_register_downloads
+
+_LOGGER = logging.getLogger(__name__)
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
@@ -73,6 +77,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     try:
         outbox = await Outbox.open(outbox_path(hass, entry.entry_id), hass.async_add_executor_job)
     except OutboxError as err:
+        _LOGGER.info("The outbox of %s can't be used: %s", entry.title, err)
         raise ConfigEntryNotReady(
             translation_domain=DOMAIN,
             translation_key=err.reason,

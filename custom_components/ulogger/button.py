@@ -36,7 +36,7 @@ class UploadButton(DeviceEntity, ButtonEntity):
 
     @override
     async def async_press(self) -> None:
-        with user_errors(self.coordinator.identity.serial):
+        with user_errors(self.coordinator.called):
             await self.coordinator.async_collect()
         self.gateway.async_retry_now()
 

@@ -14,6 +14,7 @@ from homeassistant.helpers.target import TargetSelection, async_extract_referenc
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..gateway.gateway import Gateway
+from ..model.identity import DeviceKey
 
 
 @dataclass(slots=True)
@@ -28,6 +29,13 @@ def gateway_of(device: DeviceCoordinator) -> Gateway:
     """Return the gateway that a device belongs to."""
     gateway: Gateway = device.account.entry.runtime_data
     return gateway
+
+
+def name_of(gateway: Gateway, key: DeviceKey) -> str:
+    """Return what a device of a gateway, or the gateway itself, is called by its user."""
+    if (device := gateway.devices.get(key)) is not None:
+        return device.called
+    return gateway.entry.title if key == gateway.identity.key else key[1]
 
 
 def required[CapabilityT](
