@@ -328,7 +328,7 @@ async def test_its_options_have_heartbeats_and_keep_the_token(
 ) -> None:
     form = await hass.config_entries.options.async_init(http_account.entry_id)
     shown = form["data_schema"].schema
-    assert [str(name) for name in shown][:4] == ["collection", "approval", "said", "cloud"]
+    assert [str(name) for name in shown][:4] == ["collection", "approval", "cloud", "kept"]
     typed = suggestions(form) | {"cloud": {"heartbeats": False}}
     typed["approval"] = {"applications": ["42"]}
     done = await hass.config_entries.options.async_configure(form["flow_id"], typed)

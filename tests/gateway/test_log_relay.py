@@ -537,7 +537,7 @@ async def test_a_module_that_nobody_knows_is_refused(
     with pytest.raises(ServiceValidationError) as error:
         await set_level(hass, account, level="debug", modules=[module], duration=60)
     assert error.value.translation_key == "invalid_module"
-    assert "It knows BLE, FS; or use a number from 0 to 31." in str(error.value)
+    assert "It knows BLE, FS; or use a number from 0 to 31" in str(error.value)
     assert device.log_level is None
 
 
