@@ -138,7 +138,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             await asyncio.wait([task], timeout=STOP_WITHIN)
             # A link that hangs even while it takes leave is left to the Bluetooth stack.
             task.cancel()
-        self._shown_phase.stop()
+        self._shown_phase.end()
         await self.async_shutdown()
 
     @override

@@ -26,7 +26,7 @@ class ShownPhase:
         self._hass = hass
         self._changed = changed
         self._phase = self._lasting = Phase.IDLE
-        self._takes_long = False
+        self._takes_long = self._ended = False
         self._timer: CALLBACK_TYPE | None = None
 
     @property
@@ -54,8 +54,14 @@ class ShownPhase:
             self._lasting = phase
             self._awaited = self._awaited and self._in_session
             self.stop()
-        elif self._timer is None and not self._takes_long:
+        elif self._timer is None and not self._takes_long and not self._ended:
             self._timer = async_call_later(self._hass, SHOWN_AFTER, self._long)
+
+    @callback
+    def end(self) -> None:
+        """Wait for nothing any more: captures are counted a moment longer than devices live."""
+        self._ended = True
+        self.stop()
 
     @callback
     def stop(self) -> None:
