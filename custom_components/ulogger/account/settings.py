@@ -32,10 +32,13 @@ def wanted_since(entry: ConfigEntry[Any]) -> dict[str, float]:
 class AccountSettings:
     """The options of an account.
 
-    Sizes are in bytes; ``daily_quota`` 0 is no limit.
+    Sizes are in bytes; ``daily_quota`` 0 is no limit. ``reserved_slots`` of each scanner are left
+    to other integrations.
     """
 
     interval: timedelta
+    adaptive_interval: bool
+    reserved_slots: int
     name_patterns: tuple[str, ...]
     device_limit: int
     heartbeats: bool
@@ -52,6 +55,8 @@ class AccountSettings:
             interval=timedelta(
                 minutes=options.get(c.CONF_COLLECT_INTERVAL, c.DEFAULT_COLLECT_INTERVAL)
             ),
+            adaptive_interval=options.get(c.CONF_ADAPTIVE_INTERVAL, c.DEFAULT_ADAPTIVE_INTERVAL),
+            reserved_slots=round(options.get(c.CONF_RESERVED_SLOTS, c.DEFAULT_RESERVED_SLOTS)),
             name_patterns=tuple(options.get(c.CONF_NAME_PATTERNS, c.DEFAULT_NAME_PATTERNS)),
             device_limit=round(options.get(c.CONF_DEVICE_LIMIT, c.DEFAULT_DEVICE_LIMIT)),
             heartbeats=options.get(c.CONF_HEARTBEATS, c.DEFAULT_HEARTBEATS),

@@ -46,16 +46,22 @@ class Collection:
     """One session, over one connection, or over a few right after another."""
 
     def __init__(
-        self, account: Account, device: DeviceCollector, another_identified: AnotherIdentified
+        self,
+        account: Account,
+        device: DeviceCollector,
+        another_identified: AnotherIdentified,
+        source: str | None = None,
     ) -> None:
         self.hass = account.hass
         self.memory = device.memory
         self.added: list[Added] = []
+        self.crashed = False
         self._unnotified: deque[tuple[Capture, Added]] = deque()
         self._noting: asyncio.Task[None] | None = None
         self._account = account
         self._device = device
         self._another_identified = another_identified
+        self._source = source
         self._address = device.record.address
         self._name = device.record.name
         self._session: AgentSession | None = None
@@ -90,7 +96,7 @@ class Collection:
 
     async def _collect_once(self) -> None:
         drop = Drop()
-        async with connected(self.hass, self._address, self._name, drop) as client:
+        async with connected(self.hass, self._address, self._name, drop, self._source) as client:
             session = drop.session = AgentSession(
                 client,
                 memory=self.memory,
@@ -154,7 +160,7 @@ class Collection:
     @callback
     def _on_progress(self, progress: Progress) -> None:
         """Show how much of the capture is here."""
-        self._device.show(bytes_done=progress.done, bytes_total=progress.total)
+        self._device.progressed(progress.done, progress.total)
 
     async def _read_rssi(self, session: AgentSession) -> None:
         """Ask the device how well it hears us: it measures that every two seconds."""
@@ -165,6 +171,7 @@ class Collection:
         """Put *capture* on disk and do nothing else; the device erases it when this returns."""
         added = await self._account.outbox.add(capture)
         self.added.append(added)
+        self.crashed |= capture.kind is CaptureKind.CORE_DUMP
         self._unnotified.append((capture, added))
 
     @callback

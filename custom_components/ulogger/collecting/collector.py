@@ -1,8 +1,8 @@
 """One device that is collected when it is due, and whenever somebody asks.
 
-States: *idle*, with a timer in `Schedule`; *in a session*, with a task; *stopped*, for good.
-There is at most one session at a time, whoever asks for it. However it ends, the next one is
-planned in `_session_ended`, and nowhere else.
+States: *idle*, with a plan in `Schedule`; *waiting*, due and without a slot; *in a session*, with
+a task; *stopped*, for good. There is at most one session at a time, whoever asks for it. However
+it ends, the next one is planned in `_session_ended`, and nowhere else.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, override
 
 from homeassistant.components import bluetooth
@@ -32,10 +33,15 @@ from ..model.plain_text import one_line
 from ..model.signal import Signal
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added
+from ..radio.interval import next_interval
+from ..radio.session_cap import SessionCap
+from ..radio.slots import Path
+from ..radio.urgency import Urgency
 from .collection import AnotherIdentified, Collection
-from .connection import ConnectError, DeviceOutOfRange, NoConnectionSlot
+from .connection import ConnectError, DeviceOutOfRange, NoConnectionSlot, SessionTooLong
 from .device_state import DeviceEvent, DeviceState, Phase, SessionRecord
-from .schedule import PATIENT_SLOT_RETRIES, Schedule
+from .schedule import PATIENT_REFUSALS, Schedule
+from .shared_radio import shared_radio
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,6 +49,8 @@ TIMELINE_LENGTH = 50
 STOP_WITHIN = 6.0
 """Seconds that a session has to take leave of its device when it is ended."""
 RSSI_EVERY = 60.0
+ASKED_WAITS = 120.0
+"""Seconds that somebody who asks waits for a connection slot; the device stays in the line."""
 SESSION_ERRORS = (AgentError, ConnectError, OutboxError, NoDiskSpace)
 
 type SessionError = AgentError | ConnectError | OutboxError | NoDiskSpace
@@ -80,8 +88,17 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.captures_stored = Signal[()]()
         self._another_identified = another_identified
         self._events = Signal[DeviceEvent, Mapping[str, Any]]()
-        self._schedule = Schedule(hass, begin=self._due, reachable=self._reachable)
+        self._schedule = Schedule(
+            shared_radio(hass),
+            address=lambda: record.address,
+            begin=self._begin,
+            urgency=lambda: self.urgency,
+        )
         self._task: asyncio.Task[list[Added]] | None = None
+        self._asked: asyncio.Future[asyncio.Task[list[Added]] | None] | None = None
+        self._cap: tuple[SessionCap, asyncio.Timeout] | None = None
+        self._empty_visits = 0
+        self._troubled = False
         self._collection: Collection | None = None
         self._unavailable_logged = False
         self._upload_errors: dict[str, str] = {}
@@ -108,6 +125,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         """End a session under way; the device keeps what was not committed."""
         self._stopped = True
         self._schedule.stop()
+        self._answer_asked()
         if (task := self._task) is not None:
             task.cancel()
             await asyncio.wait([task], timeout=STOP_WITHIN)
@@ -153,7 +171,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if not self.data.present or now - self._rssi_shown_at >= RSSI_EVERY:
             self._rssi_shown_at = now
             self.show(present=True, rssi=info.rssi)
-        self._due()
+        self._schedule.heard(info.rssi)
 
     @callback
     def lost(self) -> None:
@@ -194,7 +212,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         """
         if self._stopped:
             raise DeviceOutOfRange("the account is being unloaded")
-        task = self._begin()
+        task = self._task or await self._next_session()
         await asyncio.wait([task])
         if task.cancelled():
             raise DeviceOutOfRange("the account was unloaded meanwhile")
@@ -202,20 +220,52 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     # Collecting
 
+    @property
+    def urgency(self) -> Urgency:
+        """How urgent the next session is, if nobody asks for it."""
+        if self._troubled:
+            return Urgency.TROUBLED
+        if self.record.log_levels.due(time.time()) is not None:
+            return Urgency.LOG_CONFIG
+        return Urgency.USUAL if self.record.last_collected else Urgency.NEVER_COLLECTED
+
+    @callback
+    def told_of_errors(self) -> None:
+        """Take note that what the device gave last tells of errors: it is asked sooner."""
+        self._troubled = True
+
     def _reachable(self) -> bool:
         return bluetooth.async_address_present(self.hass, self.record.address, connectable=True)
 
-    @callback
-    def _due(self) -> None:
-        """Begin a session if it is time for one."""
-        if self._task is None and self._schedule.due and not self._stopped and not self.excluded:
-            self._begin()
+    async def _next_session(self) -> asyncio.Task[list[Added]]:
+        """Have a session as soon as there is a slot; one that can't be reached says so at once."""
+        if not self._reachable():
+            return self._begin()
+        if (asked := self._asked) is None:
+            asked = self._asked = self.hass.loop.create_future()
+        self._schedule.asked()
+        self._show_schedule()
+        await asyncio.wait([asked], timeout=ASKED_WAITS)
+        if (task := asked.result() if asked.done() else self._task) is not None:
+            return task
+        if self._stopped:
+            raise DeviceOutOfRange("the account was unloaded meanwhile")
+        if not self._schedule.waits_for_slot:
+            return self._begin()
+        raise NoConnectionSlot("all Bluetooth connections are in use")
+
+    def _answer_asked(self, task: asyncio.Task[list[Added]] | None = None) -> None:
+        """Hand whoever waits for a session the one that begins, or none."""
+        asked, self._asked = self._asked, None
+        if asked is not None and not asked.done():
+            asked.set_result(task)
 
     @callback
-    def _begin(self) -> asyncio.Task[list[Added]]:
+    def _begin(self, path: Path | None = None) -> asyncio.Task[list[Added]]:
         if self._task is None:
-            self._schedule.stop()
-            self._collection = Collection(self.account, self, self._another_identified)
+            source = None if path is None else path.source
+            self._schedule.begun(source)
+            self._collection = Collection(self.account, self, self._another_identified, source)
             self._task = self.account.entry.async_create_background_task(
                 self.hass,
                 self._collect(self._collection),
@@ -223,6 +273,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
                 eager_start=False,
             )
             self._task.add_done_callback(self._session_ended)
+            self._answer_asked(self._task)
         return self._task
 
     async def _collect(self, collection: Collection) -> list[Added]:
@@ -230,7 +281,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         result, detail = "ok", ""
         self.show(phase=Phase.CONNECTING, next_collection=None)
         try:
-            return await collection.run()
+            return await self._run_capped(collection)
         except SESSION_ERRORS as err:
             result, detail = err.reason, str(err)
             raise
@@ -250,18 +301,45 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
                 )
             )
 
+    async def _run_capped(self, collection: Collection) -> list[Added]:
+        """Run a session for as long as what it brings is worth its slot."""
+        cap = SessionCap(self.hass.loop.time())
+        limit = asyncio.timeout_at(cap.ends_at)
+        self._cap = cap, limit
+        try:
+            async with limit:
+                return await collection.run()
+        except TimeoutError as err:
+            if not limit.expired():
+                raise
+            raise SessionTooLong("the connection was held for too long for what came") from err
+        finally:
+            self._cap = None
+
+    @callback
+    def progressed(self, done: int, total: int) -> None:
+        """Show how much of the capture under way is here; what comes earns the session time."""
+        self.show(bytes_done=done, bytes_total=total)
+        if self._cap is not None:
+            cap, limit = self._cap
+            cap.brought(done)
+            if not limit.expired():
+                limit.reschedule(cap.ends_at)
+
     @callback
     def _session_ended(self, task: asyncio.Task[list[Added]]) -> None:
         """Plan the next session, however this one ended."""
-        self._task = self._collection = None
+        self._task = None
+        collection, self._collection = self._collection, None
+        self._schedule.ended()
         self.show(bytes_done=None, bytes_total=None)
         error = None if task.cancelled() else task.exception()
         if task.cancelled():
             self.show(phase=Phase.IDLE)
         elif error is None:
-            self._succeeded()
+            self._succeeded(collection)
         elif isinstance(error, NoConnectionSlot):
-            self._waits_for_slot(error)
+            self._slot_refused(error)
         elif isinstance(error, SESSION_ERRORS):
             self._failed(error)
         else:
@@ -275,21 +353,40 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if not self._stopped and not self._reachable():
             self.lost()
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, collection: Collection | None) -> None:
         self.unreachable_since = None
         self.record.last_collected = time.time()
         self.account.store.save_soon()
         self.show(phase=Phase.IDLE, last_error=next(iter(self._upload_errors.values()), None))
-        self._schedule.after_success(self.account.settings.interval)
+        if collection is not None:
+            self._learn(collection)
+        self._schedule.after_success(self._interval())
         self.session_succeeded.notify()
 
-    def _waits_for_slot(self, error: NoConnectionSlot) -> None:
-        """Wait for others to be done; that takes long only where something is wrong."""
-        if self._schedule.slot_waits >= PATIENT_SLOT_RETRIES:
+    def _learn(self, collection: Collection) -> None:
+        """Note what there was: who never has anything is asked less often."""
+        anything = any(each.size for each in collection.added)
+        self._empty_visits = 0 if anything else self._empty_visits + 1
+        self._troubled = collection.crashed
+
+    def _interval(self) -> timedelta:
+        settings = self.account.settings
+        return timedelta(
+            seconds=next_interval(
+                settings.interval.total_seconds(),
+                empty_visits=self._empty_visits,
+                troubled=self._troubled,
+                adaptive=settings.adaptive_interval,
+            )
+        )
+
+    def _slot_refused(self, error: NoConnectionSlot) -> None:
+        """Stay in the line; that takes long only where something is wrong."""
+        if self._schedule.refusals >= PATIENT_REFUSALS:
             self._show_failure(error)
         else:
             self.show(phase=Phase.IDLE)
-        self._schedule.when_slot_is_free()
+        self._schedule.after_refusal()
 
     def _failed(self, error: SessionError) -> None:
         if isinstance(error, ConnectError | AgentError) and self.unreachable_since is None:

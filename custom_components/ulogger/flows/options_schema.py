@@ -21,6 +21,7 @@ from homeassistant.helpers.selector import (
 )
 
 from ..const import (
+    CONF_ADAPTIVE_INTERVAL,
     CONF_API_TOKEN,
     CONF_APPLICATIONS,
     CONF_COLLECT_INTERVAL,
@@ -32,14 +33,17 @@ from ..const import (
     CONF_INTEGRATIONS,
     CONF_LEVEL,
     CONF_NAME_PATTERNS,
+    CONF_RESERVED_SLOTS,
     CONF_RETENTION_DAYS,
     CONF_RETENTION_MB,
     CONF_UNDELIVERED_BUDGET_MB,
+    DEFAULT_ADAPTIVE_INTERVAL,
     DEFAULT_COLLECT_INTERVAL,
     DEFAULT_DAILY_QUOTA_KB,
     DEFAULT_DEVICE_LIMIT,
     DEFAULT_HEARTBEATS,
     DEFAULT_NAME_PATTERNS,
+    DEFAULT_RESERVED_SLOTS,
     DEFAULT_RETENTION_DAYS,
     DEFAULT_RETENTION_MB,
     DEFAULT_UNDELIVERED_BUDGET_MB,
@@ -55,6 +59,7 @@ SECTION_STORAGE = "storage"
 SECTION_KEPT = "kept"
 """What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
+MOST_RESERVED_SLOTS = 10
 FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE, SECTION_KEPT)
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
 
@@ -148,9 +153,15 @@ COLLECTION_SCHEMA = probatio.Schema(
             1, 10080, "min"
         ),
         probatio.Required(
+            CONF_ADAPTIVE_INTERVAL, default=DEFAULT_ADAPTIVE_INTERVAL
+        ): BooleanSelector(),
+        probatio.Required(
             CONF_NAME_PATTERNS, default=lambda: list(DEFAULT_NAME_PATTERNS)
         ): TextSelector(TextSelectorConfig(multiple=True)),
         probatio.Required(CONF_DEVICE_LIMIT, default=DEFAULT_DEVICE_LIMIT): device_limit_field(1),
+        probatio.Required(CONF_RESERVED_SLOTS, default=DEFAULT_RESERVED_SLOTS): _whole_number(
+            0, MOST_RESERVED_SLOTS
+        ),
     }
 )
 

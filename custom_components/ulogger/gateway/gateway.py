@@ -18,6 +18,7 @@ from ..cloud.destination import (
     TakesTextLogs,
 )
 from ..cloud.errors import CloudError
+from ..collecting.shared_radio import shared_radio
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceIdentity, DeviceKey
@@ -73,6 +74,8 @@ class Gateway:
         on_unload(self.async_stop)
         on_unload(self.hass.async_add_shutdown_job(HassJob(self.async_stop)))
         on_unload(self.account.counted.add(self._counted))
+        reserved = self.account.settings.reserved_slots
+        on_unload(shared_radio(self.hass).join(self.account.entry_id, reserved))
         await self.account.async_start()
         await self.readings.async_start()
         self.fleet.adopt_approved()
