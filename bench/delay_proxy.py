@@ -1,6 +1,7 @@
 """A TCP proxy on the loopback interface that makes the way to a port as long as asked for."""
 
 import asyncio
+import contextlib
 import threading
 from types import TracebackType
 from typing import Self
@@ -83,7 +84,8 @@ class DelayProxy:
                 if not piece:
                     break
                 writer.write(piece)
-        writer.write_eof()
+        with contextlib.suppress(OSError):  # the other side may have gone first
+            writer.write_eof()
 
     async def _read(
         self, reader: asyncio.StreamReader, pieces: asyncio.Queue[tuple[float, bytes]]
