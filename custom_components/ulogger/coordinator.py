@@ -111,6 +111,7 @@ class DeviceCoordinator(DeviceCollector):
             await self.account.store.async_save()
         else:
             self.account.store.save_soon()
+        self._schedule.reconsider_urgency()
         self.async_update_listeners()
         if self._collection is not None:
             await self._collection.write_log_level()

@@ -10,6 +10,7 @@ import pytest
 from habluetooth import get_manager
 from homeassistant.components import bluetooth
 from homeassistant.core import HomeAssistant
+from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.collecting import collector
@@ -20,12 +21,16 @@ from custom_components.ulogger.collecting.connection import (
 )
 from custom_components.ulogger.collecting.shared_radio import SharedRadio, shared_radio
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.model.level import Level
+from custom_components.ulogger.model.log_config import ALL_MODULES, LogConfig
 from custom_components.ulogger.radio.scheduler import State
 from custom_components.ulogger.radio.session_cap import SessionCap
 from custom_components.ulogger.radio.urgency import Urgency
+from demo.device.samples import sample_frames
 from demo.device.virtual import VirtualDevice
 
 from ..support import road as roads
+from ..support.log_levels import wish
 from ..support.road import APPLICATION, IDENTITY, Road, add_only_here, approving
 
 OTHER_APPLICATION = APPLICATION + 1
@@ -117,7 +122,7 @@ async def test_a_slot_that_another_integration_gives_back_is_taken_at_once(
         road.adapter.allocate(lock)
     before = device.connections
     asked = asyncio.ensure_future(coordinator.async_collect())
-    while not coordinator._schedule.waits_for_slot:
+    while not coordinator._schedule.waits_for_slot:  # noqa: ASYNC110 - no time passes
         await asyncio.sleep(0)
     assert device.connections == before
     road.adapter.release("LOCK 2")
@@ -280,6 +285,32 @@ async def test_what_is_urgent(hass: HomeAssistant, road: Road, radio: SharedRadi
         await coordinator.async_collect()
     assert coordinator.urgency is Urgency.USUAL
     assert coordinator._interval() == timedelta(minutes=60)
+
+
+async def test_who_tells_of_errors_is_asked_again_sooner(
+    hass: HomeAssistant, road: Road, radio: SharedRadio
+) -> None:
+    entry = await add_only_here(hass, approving(APPLICATION, adaptive_interval=True))
+    [(device, coordinator)] = await fleet(road, entry, 1)
+    error = bytearray(sample_frames(60))
+    error[6] = Level.ERROR << 5
+    device.firmware.append_log(bytes(error))
+    await coordinator.async_collect()
+    await road.until(lambda: coordinator.urgency is Urgency.TROUBLED)
+    assert coordinator.data.next_collection is not None
+    wait = coordinator.data.next_collection - dt_util.utcnow()
+    assert wait <= timedelta(minutes=5)
+
+
+async def test_a_log_configuration_that_waits_is_urgent(
+    hass: HomeAssistant, road: Road, radio: SharedRadio
+) -> None:
+    entry = await add_only_here(hass)
+    [(_, coordinator)] = await fleet(road, entry, 1)
+    candidate = coordinator._schedule._candidate
+    assert candidate.urgency is Urgency.USUAL
+    await wish(coordinator, LogConfig(0, ALL_MODULES, 3600))
+    assert candidate.urgency is Urgency.LOG_CONFIG
 
 
 async def test_an_advertisement_of_a_device_that_is_not_due_costs_next_to_nothing(

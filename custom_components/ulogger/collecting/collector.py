@@ -233,6 +233,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def told_of_errors(self) -> None:
         """Take note that what the device gave last tells of errors: it is asked sooner."""
         self._troubled = True
+        if self._task is None and not self._stopped and not self.excluded:
+            self._schedule.at_latest_in(self._interval())
+            self._show_schedule()
 
     def _reachable(self) -> bool:
         return bluetooth.async_address_present(self.hass, self.record.address, connectable=True)
@@ -265,6 +268,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if self._task is None:
             source = None if path is None else path.source
             self._schedule.begun(source)
+            self._troubled = False
             self._collection = Collection(self.account, self, self._another_identified, source)
             self._task = self.account.entry.async_create_background_task(
                 self.hass,
@@ -367,7 +371,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         """Note what there was: who never has anything is asked less often."""
         anything = any(each.size for each in collection.added)
         self._empty_visits = 0 if anything else self._empty_visits + 1
-        self._troubled = collection.crashed
+        self._troubled |= collection.crashed
 
     def _interval(self) -> timedelta:
         settings = self.account.settings

@@ -108,6 +108,15 @@ class Schedule:
         )
 
     @callback
+    def at_latest_in(self, interval: timedelta) -> None:
+        """Collect within an interval, if nothing is planned that comes sooner."""
+        when = dt_util.utcnow() + interval
+        if self.when is not None and not self.due and when < self.when:
+            self.at(when)
+        else:
+            self.reconsider_urgency()
+
+    @callback
     def reconsider_urgency(self) -> None:
         """Take note that what is planned has become more or less urgent."""
         if self._candidate.urgency is not Urgency.ASKED:

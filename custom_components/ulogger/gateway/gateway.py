@@ -21,7 +21,10 @@ from ..cloud.errors import CloudError
 from ..collecting.shared_radio import shared_radio
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
+from ..insight.reading import Reading
+from ..model.capture import Capture
 from ..model.identity import DeviceIdentity, DeviceKey
+from ..model.level import Level
 from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
 from .destinations import ActiveDestination
@@ -31,6 +34,7 @@ from .ulogger import Ulogger
 
 type UloggerConfigEntry = ConfigEntry[Gateway]
 
+ERRORS = frozenset({Level.ERROR, Level.CRITICAL})
 FINISH_WITHIN = 5.0
 """Seconds that what is being sent has to be acknowledged when the account is unloaded."""
 
@@ -62,6 +66,7 @@ class Gateway:
         self.fleet.adopted.add(self._adopted)
         path = readings_path(outbox_path(account.hass, account.entry_id))
         self.readings = Readings(account, path, self.devices.get)
+        self.readings.read.add(self._read)
         self.session_succeeded = Signal[DeviceCoordinator]()
         self._stopping = False
 
@@ -145,6 +150,14 @@ class Gateway:
             device.counters_changed(self._counters_of(device))
         # A new day, a sweep or a delivery may have let something go that had to wait.
         self._wake()
+
+    @callback
+    def _read(
+        self, device: DeviceCoordinator | None, _id: int, _capture: Capture, reading: Reading
+    ) -> None:
+        """Have a device that tells of errors asked again sooner."""
+        if device is not None and reading.levels.keys() & ERRORS:
+            device.told_of_errors()
 
     @callback
     def _captures_stored(self) -> None:
