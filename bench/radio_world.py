@@ -112,13 +112,8 @@ class RadioWorld:
 
     @property
     def slot_use(self) -> float:
-        """The share of slots that were busy while somebody waited for one."""
+        """The share of slots that were busy, of those that somebody waited for at the time."""
         return self._busy_then / self._contended if self._contended else 1.0
-
-    @property
-    def busy(self) -> int:
-        """How many sessions are under way."""
-        return sum(map(len, self._taken.values()))
 
     def run(self, until: float) -> None:
         """Let time go by."""
@@ -137,9 +132,11 @@ class RadioWorld:
     def _pass(self, moment: float) -> None:
         """Let nothing happen until *moment*; who waits and how busy it is stays as it is."""
         seconds = moment - self.now
-        if any(device.due <= self.now for device in self._waiting):
-            self._contended += seconds * sum(self._slots.values())
-            self._busy_then += seconds * self.busy
+        wanted = {
+            source for device in self._waiting if device.due <= self.now for source in device.hears
+        }
+        self._contended += seconds * sum(self._slots[source] for source in wanted)
+        self._busy_then += seconds * sum(len(self._taken[source]) for source in wanted)
         self.now = moment
 
     def _begin(self) -> None:

@@ -81,11 +81,7 @@ def test_one_that_is_asked_for_all_the_time_does_not_starve_the_others(seed):
 @settings(max_examples=20, deadline=None)
 @given(fleets, st.integers(0, 100))
 def test_nobody_waits_beside_a_free_slot(fleet, seed):
-    """Where each device hears every scanner, all slots are busy while somebody waits."""
-    devices = [
-        SimulatedDevice(n, dict.fromkeys(SOURCES, -50.0), habit)
-        for n, (_, habit) in enumerate(fleet)
-    ]
+    devices = [SimulatedDevice(n, hears, habit) for n, (hears, habit) in enumerate(fleet)]
     world = RadioWorld(Scheduler(), dict.fromkeys(SOURCES, 1), devices, seed=seed)
     world.run(3600.0)
     assert world.slot_use > 0.999
