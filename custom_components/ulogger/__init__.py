@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from homeassistant.config_entries import ConfigEntry
+from homeassistant.config_entries import ConfigEntry, ConfigEntryState
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
@@ -11,12 +11,15 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
 from .account.account import Account
+from .account.approval import close_pointless_cards
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
+from .collecting.kept import forget_kept
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
 from .gateway.discovery import Discovery
+from .gateway.fleet import async_forget_stored
 from .gateway.folders import folder_destinations, reload_on_change
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.heartbeats import Heartbeats
@@ -100,7 +103,8 @@ async def async_migrate_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> b
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
-    """End sessions, then let go of the outbox."""
+    """Let sessions end while entities still tell of them, then let go of the outbox."""
+    await entry.runtime_data.async_finish_sessions()
     if unloaded := await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
         await entry.runtime_data.async_stop()
     return unloaded
@@ -108,6 +112,8 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
+    close_pointless_cards(hass)
+    forget_kept(hass, entry.entry_id)
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)
@@ -118,9 +124,12 @@ async def async_remove_config_entry_device(
     hass: HomeAssistant, entry: UloggerConfigEntry, device: dr.AnyDeviceEntry
 ) -> bool:
     """Forget a device; it may come back with its next advertisement."""
-    gateway = entry.runtime_data
     if (DOMAIN, entry.entry_id) in device.identifiers:
         return False
+    if entry.state is not ConfigEntryState.LOADED:
+        await async_forget_stored(hass, entry, device)
+        return True
+    gateway = entry.runtime_data
     for coordinator in list(gateway.devices.values()):
         if coordinator.identifier in device.identifiers:
             await gateway.async_forget(coordinator.identity.key)

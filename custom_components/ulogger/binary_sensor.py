@@ -1,4 +1,4 @@
-"""Binary sensors: the account's connection to its cloud, and whether a device is registered."""
+"""Binary sensors: the account's connection, whether a device is in range and is registered."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +42,11 @@ class AccountBinaryDescription(BinarySensorEntityDescription):
 
 DEVICE_BINARY_SENSORS = (
     DeviceBinaryDescription(
+        key="in_range",
+        translation_key="in_range",
+        value=lambda gateway, device: device.data.present,
+    ),
+    DeviceBinaryDescription(
         key="session_token",
         translation_key="session_token",
         entity_category=EntityCategory.DIAGNOSTIC,
@@ -84,14 +89,15 @@ async def async_setup_entry(
         async_add_entities(
             AccountBinarySensor(gateway, description) for description in ACCOUNT_BINARY_SENSORS
         )
-    if not gateway.registers:
-        return
+    descriptions = [
+        description
+        for description in DEVICE_BINARY_SENSORS
+        if description.key != "session_token" or gateway.registers
+    ]
     add_device_entities(
         entry,
         async_add_entities,
-        lambda device: [
-            DeviceBinarySensor(device, description) for description in DEVICE_BINARY_SENSORS
-        ],
+        lambda device: [DeviceBinarySensor(device, description) for description in descriptions],
     )
 
 

@@ -204,6 +204,9 @@ class UloggerConfigFlow(
         application_id = discovery_info[ATTR_APPLICATION_ID]
         await self.async_set_unique_id(application_unique_id(application_id))
         self._abort_if_unique_id_configured()
+        # Cards are shown once Home Assistant has started; the answer may be there by then.
+        if approving_entry(self.hass, application_id) is not None:
+            return self.async_abort(reason="already_configured")
         if room_for_cards(self.hass) <= 0:
             return self.async_abort(reason="too_many_cards")
         self._question = discovery_info

@@ -197,7 +197,16 @@ DEVICE_SENSORS = (
         translation_key="next_collection",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda device: device.data.next_collection,
+        entity_registry_enabled_default=False,
+        value=lambda device: device.data.next_collection if device.data.present else None,
+    ),
+    DeviceSensorDescription(
+        key="last_seen",
+        translation_key="last_seen",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        value=lambda device: device.data.last_seen,
     ),
     DeviceSensorDescription(
         key="firmware_version",

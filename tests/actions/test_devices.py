@@ -172,7 +172,7 @@ async def test_a_device_that_is_disabled_is_not_collected(
     dr.async_get(hass).async_update_device(device.id, disabled_by=dr.DeviceEntryDisabler.USER)
     with pytest.raises(ServiceValidationError) as error:
         targets(hass, device_id=device.id)
-    assert mistake(error) == "device_not_collected"
+    assert mistake(error) == "device_disabled"
 
 
 async def test_a_device_of_an_account_that_is_not_loaded_is_a_mistake(
@@ -288,6 +288,34 @@ async def test_a_capture_that_was_listed_can_be_downloaded(
     assert response.headers["Content-Disposition"].startswith(
         'attachment; filename="A87DE76F0011-20260921T141320Z-'
     )
+
+
+async def test_the_link_to_a_capture_opens_in_an_administrator_s_browser_and_in_no_other(
+    hass: HomeAssistant,
+    captured: MockConfigEntry,
+    hass_ws_client: Any,
+    hass_client_no_auth: Any,
+    hass_access_token: str,
+    hass_read_only_access_token: str,
+) -> None:
+    device = registered(hass, captured.runtime_data.devices[SENSOR.key])
+    browser = await hass_client_no_auth()
+    opened = []
+    for token in (hass_access_token, hass_read_only_access_token):
+        socket = await hass_ws_client(hass, token)
+        await socket.send_json_auto_id(
+            {
+                "type": "call_service",
+                "domain": DOMAIN,
+                "service": "get_captures",
+                "service_data": {"device_id": device.id},
+                "return_response": True,
+            }
+        )
+        answer = (await socket.receive_json())["result"]["response"]
+        link = answer["devices"][SENSOR.serial][-1]["download"]
+        opened.append((await browser.get(link)).status)
+    assert opened == [200, 401]
 
 
 async def test_only_administrators_download(

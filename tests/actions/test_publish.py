@@ -159,6 +159,7 @@ async def test_lines_of_text_go_up_as_a_log_with_rising_sequence_numbers(
         ("publish_event", {"type": "a b"}, "invalid_name"),
         ("publish_event", {"type": "e", "timestamp": "1950-01-01"}, "invalid_timestamp"),
         ("publish_log", {"message": ""}, "no_lines"),
+        ("publish_log", {"message": " \n\t \n"}, "no_lines"),
     ],
 )
 async def test_a_mistake_is_explained_and_nothing_is_sent(

@@ -13,9 +13,9 @@ from homeassistant.core import HomeAssistant
 from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.ulogger.collecting import collector
+from custom_components.ulogger.collecting import capped_run, collector
 from custom_components.ulogger.collecting.connection import (
-    DeviceOutOfRange,
+    Interrupted,
     NoConnectionSlot,
     SessionTooLong,
 )
@@ -179,7 +179,7 @@ async def test_an_account_that_is_unloaded_lets_nobody_wait_and_leaves_nothing(
     asked = asyncio.ensure_future(coordinator.async_collect())
     await hass.async_block_till_done()
     await hass.config_entries.async_unload(entry.entry_id)
-    with pytest.raises(DeviceOutOfRange):
+    with pytest.raises(Interrupted):
         await asked
     await hass.async_block_till_done()
     assert not radio.scheduler.running
@@ -262,7 +262,7 @@ async def test_a_session_that_brings_nothing_gives_its_slot_back(
 ) -> None:
     entry = await add_only_here(hass)
     [(device, coordinator)] = await fleet(road, entry, 1)
-    monkeypatch.setattr(collector, "SessionCap", lambda began: SessionCap(began, 0.05, 0.05))
+    monkeypatch.setattr(capped_run, "SessionCap", lambda began: SessionCap(began, 0.05, 0.05))
     device.firmware.write_ack = lambda _: None  # type: ignore[method-assign]
     with pytest.raises(SessionTooLong):
         await coordinator.async_collect()

@@ -127,8 +127,8 @@ def test_a_session_over_another_path_than_chosen_counts_where_it_is():
 def test_there_is_one_session_to_an_address_whoever_wants_it():
     scene = Scene(a=3)
     ours = scene.due("ours", address="C0:01")
-    scene.due("theirs", address="C0:01")
-    assert len(scene.look(1.0)) == 1
+    scene.due("theirs", 0.5, address="C0:01")
+    assert scene.look(1.0) == [("ours", "a")]
     assert scene.look(2.0) == []
     scene.scheduler.ended(ours)
     assert scene.look(3.0) == [("theirs", "a")]

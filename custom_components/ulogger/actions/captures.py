@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 import probatio
+from homeassistant.components.http.auth import async_sign_path
 from homeassistant.core import (
     HomeAssistant,
     ServiceCall,
@@ -24,7 +25,7 @@ from ..insight.text import core_dump_lines, log_lines
 from ..model.capture import Capture, CaptureKind
 from ..outbox.errors import NoSuchCapture
 from ..outbox.model import Row
-from ..panel.downloads import capture_path
+from ..panel.downloads import LINK_VALID, capture_path
 from .targets import async_targets
 
 ATTR_LIMIT = "limit"
@@ -98,7 +99,7 @@ async def _describe(
         "last_error": row.last_error,
         "reason": row.reason,
         "may_repeat": row.may_repeat,
-        "download": capture_path(device.account.entry_id, row.capture_id),
+        "download": _link(hass, capture_path(device.account.entry_id, row.capture_id)),
     }
     if text:
         try:
@@ -117,6 +118,11 @@ def _lines(capture: Capture) -> list[str]:
         return [str(line) for line in islice(log_lines(capture.data), MOST_LINES)]
     except CaptureError as err:
         return [f"can't be read: {err}"]
+
+
+def _link(hass: HomeAssistant, path: str) -> str:
+    """Sign *path* for whoever asks, so that a browser opens it; it is an administrator's still."""
+    return async_sign_path(hass, path, LINK_VALID)
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -94,8 +94,9 @@ async def _publish_log(call: ServiceCall) -> None:
     """Send lines of text."""
     level = LEVELS.index(call.data[ATTR_LEVEL])
     now = time.time()
-    lines = [TextLine(now, level, line) for line in call.data[ATTR_MESSAGE].splitlines()]
-    if not lines:
+    message: str = call.data[ATTR_MESSAGE]
+    lines = [TextLine(now, level, line) for line in message.splitlines()]
+    if not message.strip():
         raise _mistake("no_lines")
     for gateway, identities in _senders(call).items():
         for identity in identities:

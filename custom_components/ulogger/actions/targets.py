@@ -99,6 +99,6 @@ def _add(hass: HomeAssistant, device_id: str, targets: Targets, *, gateways: boo
             return
     raise ServiceValidationError(
         translation_domain=DOMAIN,
-        translation_key="device_not_collected",
-        translation_placeholders={"device": device.name or device_id},
+        translation_key="device_disabled" if device.disabled else "device_not_collected",
+        translation_placeholders={"device": device.name_by_user or device.name or device_id},
     )

@@ -140,6 +140,7 @@ class Collection:
                             await self._keep(capture)
                     finally:
                         self._notify()
+                    self._device.show(phase=Phase.IDLE, bytes_done=None, bytes_total=None)
             ended = True
         finally:
             dump_waits = CaptureKind.CORE_DUMP in self.memory.partials
@@ -153,9 +154,9 @@ class Collection:
 
     @callback
     def _began(self, session: AgentSession) -> None:
-        """Show that captures are coming."""
+        """Take note that the device is asked for its captures from now on."""
         self._session = session
-        self._device.show(phase=Phase.DOWNLOADING, present=True)
+        self._device.show(present=True)
 
     @callback
     def _on_progress(self, progress: Progress) -> None:

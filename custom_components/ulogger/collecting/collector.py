@@ -11,13 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, override
 
 from homeassistant.components import bluetooth
 from homeassistant.components.bluetooth import BluetoothServiceInfoBleak
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers.dispatcher import async_dispatcher_send
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 from homeassistant.util import dt as dt_util
 
@@ -26,7 +27,6 @@ from ..account.device_registry import register_device, registered_device
 from ..account.disk_space import NoDiskSpace
 from ..account.store import DeviceRecord
 from ..agent.errors import AgentError
-from ..agent.memory import TransferMemory
 from ..const import DOMAIN
 from ..model.identity import DeviceIdentity
 from ..model.plain_text import one_line
@@ -34,21 +34,23 @@ from ..model.signal import Signal
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added
 from ..radio.interval import next_interval
-from ..radio.session_cap import SessionCap
 from ..radio.slots import Path
 from ..radio.urgency import Urgency
+from .capped_run import CappedRun
 from .collection import AnotherIdentified, Collection
-from .connection import ConnectError, DeviceOutOfRange, NoConnectionSlot, SessionTooLong
-from .device_state import DeviceEvent, DeviceState, Phase, SessionRecord
+from .connection import ConnectError, Interrupted, NoConnectionSlot
+from .device_state import SIGNAL_DEVICE_EVENT, DeviceEvent, DeviceState, Phase, SessionRecord
+from .kept import kept
 from .schedule import PATIENT_REFUSALS, Schedule
 from .shared_radio import shared_radio
+from .shown_phase import ShownPhase
 
 _LOGGER = logging.getLogger(__name__)
 
-TIMELINE_LENGTH = 50
 STOP_WITHIN = 6.0
 """Seconds that a session has to take leave of its device when it is ended."""
-RSSI_EVERY = 60.0
+SEEN_EVERY = 59.0
+"""Seconds between two times that it is shown when and how well a device was heard."""
 ASKED_WAITS = 120.0
 """Seconds that somebody who asks waits for a connection slot; the device stays in the line."""
 SESSION_ERRORS = (AgentError, ConnectError, OutboxError, NoDiskSpace)
@@ -80,9 +82,11 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         )
         self.account = account
         self.record = record
-        self.data = DeviceState()
-        self.memory = TransferMemory()
-        self.timeline: deque[SessionRecord] = deque(maxlen=TIMELINE_LENGTH)
+        self.data = DeviceState(last_seen=_moment(record.last_seen))
+        # Outlives a reload: a transfer is taken up again where it was, sessions stay explained.
+        outliving = kept(hass, account.entry_id, record.identity.key)
+        self.memory = outliving.memory
+        self.timeline: deque[SessionRecord] = outliving.timeline
         self.unreachable_since: float | None = None
         self.session_succeeded = Signal[()]()
         self.captures_stored = Signal[()]()
@@ -92,17 +96,19 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             shared_radio(hass),
             address=lambda: record.address,
             begin=self._begin,
+            waits=self._waits_for_slot,
             urgency=lambda: self.urgency,
         )
         self._task: asyncio.Task[list[Added]] | None = None
         self._asked: asyncio.Future[asyncio.Task[list[Added]] | None] | None = None
-        self._cap: tuple[SessionCap, asyncio.Timeout] | None = None
+        self._capped: CappedRun | None = None
         self._empty_visits = 0
         self._troubled = False
         self._collection: Collection | None = None
+        self._shown_phase = ShownPhase(hass, self.async_update_listeners)
         self._unavailable_logged = False
         self._upload_errors: dict[str, str] = {}
-        self._rssi_shown_at = float("-inf")
+        self._seen_shown_at = float("-inf")
         self._stopped = False
 
     @property
@@ -121,17 +127,29 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         """Whether a person said not to collect the device."""
         return not self.record.collect or self.disabled
 
+    async def async_finish(self, seconds: float) -> None:
+        """Begin no session any more, and let one under way come to its end within *seconds*."""
+        self._wait_no_more()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+
     async def async_stop(self) -> None:
         """End a session under way; the device keeps what was not committed."""
-        self._stopped = True
-        self._schedule.stop()
-        self._answer_asked()
+        self._wait_no_more()
         if (task := self._task) is not None:
             task.cancel()
             await asyncio.wait([task], timeout=STOP_WITHIN)
             # A link that hangs even while it takes leave is left to the Bluetooth stack.
             task.cancel()
+        self._shown_phase.stop()
         await self.async_shutdown()
+
+    def _wait_no_more(self) -> None:
+        """Begin no session any more, and let nobody wait for one."""
+        self._stopped = True
+        self._schedule.stop()
+        self._answer_asked()
+        self._wait_for_no_slot()
 
     @override
     async def _async_update_data(self) -> DeviceState:
@@ -148,14 +166,16 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     @callback
     def fire(self, event: DeviceEvent, attributes: Mapping[str, Any]) -> None:
-        """Notify the event entity that something happened."""
+        """Notify the event entities and triggers that something happened."""
         self._events.notify(event, attributes)
+        async_dispatcher_send(self.hass, SIGNAL_DEVICE_EVENT, self, event, attributes)
 
     @callback
     def show(self, **changes: Any) -> None:
         """Show something else of the device, if it is something else."""
         state = replace(self.data, **changes)
         if state != self.data:
+            self._shown_phase.update(state.busy_with)
             self.async_set_updated_data(state)
 
     # What the radio hears
@@ -167,11 +187,31 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if self._unavailable_logged:
             self._unavailable_logged = False
             _LOGGER.info("%s is in range again", self.identity.serial)
-        now = time.monotonic()
-        if not self.data.present or now - self._rssi_shown_at >= RSSI_EVERY:
-            self._rssi_shown_at = now
-            self.show(present=True, rssi=info.rssi)
+        if not self.data.present or self._shown_long_ago:
+            self._show_seen(info)
         self._schedule.heard(info.rssi)
+
+    @callback
+    def look(self) -> None:
+        """Take note of when the device was heard last; called once a minute.
+
+        Home Assistant tells identical advertisements only once, and remembers all of them.
+        """
+        address = self.record.address
+        info = bluetooth.async_last_service_info(self.hass, address, connectable=True)
+        if not self.data.present or info is None or not self._shown_long_ago:
+            return
+        heard = time.time() - max(0.0, bluetooth.MONOTONIC_TIME() - info.time)
+        self.record.last_seen = max(self.record.last_seen, heard)
+        self._show_seen(info)
+
+    @property
+    def _shown_long_ago(self) -> bool:
+        return time.monotonic() - self._seen_shown_at >= SEEN_EVERY
+
+    def _show_seen(self, info: BluetoothServiceInfoBleak) -> None:
+        self._seen_shown_at = time.monotonic()
+        self.show(present=True, rssi=info.rssi, last_seen=_moment(self.record.last_seen))
 
     @callback
     def lost(self) -> None:
@@ -182,6 +222,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             self._unavailable_logged = True
             _LOGGER.info("%s is out of range", self.identity.serial)
         self.show(present=False, rssi=None)
+        self._wait_for_no_slot()
 
     @callback
     def identified(self, identity: DeviceIdentity) -> None:
@@ -211,11 +252,12 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         Raises what a session raises (see `SessionError`); nobody's waiting ends it.
         """
         if self._stopped:
-            raise DeviceOutOfRange("the account is being unloaded")
+            raise Interrupted("the account is being unloaded")
+        self._shown_phase.awaited()
         task = self._task or await self._next_session()
         await asyncio.wait([task])
         if task.cancelled():
-            raise DeviceOutOfRange("the account was unloaded meanwhile")
+            raise Interrupted("the account was unloaded meanwhile")
         return task.result()
 
     # Collecting
@@ -252,7 +294,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if (task := asked.result() if asked.done() else self._task) is not None:
             return task
         if self._stopped:
-            raise DeviceOutOfRange("the account was unloaded meanwhile")
+            raise Interrupted("the account was unloaded meanwhile")
         if not self._schedule.waits_for_slot:
             return self._begin()
         raise NoConnectionSlot("all Bluetooth connections are in use")
@@ -269,6 +311,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             source = None if path is None else path.source
             self._schedule.begun(source)
             self._troubled = False
+            # Until it has ended: a restart comes when it likes.
+            self.record.interrupted = True
             self._collection = Collection(self.account, self, self._another_identified, source)
             self._task = self.account.entry.async_create_background_task(
                 self.hass,
@@ -283,9 +327,12 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     async def _collect(self, collection: Collection) -> list[Added]:
         began, clock = dt_util.utcnow(), time.monotonic()
         result, detail = "ok", ""
-        self.show(phase=Phase.CONNECTING, next_collection=None)
+        if self.data.phase is not Phase.WAITING_FOR_SLOT:
+            self.show(phase=Phase.CONNECTING)
+        self.show(next_collection=None)
         try:
-            return await self._run_capped(collection)
+            self._capped = CappedRun()
+            return await self._capped.run(collection.run())
         except SESSION_ERRORS as err:
             result, detail = err.reason, str(err)
             raise
@@ -305,30 +352,12 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
                 )
             )
 
-    async def _run_capped(self, collection: Collection) -> list[Added]:
-        """Run a session for as long as what it brings is worth its slot."""
-        cap = SessionCap(self.hass.loop.time())
-        limit = asyncio.timeout_at(cap.ends_at)
-        self._cap = cap, limit
-        try:
-            async with limit:
-                return await collection.run()
-        except TimeoutError as err:
-            if not limit.expired():
-                raise
-            raise SessionTooLong("the connection was held for too long for what came") from err
-        finally:
-            self._cap = None
-
     @callback
     def progressed(self, done: int, total: int) -> None:
         """Show how much of the capture under way is here; what comes earns the session time."""
-        self.show(bytes_done=done, bytes_total=total)
-        if self._cap is not None:
-            cap, limit = self._cap
-            cap.brought(done)
-            if not limit.expired():
-                limit.reschedule(cap.ends_at)
+        self.show(phase=Phase.DOWNLOADING, bytes_done=done, bytes_total=total)
+        if self._capped is not None:
+            self._capped.brought(done)
 
     @callback
     def _session_ended(self, task: asyncio.Task[list[Added]]) -> None:
@@ -336,6 +365,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self._task = None
         collection, self._collection = self._collection, None
         self._schedule.ended()
+        self._shown_phase.session_ended()
+        self.record.interrupted = task.cancelled()
         self.show(bytes_done=None, bytes_total=None)
         error = None if task.cancelled() else task.exception()
         if task.cancelled():
@@ -389,8 +420,19 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if self._schedule.refusals >= PATIENT_REFUSALS:
             self._show_failure(error)
         else:
-            self.show(phase=Phase.IDLE)
+            self.show(phase=Phase.WAITING_FOR_SLOT)
         self._schedule.after_refusal()
+
+    @callback
+    def _waits_for_slot(self) -> None:
+        """Show that the device is due, and all connections are in use."""
+        if self.data.present:
+            self.show(phase=Phase.WAITING_FOR_SLOT)
+
+    def _wait_for_no_slot(self) -> None:
+        """Show that nobody waits for a connection: none is tried for now."""
+        if self._task is None and self.data.phase is Phase.WAITING_FOR_SLOT:
+            self.show(phase=Phase.IDLE)
 
     def _failed(self, error: SessionError) -> None:
         if isinstance(error, ConnectError | AgentError) and self.unreachable_since is None:
@@ -411,3 +453,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     def _register_device(self) -> dr.DeviceEntry:
         return register_device(self.hass, self.account.entry.entry_id, self.record)
+
+
+def _moment(seconds: float) -> datetime | None:
+    """Return a moment in Unix seconds as one to the second; None for 0, which is never."""
+    return dt_util.utc_from_timestamp(round(seconds)) if seconds else None

@@ -33,6 +33,7 @@ class Schedule:
         *,
         address: Callable[[], str],
         begin: Callable[[Path], object],
+        waits: Callable[[], object] | None = None,
         yield_slot: Callable[[], object] | None = None,
         urgency: Callable[[], Urgency] = lambda: Urgency.USUAL,
     ) -> None:
@@ -41,7 +42,7 @@ class Schedule:
         self.refusals = 0
         self._radio = radio
         self._urgency = urgency
-        self._candidate = radio.candidate(address, begin, yield_slot=yield_slot)
+        self._candidate = radio.candidate(address, begin, waits=waits, yield_slot=yield_slot)
 
     @property
     def due(self) -> bool:

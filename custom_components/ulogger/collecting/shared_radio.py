@@ -80,11 +80,12 @@ class SharedRadio:
         begin: Callable[[Path], object],
         *,
         away: Callable[[], object] | None = None,
+        waits: Callable[[], object] | None = None,
         yield_slot: Callable[[], object] | None = None,
     ) -> Candidate:
         """Make somebody who may want sessions with the device at an address."""
         made = Candidate(
-            address, lambda: self._paths(made), begin, away=away, yield_slot=yield_slot
+            address, lambda: self._paths(made), begin, away=away, waits=waits, yield_slot=yield_slot
         )
         return made
 

@@ -70,8 +70,11 @@ UPLOADS = {
 UPLOADS_SCHEMA = probatio.Schema(UPLOADS)
 
 
-def certificate_schema(*, new: bool, has_ca: bool) -> probatio.Schema:
-    """Return the form of an own connection; the customer of an account never changes."""
+def certificate_schema(*, new: bool, has_ca: bool, broker_failed: bool = False) -> probatio.Schema:
+    """Return the form of an own connection; the customer of an account never changes.
+
+    The broker's section is open when something is wrong there.
+    """
     advanced = {
         probatio.Required(CONF_BROKER, default=DEFAULT_BROKER): TextSelector(),
         probatio.Required(CONF_PORT, default=DEFAULT_PORT): PORT_SELECTOR,
@@ -85,7 +88,7 @@ def certificate_schema(*, new: bool, has_ca: bool) -> probatio.Schema:
             **_account(new=new),
             **UPLOADS,
             probatio.Required(SECTION_ADVANCED): section(
-                probatio.Schema(advanced), {"collapsed": True}
+                probatio.Schema(advanced), {"collapsed": not broker_failed}
             ),
         }
     )

@@ -56,7 +56,9 @@ class AccountSteps[ContextT: FlowContext, ResultT: FlowResult[Any, Any], Handler
         return self.async_show_form(
             step_id="certificate",
             data_schema=self.add_suggested_values_to_schema(
-                certificate_schema(new=_is_new(entry), has_ca=has_ca),
+                certificate_schema(
+                    new=_is_new(entry), has_ca=has_ca, broker_failed=SECTION_ADVANCED in errors
+                ),
                 user_input or _as_typed(entry),
             ),
             errors=errors,

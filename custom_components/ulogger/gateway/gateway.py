@@ -35,6 +35,9 @@ from .ulogger import Ulogger
 type UloggerConfigEntry = ConfigEntry[Gateway]
 
 ERRORS = frozenset({Level.ERROR, Level.CRITICAL})
+FINISH_SESSIONS_WITHIN = 10.0
+"""Seconds that sessions have to come to their end when the account is unloaded; later ones are
+taken up again when it is loaded."""
 FINISH_WITHIN = 5.0
 """Seconds that what is being sent has to be acknowledged when the account is unloaded."""
 
@@ -88,6 +91,10 @@ class Gateway:
             each.item_delivered.add(self._delivered)
             each.item_failed.add(self._failed)
             each.start()
+
+    async def async_finish_sessions(self) -> None:
+        """Let sessions come to their end, for a while, before anything is unloaded."""
+        await self.fleet.async_finish(FINISH_SESSIONS_WITHIN)
 
     async def async_stop(self) -> None:
         """End sessions, then close the outbox; what was not committed stays on the devices."""

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     NO_ADAPTER = "no_adapter"
     NO_CONNECTION_SLOT = "no_connection_slot"
     SESSION_TOO_LONG = "session_too_long"
+    INTERRUPTED = "interrupted"
 
     # Captures on disk
     OUTBOX_FAILED = "outbox_failed"

@@ -69,13 +69,15 @@ class Candidate:
 
     ``paths`` tells who hears the device; it is asked only when a slot is free. ``begin`` is
     called with the path of a session that begins, ``away`` when one could begin and nobody hears
-    the device. ``yield_slot`` asks a live session to end.
+    the device, ``waits`` once when there is no slot for it. ``yield_slot`` asks a live session
+    to end.
     """
 
     address: Callable[[], str]
     paths: Callable[[], Sequence[Path]]
     begin: Callable[[Path], object]
     away: Callable[[], object] | None = None
+    waits: Callable[[], object] | None = None
     yield_slot: Callable[[], object] | None = None
     urgency: Urgency = Urgency.USUAL
     state: State = State.IDLE
@@ -106,6 +108,7 @@ class Scheduler:
         self.reserve = 0
         self.running: dict[str, Running] = {}
         self._ready: set[Candidate] = set()
+        self._untold: set[Candidate] = set()
         self._later: list[tuple[float, int, Candidate]] = []
         self._entries = itertools.count(1)
         self._most_entries = FEW_ENTRIES
@@ -137,6 +140,7 @@ class Scheduler:
         if candidate.state is State.RUNNING:
             return
         self._ready.discard(candidate)
+        self._untold.discard(candidate)
         candidate.state, candidate._entry = State.IDLE, 0  # noqa: SLF001 - its bookkeeping is ours
 
     def heard(self, candidate: Candidate, signal: float | None = None) -> bool:
@@ -198,6 +202,7 @@ class Scheduler:
             self.running[address] = Running(candidate, path.source, now)
             candidate.begin(path)
             begun += 1
+        self._tell_who_waits()
         self._ask_to_yield(now)
         return begun
 
@@ -229,6 +234,7 @@ class Scheduler:
     def _make_ready(self, candidate: Candidate) -> None:
         candidate.state, candidate._entry = State.READY, 0  # noqa: SLF001
         self._ready.add(candidate)
+        self._untold.add(candidate)
 
     def _put_later(self, candidate: Candidate, moment: float, state: State) -> None:
         candidate.state, candidate._entry = state, next(self._entries)  # noqa: SLF001
@@ -262,6 +268,12 @@ class Scheduler:
             scanner.source: scanner.room(ours.get(scanner.source, nobody), self.reserve)
             for scanner in known
         }
+
+    def _tell_who_waits(self) -> None:
+        untold, self._untold = self._untold, set()
+        for candidate in untold & self._ready:
+            if candidate.waits is not None:
+                candidate.waits()
 
     def _live(self) -> Iterable[Running]:
         return (r for r in self.running.values() if r.candidate.urgency is Urgency.LIVE)
