@@ -129,6 +129,22 @@ class DeviceCoordinator(DeviceCollector):
         if self._collection is not None:
             await self._collection.write_log_level()
 
+    @property
+    def live(self) -> bool:
+        """Whether a person watches the device."""
+        return self._live.on
+
+    @callback
+    def set_live(self, *, live: bool) -> None:
+        """Hold a connection to the device and take what it logs at once, or do so no longer."""
+        if not live:
+            self._live.end()
+            return
+        self._live.begin(self.account.settings.live_duration)
+        if self._task is None and not self._stopped:
+            self._schedule.asked()
+        self.async_update_listeners()
+
     @callback
     def set_collect(self, *, collect: bool) -> None:
         """Collect the device when it is due, or leave it alone."""

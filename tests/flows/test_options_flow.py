@@ -95,6 +95,7 @@ async def test_a_new_account_shows_what_it_does_by_itself(hass: HomeAssistant) -
             "name_patterns": ["uLogger*"],
             "device_limit": 200,
             "reserved_slots": 1,
+            "live_minutes": 30,
         },
         "approval": {"applications": []},
         "cloud": {"heartbeats": True, "daily_quota_kb": 0},
@@ -132,6 +133,7 @@ async def test_options_are_kept_side_by_side_and_applied_by_a_reload(
         "name_patterns": ["uLogger*", "Thermo*"],
         "device_limit": 300,
         "reserved_slots": 1,
+        "live_minutes": 30,
         "applications": {
             "7": {"device_types": []},
             "1001": {"device_types": ["thermostat", "valve"]},
@@ -476,6 +478,7 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
         **TYPED["collection"],
         "adaptive_interval": False,
         "reserved_slots": 1,
+        "live_minutes": 30,
         **kept,
         "heartbeats": False,
         "applications": {"7": {"device_types": []}},

@@ -35,6 +35,7 @@ class Scene:
 
     def due(self, name: str, since: float = 0.0, urgency=Urgency.USUAL, **kwargs) -> Candidate:
         candidate = self.candidate(name, **kwargs)
+        candidate.live = urgency is Urgency.LIVE
         self.scheduler.plan(candidate, urgency, not_before=since)
         return candidate
 

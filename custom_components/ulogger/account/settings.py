@@ -39,6 +39,7 @@ class AccountSettings:
     interval: timedelta
     adaptive_interval: bool
     reserved_slots: int
+    live_duration: timedelta
     name_patterns: tuple[str, ...]
     device_limit: int
     heartbeats: bool
@@ -57,6 +58,9 @@ class AccountSettings:
             ),
             adaptive_interval=options.get(c.CONF_ADAPTIVE_INTERVAL, c.DEFAULT_ADAPTIVE_INTERVAL),
             reserved_slots=round(options.get(c.CONF_RESERVED_SLOTS, c.DEFAULT_RESERVED_SLOTS)),
+            live_duration=timedelta(
+                minutes=options.get(c.CONF_LIVE_MINUTES, c.DEFAULT_LIVE_MINUTES)
+            ),
             name_patterns=tuple(options.get(c.CONF_NAME_PATTERNS, c.DEFAULT_NAME_PATTERNS)),
             device_limit=round(options.get(c.CONF_DEVICE_LIMIT, c.DEFAULT_DEVICE_LIMIT)),
             heartbeats=options.get(c.CONF_HEARTBEATS, c.DEFAULT_HEARTBEATS),

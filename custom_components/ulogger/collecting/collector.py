@@ -33,14 +33,15 @@ from ..model.plain_text import one_line
 from ..model.signal import Signal
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added
-from ..radio.interval import next_interval
 from ..radio.slots import Path
 from ..radio.urgency import Urgency
 from .capped_run import CappedRun
 from .collection import AnotherIdentified, Collection
 from .connection import ConnectError, Interrupted, NoConnectionSlot
 from .device_state import SIGNAL_DEVICE_EVENT, DeviceEvent, DeviceState, Phase, SessionRecord
+from .experience import Experience
 from .kept import kept
+from .live_mode import LiveMode
 from .schedule import PATIENT_REFUSALS, Schedule
 from .shared_radio import shared_radio
 from .shown_phase import ShownPhase
@@ -97,13 +98,14 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             address=lambda: record.address,
             begin=self._begin,
             waits=self._waits_for_slot,
+            yield_slot=self._leave,
             urgency=lambda: self.urgency,
         )
         self._task: asyncio.Task[list[Added]] | None = None
         self._asked: asyncio.Future[asyncio.Task[list[Added]] | None] | None = None
         self._capped: CappedRun | None = None
-        self._empty_visits = 0
-        self._troubled = False
+        self._live = LiveMode(hass, self._live_over)
+        self._experience = Experience()
         self._collection: Collection | None = None
         self._shown_phase = ShownPhase(hass, self.async_update_listeners)
         self._unavailable_logged = False
@@ -147,6 +149,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def _wait_no_more(self) -> None:
         """Begin no session any more, and let nobody wait for one."""
         self._stopped = True
+        self._live.end()
         self._schedule.stop()
         self._answer_asked()
         self._wait_for_no_slot()
@@ -254,6 +257,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if self._stopped:
             raise Interrupted("the account is being unloaded")
         self._shown_phase.awaited()
+        # A live session has no end: it makes one, and is taken up again.
+        self._leave()
         task = self._task or await self._next_session()
         await asyncio.wait([task])
         if task.cancelled():
@@ -265,16 +270,42 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     @property
     def urgency(self) -> Urgency:
         """How urgent the next session is, if nobody asks for it."""
-        if self._troubled:
+        if self._live.on:
+            return Urgency.LIVE
+        if self._experience.troubled:
             return Urgency.TROUBLED
         if self.record.log_levels.due(time.time()) is not None:
             return Urgency.LOG_CONFIG
         return Urgency.USUAL if self.record.last_collected else Urgency.NEVER_COLLECTED
 
+    # Live
+
+    @callback
+    def _leave(self) -> None:
+        """Have a live session end once what is under way is taken."""
+        if self._collection is not None and self._collection.live:
+            self._collection.leave()
+
+    @callback
+    def _live_over(self) -> None:
+        self._leave()
+        if self._task is None and not self._stopped:
+            self._plan_after_live()
+        self.async_update_listeners()
+
+    def _plan_after_live(self) -> None:
+        """Go back to the interval; a device that is not to be collected is left alone."""
+        if self.excluded:
+            self._schedule.stop()
+        else:
+            self._schedule.after_restart(self.record.last_collected, self._interval())
+        self._wait_for_no_slot()
+        self._show_schedule()
+
     @callback
     def told_of_errors(self) -> None:
         """Take note that what the device gave last tells of errors: it is asked sooner."""
-        self._troubled = True
+        self._experience.troubled = True
         if self._task is None and not self._stopped and not self.excluded:
             self._schedule.at_latest_in(self._interval())
             self._show_schedule()
@@ -309,11 +340,13 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def _begin(self, path: Path | None = None) -> asyncio.Task[list[Added]]:
         if self._task is None:
             source = None if path is None else path.source
-            self._schedule.begun(source)
-            self._troubled = False
+            self._schedule.begun(source, live=self._live.on)
+            self._experience.troubled = False
             # Until it has ended: a restart comes when it likes.
             self.record.interrupted = True
-            self._collection = Collection(self.account, self, self._another_identified, source)
+            self._collection = Collection(
+                self.account, self, self._another_identified, source, live=self._live.on
+            )
             self._task = self.account.entry.async_create_background_task(
                 self.hass,
                 self._collect(self._collection),
@@ -331,6 +364,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             self.show(phase=Phase.CONNECTING)
         self.show(next_collection=None)
         try:
+            if collection.live:
+                return await collection.run()
             self._capped = CappedRun()
             return await self._capped.run(collection.run())
         except SESSION_ERRORS as err:
@@ -355,7 +390,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     @callback
     def progressed(self, done: int, total: int) -> None:
         """Show how much of the capture under way is here; what comes earns the session time."""
-        self.show(phase=Phase.DOWNLOADING, bytes_done=done, bytes_total=total)
+        phase = Phase.LIVE if self._collection and self._collection.live else Phase.DOWNLOADING
+        self.show(phase=phase, bytes_done=done, bytes_total=total)
         if self._capped is not None:
             self._capped.brought(done)
 
@@ -382,7 +418,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             self.account.count("internal_error")
             self.show(phase=Phase.ERROR)
             self._schedule.after_failure(self.account.settings.interval)
-        if self._stopped or self.excluded:
+        if self._live.on and not isinstance(error, NoConnectionSlot):
+            self._schedule.while_live(failed=error is not None)
+        if self._stopped or (self.excluded and not self._live.on):
             self._schedule.stop()
         self._show_schedule()
         if not self._stopped and not self._reachable():
@@ -394,26 +432,13 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.account.store.save_soon()
         self.show(phase=Phase.IDLE, last_error=next(iter(self._upload_errors.values()), None))
         if collection is not None:
-            self._learn(collection)
+            self._experience.visited(collection.added, crashed=collection.crashed)
         self._schedule.after_success(self._interval())
         self.session_succeeded.notify()
 
-    def _learn(self, collection: Collection) -> None:
-        """Note what there was: who never has anything is asked less often."""
-        anything = any(each.size for each in collection.added)
-        self._empty_visits = 0 if anything else self._empty_visits + 1
-        self._troubled |= collection.crashed
-
     def _interval(self) -> timedelta:
         settings = self.account.settings
-        return timedelta(
-            seconds=next_interval(
-                settings.interval.total_seconds(),
-                empty_visits=self._empty_visits,
-                troubled=self._troubled,
-                adaptive=settings.adaptive_interval,
-            )
-        )
+        return self._experience.interval(settings.interval, adaptive=settings.adaptive_interval)
 
     def _slot_refused(self, error: NoConnectionSlot) -> None:
         """Stay in the line; that takes long only where something is wrong."""

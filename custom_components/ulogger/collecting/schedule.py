@@ -16,6 +16,8 @@ from .shared_radio import SharedRadio
 FIRST_RETRY = 15.0
 REFUSED = Backoff(5.0, 60.0, never)
 """A scanner that said it had a free slot, and had none, is asked again ever less often."""
+RECONNECT = Backoff(1.0, 30.0, never)
+"""A device that is followed is connected to again soon."""
 PATIENT_REFUSALS = 4
 """Refusals in a row that are ordinary waiting and no error yet."""
 
@@ -96,6 +98,13 @@ class Schedule:
         self.at(dt_util.utcnow() + timedelta(seconds=_about(backoff.delay(self.failures))))
 
     @callback
+    def while_live(self, *, failed: bool) -> None:
+        """Follow the device again at once, or soon; whoever waited for its slot comes first."""
+        self.failures = self.failures + 1 if failed else 0
+        delay = _about(RECONNECT.delay(self.failures)) if failed else 0.0
+        self.at(dt_util.utcnow() + timedelta(seconds=delay))
+
+    @callback
     def after_refusal(self) -> None:
         """Try again in a moment, at the same place in the line: the slot was not free after all."""
         self.refusals += 1
@@ -137,9 +146,10 @@ class Schedule:
         self._radio.heard(self._candidate, signal)
 
     @callback
-    def begun(self, source: str | None) -> None:
+    def begun(self, source: str | None, *, live: bool = False) -> None:
         """Take note that a session begins, also without a plan."""
         self.when = None
+        self._candidate.live = live
         if self._candidate.state is not State.RUNNING:
             self._radio.occupied(self._candidate, source or "")
 

@@ -32,6 +32,7 @@ from ..const import (
     CONF_HEARTBEATS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
+    CONF_LIVE_MINUTES,
     CONF_NAME_PATTERNS,
     CONF_RESERVED_SLOTS,
     CONF_RETENTION_DAYS,
@@ -42,6 +43,7 @@ from ..const import (
     DEFAULT_DAILY_QUOTA_KB,
     DEFAULT_DEVICE_LIMIT,
     DEFAULT_HEARTBEATS,
+    DEFAULT_LIVE_MINUTES,
     DEFAULT_NAME_PATTERNS,
     DEFAULT_RESERVED_SLOTS,
     DEFAULT_RETENTION_DAYS,
@@ -161,6 +163,9 @@ COLLECTION_SCHEMA = probatio.Schema(
         probatio.Required(CONF_DEVICE_LIMIT, default=DEFAULT_DEVICE_LIMIT): device_limit_field(1),
         probatio.Required(CONF_RESERVED_SLOTS, default=DEFAULT_RESERVED_SLOTS): _whole_number(
             0, MOST_RESERVED_SLOTS
+        ),
+        probatio.Required(CONF_LIVE_MINUTES, default=DEFAULT_LIVE_MINUTES): _whole_number(
+            1, 1440, "min"
         ),
     }
 )

@@ -69,8 +69,8 @@ class Candidate:
 
     ``paths`` tells who hears the device; it is asked only when a slot is free. ``begin`` is
     called with the path of a session that begins, ``away`` when one could begin and nobody hears
-    the device, ``waits`` once when there is no slot for it. ``yield_slot`` asks a live session
-    to end.
+    the device, ``waits`` once when there is no slot for it. ``yield_slot`` asks the session of a
+    ``live`` one to end.
     """
 
     address: Callable[[], str]
@@ -79,6 +79,7 @@ class Candidate:
     away: Callable[[], object] | None = None
     waits: Callable[[], object] | None = None
     yield_slot: Callable[[], object] | None = None
+    live: bool = False
     urgency: Urgency = Urgency.USUAL
     state: State = State.IDLE
     since: float = 0.0
@@ -276,7 +277,7 @@ class Scheduler:
                 candidate.waits()
 
     def _live(self) -> Iterable[Running]:
-        return (r for r in self.running.values() if r.candidate.urgency is Urgency.LIVE)
+        return (r for r in self.running.values() if r.candidate.live)
 
     def _ask_to_yield(self, now: float) -> None:
         """Ask for the slots of live sessions that somebody has waited for too long, one each."""
@@ -286,7 +287,7 @@ class Scheduler:
         for candidate in sorted(self._ready, key=_rank):
             if not live or candidate.urgency is Urgency.IDENTIFY:
                 return
-            if now - candidate.since < YIELD_AFTER or candidate.address() in self.running:
+            if candidate.since + YIELD_AFTER > now or candidate.address() in self.running:
                 continue
             sources = {path.source for path in candidate.paths()}
             if (first := next((r for r in live if r.source in sources), None)) is not None:
