@@ -1,8 +1,10 @@
 """What Home Assistant's activity tells of devices: what matters, and not what happens all day."""
 
 import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import PropertyMock, patch
 
 import bleak_retry_connector
 import pytest
@@ -10,9 +12,12 @@ from bleak_retry_connector import BleakOutOfConnectionSlotsError
 from homeassistant.components.logbook.helpers import async_subscribe_events
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import Event, HomeAssistant, callback
+from homeassistant.helpers.entity import Entity
+from homeassistant.helpers.event import async_track_state_change_event
+from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.ulogger.collecting import shown_phase
+from custom_components.ulogger.collecting import collector, shown_phase
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from demo.device.radio import Air
 from demo.device.samples import sample_log
@@ -220,3 +225,52 @@ def news_of(road: Road) -> Any:
     device = road.adapter.devices[ADDRESS]
     device.name = "uLogger Example, again"
     return device
+
+
+@pytest.fixture
+def everything_enabled() -> Iterator[None]:
+    """Have entities enabled that are disabled at first."""
+    enabled = PropertyMock(return_value=True)
+    with patch.object(Entity, "entity_registry_enabled_default", enabled):
+        yield
+
+
+@pytest.mark.usefixtures("everything_enabled")
+async def test_when_a_device_is_due_is_not_told_while_it_is_away(
+    account: MockConfigEntry, road: Road
+) -> None:
+    coordinator = await met(road, account)
+    assert road.state(account, "next_collection") != "unknown"
+    coordinator.lost()
+    assert road.state(account, "next_collection") == "unknown"
+
+
+@pytest.mark.usefixtures("everything_enabled")
+async def test_when_a_device_was_seen_is_told_once_a_minute_at_most(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    await met(road, account)
+    told: list[str] = []
+    entity_id = road.entity_id(account, "last_seen")
+    async_track_state_change_event(hass, entity_id, lambda event: told.append(entity_id))
+    for number in range(20):
+        device = road.adapter.devices[ADDRESS]
+        device.name = f"uLogger Example {number}"
+        road.adapter.hear(device)
+    await hass.async_block_till_done()
+    assert told == []
+
+
+@pytest.mark.usefixtures("everything_enabled")
+async def test_when_a_device_was_seen_is_told_though_it_says_the_same_again_and_again(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    coordinator = await met(road, account)
+    coordinator.record.last_seen = 1_790_000_000.0
+    coordinator.show(last_seen=dt_util.utc_from_timestamp(1_790_000_000))
+    with patch.object(collector, "SEEN_EVERY", 0.0):
+        road.adapter.hear(road.adapter.devices[ADDRESS])
+        await road.pass_time(minutes=1)
+    seen = dt_util.parse_datetime(road.state(account, "last_seen"))
+    assert seen is not None
+    assert abs(seen - dt_util.utcnow()) < timedelta(minutes=2)

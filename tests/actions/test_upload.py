@@ -15,6 +15,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.model.capture import Capture
 from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.samples import sample_log
 from demo.device.virtual import VirtualDevice
@@ -208,6 +209,44 @@ async def test_the_action_fails_when_all_of_several_devices_failed_and_says_why(
     assert placeholders["count"] == "2"
     assert IDENTITY.serial in placeholders["reasons"]
     assert OTHER.serial in placeholders["reasons"]
+
+
+async def test_an_account_that_is_reloaded_meanwhile_delivers_all_the_same(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    known: DeviceCoordinator,
+    transport: ToldTransport,
+    road: Road,
+) -> None:
+    known.set_collect(collect=False)
+    transport.tell(ConnectionState.DISCONNECTED)
+    road.device()
+    outbox = account.runtime_data.account.outbox
+    add, keeping, go_on = outbox.add, asyncio.Event(), asyncio.Event()
+
+    async def slowly_on_disk(capture: Capture) -> Any:
+        keeping.set()
+        await go_on.wait()
+        return await add(capture)
+
+    outbox.add = slowly_on_disk
+    stop = account.runtime_data.async_stop
+
+    async def stop_slowly() -> None:
+        await stop()
+        # The cloud that was away is there for the account that is loaded next.
+        transport.tell(ConnectionState.CONNECTED)
+
+    account.runtime_data.async_stop = stop_slowly
+    uploading = asyncio.ensure_future(upload(hass, road.device_id(account)))
+    async with asyncio.timeout(10):
+        await keeping.wait()
+    reloading = asyncio.ensure_future(hass.config_entries.async_reload(account.entry_id))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await reloading
+    told = (await uploading)[IDENTITY.serial]
+    assert (told["delivered"], told["error"]) == (1, None)
 
 
 async def test_a_session_under_way_is_joined(

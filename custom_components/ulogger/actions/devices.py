@@ -5,8 +5,14 @@ import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 import probatio
+from homeassistant.config_entries import (
+    SIGNAL_CONFIG_ENTRY_CHANGED,
+    ConfigEntry,
+    ConfigEntryState,
+)
 from homeassistant.core import (
     HomeAssistant,
     ServiceCall,
@@ -16,9 +22,11 @@ from homeassistant.core import (
 )
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.service import async_register_admin_service
 from homeassistant.util.json import JsonValueType
 
+from ..collecting.connection import Interrupted
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..errors import user_errors
@@ -30,6 +38,8 @@ from ..outbox.model import Added, Outcome
 from .captures import async_register_capture_actions
 from .publish import async_register_publish_actions
 from .targets import async_targets, gateway_of, required
+
+RELOADED_WITHIN = 30.0
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -137,7 +147,6 @@ async def _upload_device(device: DeviceCoordinator, seconds: float) -> _Upload:
 
 async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload: _Upload) -> None:
     """Note in *upload* what comes of it; raises HomeAssistantError."""
-    gateway = gateway_of(device)
     serial = device.identity.serial
     with user_errors(serial):
         try:
@@ -145,6 +154,8 @@ async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload
                 upload.added = added = await device.async_collect()
         except TimeoutError as err:
             raise _error("collect_timeout", serial, seconds) from err
+        await _loaded_again(device.hass, device.account.entry, min(seconds, RELOADED_WITHIN))
+    gateway = gateway_of(device)
     ids = {
         each.capture_id
         for each in added
@@ -161,6 +172,26 @@ async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload
         if there[0].error is _Missed.UNREACHABLE:
             raise _error("cloud_unreachable", serial, seconds)
         raise _error("delivery_timeout", serial, seconds)
+
+
+async def _loaded_again(hass: HomeAssistant, entry: ConfigEntry[Any], seconds: float) -> None:
+    """Wait until an account that is reloaded meanwhile is at work again, or raise Interrupted."""
+    loaded = asyncio.Event()
+
+    @callback
+    def look(*_: object) -> None:
+        if entry.state is ConfigEntryState.LOADED:
+            loaded.set()
+
+    stop = async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, look)
+    look()
+    try:
+        async with asyncio.timeout(seconds):
+            await loaded.wait()
+    except TimeoutError as err:
+        raise Interrupted("the account was unloaded meanwhile") from err
+    finally:
+        stop()
 
 
 def _none_uploaded(

@@ -97,8 +97,15 @@ def _add(hass: HomeAssistant, device_id: str, targets: Targets, *, gateways: boo
         if coordinator.identifier in device.identifiers and not device.disabled:
             targets.devices.append(coordinator)
             return
+    name = device.name_by_user or device.name or device_id
+    if device.disabled:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="device_disabled",
+            translation_placeholders={"device": name},
+        )
     raise ServiceValidationError(
         translation_domain=DOMAIN,
-        translation_key="device_disabled" if device.disabled else "device_not_collected",
-        translation_placeholders={"device": device.name_by_user or device.name or device_id},
+        translation_key="device_not_collected",
+        translation_placeholders={"device": name},
     )
