@@ -14,6 +14,8 @@ from ..radio.urgency import Urgency
 from .shared_radio import SharedRadio
 
 FIRST_RETRY = 15.0
+START_SPREAD = 2.0
+"""Seconds by which sessions begin sooner by chance, so that two gateways don't meet each time."""
 REFUSED = Backoff(5.0, 60.0, never)
 """A scanner that said it had a free slot, and had none, is asked again ever less often."""
 RECONNECT = Backoff(1.0, 30.0, never)
@@ -82,7 +84,8 @@ class Schedule:
     def after_success(self, interval: timedelta) -> None:
         """Collect again after an interval."""
         self.failures = self.refusals = 0
-        self.at(dt_util.utcnow() + interval)
+        sooner = min(START_SPREAD, interval.total_seconds() / 100) * random.random()  # noqa: S311
+        self.at(dt_util.utcnow() + interval - timedelta(seconds=sooner))
 
     @callback
     def after_restart(self, last: float, interval: timedelta) -> None:
