@@ -17,10 +17,12 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from tests.support.account import CRASH_DUMP, CRASH_LOG, ToldTransport
 from tests.support.bluetooth import ADDRESS
 from tests.support.road import IDENTITY, LOG, Road
+from tests.support.said import read_all
 
 ALL = len(CRASH_LOG) + len(CRASH_DUMP)
 MINUTE = timedelta(minutes=1)
@@ -62,7 +64,7 @@ async def collected_crash(road: Road, entry: MockConfigEntry) -> None:
     await road.collected(device)
     await road.idle(coordinator)
     await road.until(lambda: road.state(entry, "uploads") == "2")
-    await road.hass.async_block_till_done()
+    await read_all(entry.runtime_data)
 
 
 def phases_of(states: list[State], entity_id: str) -> list[str]:
@@ -143,6 +145,8 @@ async def test_everything_is_shown_of_a_crash_that_was_collected(
         ("bytes_today", "kB", "data_size", "total_increasing", "diagnostic"),
         ("captures_waiting", "captures", None, "measurement", None),
         ("core_dumps", "core dumps", None, "total_increasing", None),
+        ("errors", "errors", None, "total_increasing", None),
+        ("warnings", "warnings", None, "total_increasing", None),
         ("last_core_dump", None, "timestamp", None, None),
         ("duplicates", "captures", None, "total_increasing", "diagnostic"),
         ("download_progress", "%", None, "measurement", "diagnostic"),
@@ -275,7 +279,7 @@ async def test_the_event_entities_tell_of_a_crash_from_device_to_cloud(
 ) -> None:
     events = history(hass, "event")
     await collected_crash(road, account)
-    told = [each for each in events if each.attributes.get("event_type")]
+    told = [each for each in events if each.attributes.get("event_type") in set(DeviceEvent)]
     kinds = [(each.attributes["event_type"], each.attributes.get("kind")) for each in told]
     assert sorted(kinds) == [
         ("collected", "core_dump"),
@@ -288,14 +292,19 @@ async def test_the_event_entities_tell_of_a_crash_from_device_to_cloud(
     assert entities["core_dump"] == road.entity_id(account, "device_event")
     assert entities["collected"] == road.entity_id(account, "capture_event")
     assert entities["uploaded"] == road.entity_id(account, "capture_event")
+    lines = [each for each in events if "format_address" in each.attributes]
+    assert len(lines) == 8
+    # Nothing is read before the device was released.
+    assert events.index(lines[0]) > events.index(happened("collected", events))
     sizes = {"log": len(CRASH_LOG), "core_dump": len(CRASH_DUMP)}
     assert all(each.attributes["bytes"] == sizes[each.attributes["kind"]] for each in told)
     crash = happened("core_dump", events)
     assert crash.attributes["pc"].startswith("0x")
     assert int(crash.attributes["pc"], 16)
     assert int(crash.attributes["lr"], 16)
-    assert f"pc {crash.attributes['pc'].lower()}" in crash.attributes["summary"]
+    assert crash.attributes["pc"] in crash.attributes["summary"]
     assert crash.attributes["firmware_version"] == "4.24.2"
+    assert (crash.attributes["is_new"], crash.attributes["regressed"]) == (True, False)
 
 
 @pytest.mark.usefixtures("everything_enabled")

@@ -11,6 +11,7 @@ from .account.quota import DaysInARow
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
 from .model.capture import Capture
+from .model.heard import Heard
 from .model.log_levels import LogLevels, Wish, Written
 from .outbox.model import DeviceCounters
 
@@ -24,6 +25,10 @@ class DeviceCoordinator(DeviceCollector):
     def identifier(self) -> tuple[str, str]:
         """The device's identifier in the device registry."""
         return device_identifier(self.identity)
+
+    def unique_id(self, key: str) -> str:
+        """Return the unique ID of one of the device's entities."""
+        return f"{self.account.entry_id}-{self.identifier[1]}-{key}"
 
     @property
     def quota_days(self) -> int:
@@ -49,6 +54,11 @@ class DeviceCoordinator(DeviceCollector):
     def log_level_written(self) -> bool:
         """Whether the device holds what it shall log."""
         return self.record.log_levels.due(time.time()) is None
+
+    @property
+    def heard(self) -> Heard:
+        """What was read of the device's captures so far."""
+        return self.record.heard
 
     # Life
 

@@ -7,6 +7,7 @@ more for the values themselves, since a topic, an error's text or a name may car
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from homeassistant.components import bluetooth
@@ -18,6 +19,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.device_registry import AnyDeviceEntry
 from homeassistant.loader import async_get_integration
 
+from .account.firmware_images import image_title
 from .account.key_store import async_load_secrets
 from .account.store import AccountStore
 from .const import (
@@ -83,11 +85,13 @@ async def async_get_config_entry_diagnostics(
                 each.id: {**each.diagnostics(), "captures": asdict(each.counters)}
                 for each in gateway.destinations.values()
             },
+            "firmware": _firmware(gateway),
             "outbox": await _outbox(entry),
             "uncollected": [
                 {"name": record.name, "application_id": record.identity.application_id}
                 for record in gateway.fleet.uncollected()
             ],
+            "crashes": _crashes(gateway),
             "rejections": dict(gateway.account.rejections),
             "devices": [_device(hass, gateway, device) for device in gateway.devices.values()],
         },
@@ -139,6 +143,30 @@ async def _of_an_account_not_at_work(
     )
 
 
+def _crashes(gateway: Gateway) -> dict[str, Any]:
+    groups = gateway.crashes.groups
+    return {
+        "groups": len(groups),
+        "open": groups.open_count,
+        "latest": [
+            {
+                "fingerprint": group.fingerprint,
+                "application_id": group.application_id,
+                "state": group.state,
+                "resolved_in": group.resolved_in,
+                "reason": group.reason,
+                "count": group.count,
+                "kept": len(group.occurrences),
+                "first_seen": group.first_seen,
+                "last_seen": group.last_seen,
+                "devices": len(group.devices),
+                "versions": list(group.versions),
+            }
+            for group in islice(groups, ROWS)
+        ],
+    }
+
+
 def _bluetooth(hass: HomeAssistant) -> dict[str, Any]:
     return {
         "connectable_scanners": bluetooth.async_scanner_count(hass, connectable=True),
@@ -166,10 +194,41 @@ def _device(hass: HomeAssistant, gateway: Gateway, device: DeviceCoordinator) ->
         ),
         "last_seen": record.last_seen,
         "token": REDACTED if gateway.is_registered(identity) else None,
+        "last_crash": _last_crash(gateway, device),
         "log_levels": asdict(record.log_levels),
         "modules": record.modules,
         "state": asdict(state),
         "sessions": [asdict(session) for session in device.timeline],
+    }
+
+
+def _last_crash(gateway: Gateway, device: DeviceCoordinator) -> dict[str, Any] | None:
+    if (last := gateway.crashes.last_of(device.identity.key)) is None:
+        return None
+    return {
+        "at": last.at,
+        "reason": last.reason,
+        "version": last.version,
+        "git_hash": last.git_hash,
+        "fingerprint": last.group.fingerprint,
+        "crashed_since": gateway.crashes.crashed_since(device),
+    }
+
+
+def _firmware(gateway: Gateway) -> dict[str, Any]:
+    """Return the images, and for how many devices' firmware there is none."""
+    images, folder = gateway.images, gateway.firmware_folder
+    return {
+        "images": [
+            {"firmware": image_title(each.key), "added_at": each.added_at} for each in images.all
+        ],
+        "lost": len(images.lost),
+        "missing": {image_title(key): len(devices) for key, devices in images.missing().items()},
+        "folder": {
+            "watched": bool(folder.path),
+            "missing": folder.missing,
+            "refused": sorted(each.reason for each in folder.refused.values()),
+        },
     }
 
 

@@ -16,12 +16,6 @@ from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
 
 
-def unique_id(device: DeviceCoordinator, key: str) -> str:
-    """Name the entity of a device that shows *key*."""
-    _, identifier = device.identifier
-    return f"{device.account.entry_id}-{identifier}-{key}"
-
-
 class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):
     """An entity of one device; it stays available while the device is out of range."""
 
@@ -30,7 +24,7 @@ class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):
     def __init__(self, coordinator: DeviceCoordinator, description: EntityDescription) -> None:
         super().__init__(coordinator)
         self.entity_description = description
-        self._attr_unique_id = unique_id(coordinator, description.key)
+        self._attr_unique_id = coordinator.unique_id(description.key)
         # The coordinator has registered its device; asking again for each entity costs a third
         # of the time that they take to be added.
         self.device_entry = registered_device(

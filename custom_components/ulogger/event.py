@@ -1,4 +1,4 @@
-"""The event entity that automations trigger on."""
+"""The event entities that automations trigger on."""
 
 from collections.abc import Mapping
 from typing import Any, override
@@ -10,6 +10,7 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .collecting.device_state import ROUTINE, DeviceEvent
 from .entity import DeviceEntity, add_device_entities
+from .gateway.device_news import LOG_EVENTS
 from .gateway.gateway import UloggerConfigEntry
 
 PARALLEL_UPDATES = 0
@@ -27,6 +28,8 @@ CAPTURE_EVENT = EventEntityDescription(
     entity_registry_enabled_default=False,
 )
 
+LOG_EVENT = EventEntityDescription(key="log", translation_key="log", event_types=list(LOG_EVENTS))
+
 
 async def async_setup_entry(
     hass: HomeAssistant,
@@ -38,7 +41,9 @@ async def async_setup_entry(
         entry,
         async_add_entities,
         lambda device: [
-            DeviceEventEntity(device, description) for description in (DEVICE_EVENT, CAPTURE_EVENT)
+            DeviceEventEntity(device, DEVICE_EVENT),
+            DeviceEventEntity(device, CAPTURE_EVENT),
+            DeviceLogEntity(device, LOG_EVENT),
         ],
     )
 
@@ -56,3 +61,17 @@ class DeviceEventEntity(DeviceEntity, EventEntity):
         if event.value in self.event_types:
             self._trigger_event(event.value, dict(attributes))
             self.async_write_ha_state()
+
+
+class DeviceLogEntity(DeviceEntity, EventEntity):
+    """Shows the lines of a device's log that are worth an event, each by its level."""
+
+    @override
+    async def async_added_to_hass(self) -> None:
+        await super().async_added_to_hass()
+        self.async_on_remove(self.coordinator.logged.add(self._logged))
+
+    @callback
+    def _logged(self, event: str, attributes: Mapping[str, Any]) -> None:
+        self._trigger_event(event, dict(attributes))
+        self.async_write_ha_state()

@@ -3,45 +3,71 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
 
+import probatio
 from homeassistant.components.event import DOMAIN as EVENT_DOMAIN
 from homeassistant.components.event import EventEntityStateAttribute
-from homeassistant.const import ATTR_ENTITY_ID
+from homeassistant.const import ATTR_ENTITY_ID, CONF_OPTIONS
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, State, callback
+from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.automation import DomainSpec
 from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.target import TargetSelection, async_extract_referenced_entity_ids
 from homeassistant.helpers.trigger import (
+    ENTITY_STATE_TRIGGER_SCHEMA,
     NotTriggeredReasonReporter,
     StatelessEntityTriggerBase,
     Trigger,
     TriggerActionRunner,
+    TriggerConfig,
     TriggerNotTriggeredReporter,
 )
 from homeassistant.util import dt as dt_util
 
 from .collecting.device_state import SIGNAL_DEVICE_EVENT, DeviceEvent
-from .const import DOMAIN
+from .const import CONF_LEVEL, DOMAIN
 from .coordinator import DeviceCoordinator
-from .entity import unique_id
 from .event import DEVICE_EVENT
+from .model.level import LEVELS
+
+CONF_MODULE = "module"
+CONF_CONTAINS = "contains"
+
+LOGGED_TRIGGER_SCHEMA = ENTITY_STATE_TRIGGER_SCHEMA.extend(
+    {
+        probatio.Optional(CONF_OPTIONS, default=dict): {
+            probatio.Optional(CONF_LEVEL, default="error"): probatio.In(LEVELS),
+            probatio.Optional(CONF_MODULE): cv.string,
+            probatio.Optional(CONF_CONTAINS): cv.string,
+        }
+    }
+)
 
 
-class DeviceEventTrigger(StatelessEntityTriggerBase):
-    """Fires when one of the target's devices has an event; its attributes come with it."""
+class EventEntityTrigger(StatelessEntityTriggerBase):
+    """Fires on events of the target's event entities; their attributes come with it."""
 
     _domain_specs: Mapping[str, DomainSpec] = {EVENT_DOMAIN: DomainSpec()}
-    _event: ClassVar[DeviceEvent]
+    _entities: ClassVar[str]
+    """The translation key of the entities that count."""
 
     @override
     def entity_filter(self, entities: set[str]) -> set[str]:
-        """Of all that the target names, only event entities of this integration count."""
+        """Of all that the target names, only our event entities of one kind count."""
         registry = er.async_get(self._hass)
         return {
             entity_id
             for entity_id in super().entity_filter(entities)
-            if (entry := registry.async_get(entity_id)) is not None and entry.platform == DOMAIN
+            if (entry := registry.async_get(entity_id)) is not None
+            and (entry.platform, entry.translation_key) == (DOMAIN, self._entities)
         }
+
+
+class DeviceEventTrigger(EventEntityTrigger):
+    """Fires when one of the target's devices has an event."""
+
+    _entities = "device_event"
+    _event: ClassVar[DeviceEvent]
 
     @override
     def is_valid_state(
@@ -70,7 +96,7 @@ class UploadedTrigger(DeviceEventTrigger):
         ) -> None:
             if event is not self._event:
                 return
-            key = unique_id(device, DEVICE_EVENT.key)
+            key = device.unique_id(DEVICE_EVENT.key)
             entity_id = er.async_get(self._hass).async_get_entity_id(EVENT_DOMAIN, DOMAIN, key)
             if entity_id is None or entity_id not in self._targeted():
                 return
@@ -107,9 +133,36 @@ class FirmwareChangedTrigger(DeviceEventTrigger):
     _event = DeviceEvent.FIRMWARE_CHANGED
 
 
+class LoggedTrigger(EventEntityTrigger):
+    """A device has logged a line of a level or above; of a module, and with a text in it."""
+
+    _entities = "log"
+    _schema = LOGGED_TRIGGER_SCHEMA
+
+    def __init__(self, hass: HomeAssistant, config: TriggerConfig) -> None:
+        super().__init__(hass, config)
+        self._levels = LEVELS[LEVELS.index(self._options[CONF_LEVEL]) :]
+        self._module = self._options.get(CONF_MODULE, "").strip().casefold()
+        self._contains = self._options.get(CONF_CONTAINS, "").casefold()
+
+    @override
+    def is_valid_state(
+        self, state: State, report_not_triggered: NotTriggeredReasonReporter
+    ) -> bool:
+        line = state.attributes
+        if line.get(EventEntityStateAttribute.EVENT_TYPE) not in self._levels:
+            return False
+        names = {str(line.get("module")), str(line.get("module_name")).casefold()}
+        if self._module and self._module not in names:
+            return False
+        said = line.get("text") or line.get("message") or ""
+        return self._contains in said.casefold()
+
+
 TRIGGERS: dict[str, type[Trigger]] = {
     "crashed": CrashedTrigger,
     "firmware_changed": FirmwareChangedTrigger,
+    "logged": LoggedTrigger,
     "upload_failed": UploadFailedTrigger,
     "uploaded": UploadedTrigger,
 }

@@ -8,7 +8,8 @@ from unittest.mock import patch
 
 import pytest
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.core import Event, HomeAssistant, State, callback
+from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
@@ -19,6 +20,7 @@ from custom_components.ulogger.account.store import AccountStore, outbox_path
 from custom_components.ulogger.agent import session
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.collecting.connection import Interrupted
+from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.gateway import gateway as gateway_module
@@ -70,20 +72,6 @@ async def set_switch(hass: HomeAssistant, road: Road, entry: MockConfigEntry, to
     """Turn *Collect* on or off."""
     data = {"entity_id": road.entity_id(entry, "collect")}
     await hass.services.async_call("switch", f"turn_{to}", data, blocking=True)
-
-
-def history(hass: HomeAssistant, domain: str) -> list[State]:
-    """Write down every state that entities of a kind take from now on."""
-    states: list[State] = []
-
-    @callback
-    def note(event: Event[Any]) -> None:
-        state = event.data["new_state"]
-        if state is not None and state.entity_id.startswith(f"{domain}."):
-            states.append(state)
-
-    hass.bus.async_listen("state_changed", note)
-    return states
 
 
 def disable(hass: HomeAssistant, device: dr.DeviceEntry, by: Any) -> None:
@@ -366,7 +354,15 @@ async def test_a_session_under_way_is_finished_before_the_account_is_unloaded(
     async with asyncio.timeout(10):
         await keeping.wait()
     coordinator = road.coordinator(account)
-    told = history(hass, "event")
+    told: dict[str, str] = {}
+    entity_id = road.entity_id(account, "last_upload")
+
+    def note(event: DeviceEvent, _attributes: Any) -> None:
+        state = hass.states.get(entity_id)
+        assert state is not None
+        told[event.value] = state.state
+
+    coordinator.async_add_event_listener(note)
     asked = asyncio.ensure_future(coordinator.async_collect())
     unloading = asyncio.ensure_future(getattr(hass.config_entries, action)(account.entry_id))
     await asyncio.sleep(0)
@@ -377,7 +373,7 @@ async def test_a_session_under_way_is_finished_before_the_account_is_unloaded(
     assert device.empty
     assert [each.result for each in coordinator.timeline] == ["ok"]
     # Automations hear of it: entities are unloaded afterwards.
-    assert "core_dump" in [each.attributes.get("event_type") for each in told]
+    assert told["collected"] != STATE_UNAVAILABLE
 
 
 async def test_a_session_that_was_interrupted_goes_on_where_it_was_not_after_the_interval(

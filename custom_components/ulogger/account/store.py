@@ -1,18 +1,22 @@
 """What one account must remember across restarts, besides its captures (see `outbox/`).
 
-Session tokens, which devices stand behind which address, whether they are collected, and the
-log configuration that still has to reach them. One private file of Home Assistant's `Store`.
+Session tokens, which devices stand behind which address, whether they are collected, the log
+configuration that still has to reach them, and how devices crashed. One private file of Home
+Assistant's `Store`.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, override
+from typing import Any, NotRequired, TypedDict, override
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.storage import STORAGE_DIR, Store
 
 from ..const import DOMAIN
+from ..insight.crash_groups import CrashGroups
+from ..model.heard import Heard, MetricValue
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.log_config import one_name_a_bit
 from ..model.log_levels import UNKNOWN, LogLevels, Wish, Written
@@ -31,7 +35,9 @@ class DeviceRecord:
     module names that the cloud sent for this device to their bit in ``module_flags``, one name a
     bit; ``last_config`` marks the log configuration that came from the cloud last.
     ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days since 1970), on which
-    the daily quota was reached.
+    the daily quota was reached. ``crash_cleared`` is when the last crash came
+    of which a person knows, or that other firmware made a thing of the past. ``heard`` is
+    what its captures say.
     """
 
     identity: DeviceIdentity
@@ -48,6 +54,8 @@ class DeviceRecord:
     log_levels: LogLevels = field(default_factory=LogLevels)
     modules: dict[str, int] = field(default_factory=dict)
     last_config: str = ""
+    crash_cleared: float = 0.0
+    heard: Heard = field(default_factory=Heard)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the record as JSON can hold it."""
@@ -62,6 +70,7 @@ class DeviceRecord:
                 "identity": _known(DeviceIdentity, data["identity"]),
                 "log_levels": _log_levels(data.get("log_levels", {})),
                 "modules": one_name_a_bit(data.get("modules", {})),
+                "heard": _heard(data.get("heard", {})),
             }
         )
 
@@ -73,6 +82,12 @@ def _known[T](kind: type[T], data: Mapping[str, Any]) -> T:
 
 
 _FIELDS = frozenset(each.name for each in fields(DeviceRecord))
+
+
+def _heard(data: Mapping[str, Any]) -> Heard:
+    heard = _known(Heard, data)
+    heard.metrics = {name: _known(MetricValue, each) for name, each in heard.metrics.items()}  # type: ignore[arg-type]
+    return heard
 
 
 def _log_levels(data: Mapping[str, Any]) -> LogLevels:
@@ -104,6 +119,7 @@ class StoredAccount(TypedDict):
     tokens: dict[str, Any]
     devices: list[dict[str, Any]]
     left_alone: list[list[int | str]]
+    crashes: NotRequired[dict[str, Any]]
 
 
 class _AccountFile(Store[StoredAccount]):
@@ -121,9 +137,13 @@ class _AccountFile(Store[StoredAccount]):
 
 
 class AccountStore:
-    """The account's file, and what it holds in memory."""
+    """The account's file, and what it holds in memory.
+
+    ``crashes_known`` is false until the core dumps of an earlier version are among the groups.
+    """
 
     def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
+        self._hass = hass
         key = f"{DOMAIN}.{entry_id}"
         minor = STORAGE_MINOR_VERSION
         self._store = _AccountFile(
@@ -132,6 +152,8 @@ class AccountStore:
         self.tokens: dict[str, Any] = {}
         self.devices: dict[DeviceKey, DeviceRecord] = {}
         self._left_alone: set[DeviceKey] = set()
+        self.crash_groups = CrashGroups()
+        self.crashes_known = False
         self._closed = False
         self._save_planned = False
 
@@ -144,6 +166,11 @@ class AccountStore:
         self.devices = {record.identity.key: record for record in records}
         # An earlier version did not store it.
         self._left_alone = {(int(key[0]), str(key[1])) for key in stored.get("left_alone", [])}
+        if (crashes := stored.get("crashes")) is not None:
+            # Thousands of occurrences take longer than the event loop has.
+            read = partial(CrashGroups.from_dict, crashes)
+            self.crash_groups = await self._hass.async_add_executor_job(read)
+            self.crashes_known = True
 
     async def async_save_tokens(self, tokens: dict[str, Any]) -> None:
         """Put *tokens* on disk at once: losing one costs a registration."""
@@ -201,11 +228,14 @@ class AccountStore:
 
     def _content(self) -> StoredAccount:
         self._save_planned = False
-        return {
+        content: StoredAccount = {
             "tokens": self.tokens,
             "devices": [record.as_dict() for record in self.devices.values()],
             "left_alone": [list(key) for key in sorted(self._left_alone)],
         }
+        if self.crashes_known:
+            content["crashes"] = self.crash_groups.as_dict()
+        return content
 
 
 def outbox_path(hass: HomeAssistant, entry_id: str) -> Path:

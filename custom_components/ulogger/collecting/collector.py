@@ -63,7 +63,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     """Collects one device, shows how that goes, and notifies of what came of it.
 
     ``captures_stored`` notifies after captures came to disk and their device was released,
-    ``session_succeeded`` after each session with a good end. ``another_identified`` is called with
+    ``session_succeeded`` after each session with a good end, ``logged`` of lines that are worth an
+    event, long after the device was released. ``another_identified`` is called with
     a device that answered in this one's place.
     """
 
@@ -91,6 +92,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.unreachable_since: float | None = None
         self.session_succeeded = Signal[()]()
         self.captures_stored = Signal[()]()
+        self.logged = Signal[str, Mapping[str, Any]]()
         self._another_identified = another_identified
         self._events = Signal[DeviceEvent, Mapping[str, Any]]()
         self._schedule = Schedule(
@@ -247,6 +249,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
                     "to_git_hash": identity.git_hash,
                 },
             )
+            self.account.changed.notify()
         self.async_update_listeners()
 
     async def async_collect(self) -> list[Added]:

@@ -130,9 +130,11 @@ class Issues:
             self._certificate,
             self._cloud,
             self._folders,
+            self._firmware,
             self._bluetooth,
             self._outbox,
             self._devices,
+            self._metrics,
             self._newcomers,
             self._applications,
         ):
@@ -210,6 +212,21 @@ class Issues:
                     case _:
                         yield Issue("folder_failed", each.id, placeholders=placeholders)
 
+    def _firmware(self) -> Iterator[Issue]:
+        folder = self._gateway.firmware_folder
+        if folder.missing:
+            placeholders = {"path": folder.path, "detail": folder.missing}
+            yield Issue("firmware_folder_missing", placeholders=placeholders)
+        for name, refused in folder.refused.items():
+            yield Issue(
+                "firmware_refused",
+                name,
+                placeholders={"file": f"{folder.path}/{name}", "detail": refused.detail},
+            )
+        for subentry_id in self._gateway.images.lost:
+            if (subentry := self._entry.subentries.get(subentry_id)) is not None:
+                yield Issue("firmware_lost", subentry_id, placeholders={"firmware": subentry.title})
+
     def _bluetooth(self) -> Iterator[Issue]:
         if not bluetooth.async_scanner_count(self.hass, connectable=True):
             yield Issue("no_adapter")
@@ -246,6 +263,19 @@ class Issues:
                 yield Issue("device_unreachable", about, placeholders=placeholders)
             if self._gateway.account.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
                 yield Issue("quota_reached", about, placeholders=placeholders)
+
+    def _metrics(self) -> Iterator[Issue]:
+        limit = self._gateway.account.settings.metric_limit
+        for device in self._gateway.devices.values():
+            if names := device.heard.left_out(limit):
+                identity = device.identity
+                placeholders = {
+                    "device": identity.serial,
+                    "limit": str(limit),
+                    "names": ", ".join(names),
+                }
+                about = f"{identity.application_id}-{identity.serial}"
+                yield Issue("metric_limit", about, placeholders=placeholders)
 
     def _newcomers(self) -> Iterator[Issue]:
         fleet = self._gateway.fleet
