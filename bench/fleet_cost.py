@@ -156,6 +156,7 @@ async def run(hass: HomeAssistant, count: int, scheduler: str) -> dict[str, Any]
             DeviceIdentity(APPLICATION, f"{number:06}", "Sensor", "1.0.0", "bc53443"),
             sample_log(random.randint(*LOG_BYTES), seed=number),
             air=AIR,
+            read_seconds_per_byte=0.0,
         )
         for number in range(count)
     ]
