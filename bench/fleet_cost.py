@@ -48,7 +48,7 @@ PER_SECOND = 10
 LOG_BYTES = (1024, 16 * 1024)
 AIR = Air(interval=0.0075, packets_up=32, packets_down=32)
 """A fast link, for what is measured is our processor's time and not the air's."""
-PATIENCE = {"PATIENCE": (0.2, 0.2), "AFTER_A_LOG": (0.3, 0.3)}
+PATIENCE: dict[str, Any] = {"PATIENCE": (0.2, 0.2), "AFTER_A_LOG": (0.3, 0.3)}
 BASELINE_SECONDS = 5.0
 SETTLE_SECONDS = 3.0
 MOST_SECONDS = 480.0

@@ -27,7 +27,7 @@ from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
-from pytest_homeassistant_custom_component.common import (
+from pytest_homeassistant_custom_component.common import (  # type: ignore[import-untyped]
     MockConfigEntry,
     async_fire_time_changed,
 )
@@ -101,7 +101,11 @@ class LinkToDevice(BaseBleakClient):
             raise
         self._device = device
         self.services = gatt_table(
-            {service: dict(table) for service, table in device.table.items()}, self.mtu_size
+            {
+                service: {uuid: list(properties) for uuid, properties in table.items()}
+                for service, table in device.table.items()
+            },
+            self.mtu_size,
         )
 
     def _lost(self) -> None:
@@ -172,7 +176,7 @@ class Adapter(BaseHaRemoteScanner):
         self.operations: list[tuple[str, str, str, bytes]] = []
         self.allocated: list[str] = []
         self.slots = 3
-        self.connecting: Callable[[str], Any] = _at_once
+        self.connecting: Callable[[str], Any] = _at_once  # type: ignore[assignment]
         self.disconnecting: Callable[[str], Any] = _at_once
         client = type("BoundLink", (LinkToDevice,), {"adapter": self})
         super().__init__(
