@@ -181,10 +181,10 @@ COLLECTION_SCHEMA = probatio.Schema(
             CONF_NAME_PATTERNS, default=lambda: list(DEFAULT_NAME_PATTERNS)
         ): TextSelector(TextSelectorConfig(multiple=True)),
         probatio.Required(CONF_DEVICE_LIMIT, default=DEFAULT_DEVICE_LIMIT): device_limit_field(1),
-        probatio.Required(CONF_RESERVED_SLOTS, default=DEFAULT_RESERVED_SLOTS): _whole_number(
+        probatio.Required(CONF_RESERVED_SLOTS, default=DEFAULT_RESERVED_SLOTS): whole_number(
             0, MOST_RESERVED_SLOTS
         ),
-        probatio.Required(CONF_LIVE_MINUTES, default=DEFAULT_LIVE_MINUTES): _whole_number(
+        probatio.Required(CONF_LIVE_MINUTES, default=DEFAULT_LIVE_MINUTES): whole_number(
             1, 1440, "min"
         ),
     }
