@@ -28,6 +28,7 @@ from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
 from .gateway.metric_statistics import MetricStatistics
+from .gateway.otlp import async_otlp_destinations, async_remove_otlp, start_entity_gauges
 from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_ulogger
 from .outbox.errors import OutboxError
@@ -77,7 +78,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         ) from err
     account = Account(hass, entry, store, outbox)
     reload_on_change(hass, entry)
-    gateway = entry.runtime_data = Gateway(account, ulogger, folder_destinations(account))
+    destinations = [*folder_destinations(account), *await async_otlp_destinations(account)]
+    gateway = entry.runtime_data = Gateway(account, ulogger, destinations)
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
@@ -87,6 +89,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     gateway.crashes.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
+    start_entity_gauges(hass, entry)
     LogRelay(hass, entry).start()
     async_offer_to_assistants(hass, entry)
     for telemetry in gateway.telemetry.values():
@@ -117,6 +120,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
+    await async_remove_otlp(hass, entry)
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)

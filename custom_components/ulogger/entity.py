@@ -95,12 +95,17 @@ def add_destination_entities[DescriptionT: EntityDescription](
     async_add_entities: AddConfigEntryEntitiesCallback,
     descriptions: Iterable[DescriptionT],
     make: Callable[[Gateway, ActiveDestination, DescriptionT], Entity],
+    applies: Callable[[ActiveDestination, DescriptionT], bool] = lambda *_: True,
 ) -> None:
-    """Add the entities of each destination that is a subentry of the account."""
+    """Add the entities of each destination that is a subentry of the account, where they apply."""
     for each in gateway.destinations.values():
         if each.subentry_id is not None:
             async_add_entities(
-                [make(gateway, each, description) for description in descriptions],
+                [
+                    make(gateway, each, description)
+                    for description in descriptions
+                    if applies(each, description)
+                ],
                 config_subentry_id=each.subentry_id,
             )
 

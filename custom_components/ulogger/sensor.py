@@ -68,6 +68,7 @@ class DestinationSensorDescription(SensorEntityDescription):
     """A sensor of a destination that was added to the account."""
 
     value: Callable[[ActiveDestination], StateType]
+    applies: Callable[[ActiveDestination], bool] = lambda _: True
 
 
 def _moment(seconds: float | None) -> datetime | None:
@@ -349,6 +350,14 @@ DESTINATION_SENSORS = (
         state_class=SensorStateClass.MEASUREMENT,
         value=lambda destination: destination.counters.waiting,
     ),
+    DestinationSensorDescription(
+        key="records_rejected",
+        translation_key="records_rejected",
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda destination: destination.rejected,
+        applies=lambda destination: destination.rejected is not None,
+    ),
 )
 
 
@@ -364,7 +373,13 @@ async def async_setup_entry(
         for description in ACCOUNT_SENSORS
         if description.key != "certificate_expiry" or _certificate_expiry(gateway) is not None
     )
-    add_destination_entities(gateway, async_add_entities, DESTINATION_SENSORS, DestinationSensor)
+    add_destination_entities(
+        gateway,
+        async_add_entities,
+        DESTINATION_SENSORS,
+        DestinationSensor,
+        lambda each, description: description.applies(each),
+    )
     add_device_entities(
         entry,
         async_add_entities,
