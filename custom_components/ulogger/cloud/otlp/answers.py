@@ -15,6 +15,7 @@ from ..errors import (
     MessageTooLarge,
 )
 
+LARGEST_ANSWER: Final = 64 * 1024
 LONGEST_WAIT: Final = 3600.0
 """Seconds: what a collector asks beyond that is cut, since its clock or ours may be wrong."""
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
@@ -90,9 +91,11 @@ def read_answer(content_type: str, body: bytes, signal_key: str) -> Rejected:
     ``signal_key`` names the count: ``rejectedLogRecords``. Raises NotACollector for an answer that
     no collector gives: what took the request may have thrown it away.
     """
-    if not body.strip():
+    if not body:
         return NOTHING_REJECTED
     kind = content_type.split(";", 1)[0].strip().lower()
+    if len(body) >= LARGEST_ANSWER:
+        raise NotACollector("the answer is longer than any of a collector's")
     if kind not in _ANSWERS:
         raise NotACollector(f"the answer is no collector's ({one_line(kind, 64) or 'untyped'})")
     if kind != "application/json":

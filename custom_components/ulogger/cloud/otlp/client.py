@@ -8,14 +8,13 @@ from typing import Final
 import aiohttp
 
 from ..errors import CannotConnect, ConnectTimeout, NotAcknowledged, UnknownHost, Untrusted
-from .answers import Rejected, check_status, read_answer
+from .answers import LARGEST_ANSWER, Rejected, check_status, read_answer
 from .endpoint import Endpoint, Signal
 from .requests import NO_LOGS, NO_METRICS
 
 TIMEOUT: Final = 30.0
 """Seconds for a request with its answer, however slowly a collector gives it."""
 CONNECT_TIMEOUT: Final = 10.0
-LARGEST_ANSWER: Final = 64 * 1024
 
 _REJECTED: Final = {
     Signal.LOGS: "rejectedLogRecords",
