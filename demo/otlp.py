@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -30,11 +31,12 @@ type Answer = Callable[[web.Request, int], Awaitable[web.StreamResponse | None]]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A log record, and the attributes of its resource and of itself."""
+    """A log record, the attributes of its resource and of itself, and when it came (Unix time)."""
 
     resource: dict[str, Any]
     attributes: dict[str, Any]
     record: LogRecord
+    at: float = field(default_factory=time.time)
 
     @property
     def body(self) -> str:
@@ -71,13 +73,15 @@ class Received:
 class LocalCollector:
     """Takes logs and metrics, as JSON or protobuf; ``answer`` can make it a hostile one.
 
-    Its address is ``url``. With ``tls`` it speaks https. ``headers`` are those of all requests.
+    With ``hangs_up`` it takes requests and closes before it answers. Its address is ``url``. With
+    ``tls`` it speaks https. ``headers`` are those of all requests.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.received = Received()
         self.headers: list[dict[str, str]] = []
         self.answer: Answer | None = None
+        self.hangs_up = False
         self.port = 0
         self._tls = tls
         self._runner: web.AppRunner | None = None
@@ -160,6 +164,8 @@ class LocalCollector:
             return web.json_response({"message": str(error)}, status=400)
         take(message)
         self._came.set()
+        if self.hangs_up and request.transport is not None:
+            request.transport.abort()
         if request.content_type == _JSON:
             return web.Response(text=json_format.MessageToJson(answer), content_type=_JSON)
         return web.Response(body=answer.SerializeToString(), content_type=_PROTOBUF)

@@ -13,6 +13,7 @@ MOST_HEADERS: Final = 16
 LONGEST_HEADER: Final = 8192
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_SIGNALS: Final = re.compile(r"(?:/|/v1/(?:logs|metrics))*\Z")
 _RESERVED: Final = frozenset(
     {
         "accept",
@@ -89,10 +90,8 @@ def read_url(typed: str) -> str:
         raise InvalidEndpoint("secret_in_url")
     if parts.query or parts.fragment:
         raise InvalidEndpoint("query_in_url")
-    path = parts.path.rstrip("/")
-    for signal in Signal:
-        path = path.removesuffix(f"/v1/{signal.value}")
-    return urlunsplit((parts.scheme, parts.netloc, path.rstrip("/"), "", ""))
+    path = _SIGNALS.sub("", parts.path)
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
 def is_encrypted(url: str) -> bool:
