@@ -50,7 +50,7 @@ CAPTURED_AT: Final = 1_795_225_292.0
 NAME: Final = "otlp"
 TIMEOUT: Final = 0.5
 WITHIN: Final = 20.0
-TOKEN: Final = "Bearer s3cret"  # noqa: S105 - nobody's
+TOKEN: Final = "Bearer s3cret"
 
 type Answer = Callable[[web.Request, int], Awaitable[web.StreamResponse | None]]
 

@@ -20,6 +20,7 @@ CONF_CA: Final = "ca"
 CONF_TOPIC_PREFIX: Final = "topic_prefix"
 CONF_CLIENT_SUFFIX: Final = "client_suffix"
 CONF_PACE: Final = "pace"
+CONF_API_BASE_URL: Final = "api_base_url"
 
 CONNECTION_MQTT: Final = "mqtt"
 ENTRY_VERSION: Final = 2
@@ -49,6 +50,10 @@ CONF_SOURCE: Final = "source"
 CONF_ADDED_AT: Final = "added_at"
 CONNECTION_NONE: Final = "none"
 CONNECTION_HOME_ASSISTANT: Final = "home_assistant"
+CONNECTION_HTTP: Final = "http"
+"""To uLogger with an API token alone: metrics and events, but no captures."""
+WITHOUT_CAPTURES: Final = frozenset({CONNECTION_NONE, CONNECTION_HTTP})
+"""Connections over which no capture gets to uLogger."""
 
 PACE_AUTO: Final = "auto"
 PACE_ALWAYS: Final = "always"
@@ -56,6 +61,7 @@ PACE_NEVER: Final = "never"
 
 DEFAULT_BROKER: Final = "mqtt.ulogger.ai"
 DEFAULT_PORT: Final = 8883
+DEFAULT_API_BASE_URL: Final = "https://api.ulogger.ai"
 DEFAULT_TOPIC_PREFIX: Final = "ulogger/"
 
 # What can be changed at any time: entry.options
@@ -65,6 +71,9 @@ CONF_CONFIRMED_ADDRESS: Final = "confirmed_address"
 CONF_NAME_PATTERNS: Final = "name_patterns"
 CONF_COLLECT_INTERVAL: Final = "collect_interval"
 CONF_DEVICE_LIMIT: Final = "device_limit"
+CONF_RESERVED_SLOTS: Final = "reserved_slots"
+CONF_ADAPTIVE_INTERVAL: Final = "adaptive_interval"
+CONF_LIVE_MINUTES: Final = "live_minutes"
 CONF_HEARTBEATS: Final = "heartbeats"
 CONF_API_TOKEN: Final = "api_token"  # noqa: S105 - its name
 CONF_DAILY_QUOTA_KB: Final = "daily_quota_kb"
@@ -82,6 +91,9 @@ CONF_INTEGRATIONS: Final = "integrations"
 DEFAULT_NAME_PATTERNS: Final = ("uLogger*",)
 DEFAULT_COLLECT_INTERVAL: Final = 15
 DEFAULT_DEVICE_LIMIT: Final = 200
+DEFAULT_RESERVED_SLOTS: Final = 1
+DEFAULT_ADAPTIVE_INTERVAL: Final = False
+DEFAULT_LIVE_MINUTES: Final = 30
 DEFAULT_HEARTBEATS: Final = True
 DEFAULT_DAILY_QUOTA_KB: Final = 0
 DEFAULT_RETENTION_DAYS: Final = 7

@@ -12,7 +12,7 @@ from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
 from .model.capture import Capture
 from .model.heard import Heard
-from .model.log_levels import LogLevels, Wish
+from .model.log_levels import LogLevels, Wish, Written
 from .outbox.model import DeviceCounters
 
 
@@ -37,15 +37,18 @@ class DeviceCoordinator(DeviceCollector):
 
     @property
     def phase(self) -> Phase:
-        """What the road is busy with; captures that wait are not idle."""
-        if self.data.phase is Phase.IDLE and self.data.counters.waiting:
-            return Phase.WAITING
-        return self.data.phase
+        """What *State* shows: what passes only where somebody waits for it, or it takes long."""
+        return self._shown_phase.phase
 
     @property
     def log_level(self) -> Wish | None:
         """What the device shall log and who wishes that; None for its own defaults."""
         return self.record.log_levels.winner(time.time())
+
+    @property
+    def told_log_level(self) -> Written | None:
+        """What the device was told to log, until when; None for its own defaults."""
+        return self.record.log_levels.told(time.time())
 
     @property
     def log_level_written(self) -> bool:
@@ -66,9 +69,19 @@ class DeviceCoordinator(DeviceCollector):
         self.account.entry.async_on_unload(
             async_track_device_registry_updated_event(self.hass, device.id, self._registry_changed)
         )
+        # As far as is known already: after a reload nothing shall seem to go and come back.
+        self.show(present=self._reachable())
         if not self.excluded:
-            self._schedule.after_restart(self.record.last_collected, self.account.settings.interval)
+            self._plan_first()
         self._show_schedule()
+
+    @callback
+    def _plan_first(self) -> None:
+        """Go on where a session was interrupted, else keep the interval."""
+        if self.record.interrupted:
+            self._schedule.now()
+        else:
+            self._schedule.after_restart(self.record.last_collected, self.account.settings.interval)
 
     # What becomes of its captures
 
@@ -121,9 +134,26 @@ class DeviceCoordinator(DeviceCollector):
             await self.account.store.async_save()
         else:
             self.account.store.save_soon()
+        self._schedule.reconsider_urgency()
         self.async_update_listeners()
         if self._collection is not None:
             await self._collection.write_log_level()
+
+    @property
+    def live(self) -> bool:
+        """Whether a person watches the device."""
+        return self._live.on
+
+    @callback
+    def set_live(self, *, live: bool) -> None:
+        """Hold a connection to the device and take what it logs at once, or do so no longer."""
+        if not live:
+            self._live.end()
+            return
+        self._live.begin(self.account.settings.live_duration)
+        if self._task is None and not self._stopped:
+            self._schedule.asked()
+        self.async_update_listeners()
 
     @callback
     def set_collect(self, *, collect: bool) -> None:
@@ -143,6 +173,7 @@ class DeviceCoordinator(DeviceCollector):
         """Begin or end to collect, as a person just said."""
         if self.excluded or self._stopped:
             self._schedule.stop()
+            self._wait_for_no_slot()
         elif self._task is None:
             self._schedule.now()
         self._show_schedule()

@@ -1,7 +1,7 @@
 """What all entities of the integration share."""
 
 from collections.abc import Callable, Iterable
-from typing import override
+from typing import Final, override
 
 from homeassistant.core import callback
 from homeassistant.helpers.device_registry import DeviceEntryType, DeviceInfo
@@ -14,6 +14,8 @@ from .const import DOMAIN, MANUFACTURER
 from .coordinator import DeviceCoordinator
 from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
+
+REJECTED: Final = "records_rejected"
 
 
 class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):
@@ -95,16 +97,18 @@ def add_destination_entities[DescriptionT: EntityDescription](
     async_add_entities: AddConfigEntryEntitiesCallback,
     descriptions: Iterable[DescriptionT],
     make: Callable[[Gateway, ActiveDestination, DescriptionT], Entity],
-    applies: Callable[[ActiveDestination, DescriptionT], bool] = lambda *_: True,
 ) -> None:
-    """Add the entities of each destination that is a subentry of the account, where they apply."""
+    """Add the entities of each destination that is a subentry of the account.
+
+    What counts rejected records is only for those that may reject any.
+    """
     for each in gateway.destinations.values():
         if each.subentry_id is not None:
             async_add_entities(
                 [
                     make(gateway, each, description)
                     for description in descriptions
-                    if applies(each, description)
+                    if description.key != REJECTED or each.rejected is not None
                 ],
                 config_subentry_id=each.subentry_id,
             )

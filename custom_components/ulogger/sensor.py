@@ -26,6 +26,7 @@ from .account.firmware_images import image_title
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .entity import (
+    REJECTED,
     AccountEntity,
     DestinationEntity,
     DeviceEntity,
@@ -68,7 +69,6 @@ class DestinationSensorDescription(SensorEntityDescription):
     """A sensor of a destination that was added to the account."""
 
     value: Callable[[ActiveDestination], StateType]
-    applies: Callable[[ActiveDestination], bool] = lambda _: True
 
 
 def _moment(seconds: float | None) -> datetime | None:
@@ -271,7 +271,16 @@ DEVICE_SENSORS = (
         translation_key="next_collection",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda device: device.data.next_collection,
+        entity_registry_enabled_default=False,
+        value=lambda device: device.data.next_collection if device.data.present else None,
+    ),
+    DeviceSensorDescription(
+        key="last_seen",
+        translation_key="last_seen",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        value=lambda device: device.data.last_seen,
     ),
     DeviceSensorDescription(
         key="firmware_version",
@@ -351,12 +360,11 @@ DESTINATION_SENSORS = (
         value=lambda destination: destination.counters.waiting,
     ),
     DestinationSensorDescription(
-        key="records_rejected",
-        translation_key="records_rejected",
+        key=REJECTED,
+        translation_key=REJECTED,
         state_class=SensorStateClass.TOTAL_INCREASING,
         entity_category=EntityCategory.DIAGNOSTIC,
         value=lambda destination: destination.rejected,
-        applies=lambda destination: destination.rejected is not None,
     ),
 )
 
@@ -373,13 +381,7 @@ async def async_setup_entry(
         for description in ACCOUNT_SENSORS
         if description.key != "certificate_expiry" or _certificate_expiry(gateway) is not None
     )
-    add_destination_entities(
-        gateway,
-        async_add_entities,
-        DESTINATION_SENSORS,
-        DestinationSensor,
-        lambda each, description: description.applies(each),
-    )
+    add_destination_entities(gateway, async_add_entities, DESTINATION_SENSORS, DestinationSensor)
     add_device_entities(
         entry,
         async_add_entities,

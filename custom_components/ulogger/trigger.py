@@ -1,26 +1,33 @@
-"""Triggers of the integration's own, each an event that one of a device's event entities shows."""
+"""Triggers of the integration's own, each something that happens to a device."""
 
 from collections.abc import Mapping
-from typing import ClassVar, override
+from typing import Any, ClassVar, override
 
 import probatio
 from homeassistant.components.event import DOMAIN as EVENT_DOMAIN
 from homeassistant.components.event import EventEntityStateAttribute
-from homeassistant.const import CONF_OPTIONS
-from homeassistant.core import HomeAssistant, State
+from homeassistant.const import ATTR_ENTITY_ID, CONF_OPTIONS
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, State, callback
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.automation import DomainSpec
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
+from homeassistant.helpers.target import TargetSelection, async_extract_referenced_entity_ids
 from homeassistant.helpers.trigger import (
     ENTITY_STATE_TRIGGER_SCHEMA,
     NotTriggeredReasonReporter,
     StatelessEntityTriggerBase,
     Trigger,
+    TriggerActionRunner,
     TriggerConfig,
+    TriggerNotTriggeredReporter,
 )
+from homeassistant.util import dt as dt_util
 
-from .collecting.device_state import DeviceEvent
+from .collecting.device_state import SIGNAL_DEVICE_EVENT, DeviceEvent
 from .const import CONF_LEVEL, DOMAIN
+from .coordinator import DeviceCoordinator
+from .event import DEVICE_EVENT
 from .model.level import LEVELS
 
 CONF_MODULE = "module"
@@ -70,9 +77,42 @@ class DeviceEventTrigger(EventEntityTrigger):
 
 
 class UploadedTrigger(DeviceEventTrigger):
-    """The cloud has acknowledged a capture."""
+    """The cloud has acknowledged a capture.
+
+    Every collection brings that, so *Device event* does not show it; the target is the same.
+    """
 
     _event = DeviceEvent.UPLOADED
+
+    @override
+    async def async_attach_runner(
+        self,
+        run_action: TriggerActionRunner,
+        did_not_trigger: TriggerNotTriggeredReporter | None = None,
+    ) -> CALLBACK_TYPE:
+        @callback
+        def happened(
+            device: DeviceCoordinator, event: DeviceEvent, attributes: Mapping[str, Any]
+        ) -> None:
+            if event is not self._event:
+                return
+            key = device.unique_id(DEVICE_EVENT.key)
+            entity_id = er.async_get(self._hass).async_get_entity_id(EVENT_DOMAIN, DOMAIN, key)
+            if entity_id is None or entity_id not in self._targeted():
+                return
+            shown = {EventEntityStateAttribute.EVENT_TYPE: event.value, **attributes}
+            state = State(entity_id, dt_util.utcnow().isoformat(timespec="milliseconds"), shown)
+            run_action(
+                {ATTR_ENTITY_ID: entity_id, "from_state": None, "to_state": state},
+                f"{event.value} of {entity_id}",
+            )
+
+        return async_dispatcher_connect(self._hass, SIGNAL_DEVICE_EVENT, happened)
+
+    def _targeted(self) -> set[str]:
+        """Return the event entities that the target names now."""
+        selected = async_extract_referenced_entity_ids(self._hass, TargetSelection(self._target))
+        return self.entity_filter(selected.referenced | selected.indirectly_referenced)
 
 
 class UploadFailedTrigger(DeviceEventTrigger):

@@ -14,7 +14,7 @@ from homeassistant.config_entries import (
     SOURCE_INTEGRATION_DISCOVERY,
     ConfigEntry,
 )
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 
 from ..const import CONF_APPLICATIONS, CONF_CONFIRMED_ADDRESS, CONF_DEVICE_TYPES, DOMAIN
 
@@ -40,6 +40,18 @@ def approving_entry(hass: HomeAssistant, application_id: int) -> ConfigEntry[Any
     return next((entry for entry in entries if is_approved(entry.options, application_id)), None)
 
 
+def claimed_elsewhere(hass: HomeAssistant, entry: ConfigEntry[Any]) -> dict[int, ConfigEntry[Any]]:
+    """Return the applications that an account was given though they belong to another, with it.
+
+    Forms refuse that; a backup that is restored, or options that were edited, may bring it about.
+    """
+    owners = {
+        int(application): approving_entry(hass, int(application))
+        for application in entry.options.get(CONF_APPLICATIONS, {})
+    }
+    return {key: owner for key, owner in owners.items() if owner is not None and owner is not entry}
+
+
 def is_ignored(hass: HomeAssistant, application_id: int) -> bool:
     """Say whether a person asked to leave the application's devices alone."""
     return _is_ignored(hass, application_unique_id(application_id))
@@ -63,12 +75,42 @@ def room_for_cards(hass: HomeAssistant) -> int:
     return MOST_CARDS - cards
 
 
+@callback
+def close_pointless_cards(hass: HomeAssistant) -> None:
+    """Close the cards that ask nothing any more.
+
+    Those of applications that belong to an account by now, those that no account is left for,
+    and those of single devices where there is an account, which takes devices in by itself.
+    """
+    entries = hass.config_entries.async_entries(DOMAIN, include_ignore=False)
+    working = any(entry.disabled_by is None for entry in entries)
+    settled = {
+        application_unique_id(int(application))
+        for entry in entries
+        for application in entry.options.get(CONF_APPLICATIONS, {})
+    }
+    for flow in hass.config_entries.flow.async_progress_by_handler(DOMAIN):
+        source, about = flow["context"]["source"], flow["context"].get("unique_id")
+        of_application = source == SOURCE_INTEGRATION_DISCOVERY
+        if (of_application and (about in settled or not working)) or (
+            source == SOURCE_BLUETOOTH and entries
+        ):
+            hass.config_entries.flow.async_abort(flow["flow_id"])
+
+
 def with_application(options: Options, application_id: int, device_type: str) -> dict[str, Any]:
     """Return the options with the application approved and the device type remembered."""
     applications: dict[str, Any] = dict(options.get(CONF_APPLICATIONS, {}))
     known = applications.get(str(application_id), {}).get(CONF_DEVICE_TYPES, [])
     seen = {device_type} - {""}
     applications[str(application_id)] = {CONF_DEVICE_TYPES: sorted({*known, *seen})}
+    return {**options, CONF_APPLICATIONS: applications}
+
+
+def without_application(options: Options, application_id: int) -> dict[str, Any]:
+    """Return the options without the consent to collect the application's devices."""
+    applications: dict[str, Any] = dict(options.get(CONF_APPLICATIONS, {}))
+    applications.pop(str(application_id), None)
     return {**options, CONF_APPLICATIONS: applications}
 
 

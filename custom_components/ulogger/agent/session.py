@@ -7,7 +7,7 @@ context, and leaving that without an error is the commit.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
@@ -31,8 +31,13 @@ REFETCHES: Final = 3
 RECONNECTIONS: Final = 5
 """How often a caller connects again at once after StaleTransfer."""
 PROGRESS_INTERVAL: Final = 1.0
+PROGRESS_STEPS: Final = 10
+"""How often progress is told of a transfer at least, however short it is."""
 AFTER_A_LOG: Final = (0.6, 1.0, 1.0)
 """Patience for the core dump that may follow a log; the firmware begins it after 100 ms."""
+WHILE_FOLLOWING: Final = (0.5, 0.75, 0.75)
+"""Patience for the next log of a device that is followed; then it is asked again."""
+AFTER_A_FOLLOWED_LOG: Final = (0.6,)
 CHECKS: Final[dict[CaptureKind, Callable[[bytes], object]]] = {
     CaptureKind.LOG: check_log,
     CaptureKind.CORE_DUMP: check_core_dump,
@@ -83,10 +88,11 @@ class AgentSession:
         self._first_chunk_at = 0.0
         self._unasked: Unasked | None = None
         self._reported_at = float("-inf")
+        self._reported_bytes = 0
         self._requests: Requests | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._open = False
+        self._open = self._leaving = False
 
     async def identify(self) -> DeviceIdentity:
         """Read who the device is, and nothing else; BadIdentification if that can't be used."""
@@ -121,28 +127,42 @@ class AgentSession:
         for uuid, kind in _SOURCES:
             await self._link.subscribe(uuid, self._receiver(kind))
 
-    async def captures(self, device: DeviceIdentity) -> AsyncGenerator[Pending]:
+    def captures(self, device: DeviceIdentity) -> AsyncGenerator[Pending]:
         """Fetch what the device has: its log, then its core dump, each as a context.
 
         Leaving a context without an error gives the erase command; with one, the device keeps
         everything and the session's captures end.
         """
+        return self._session(device, follow=False)
+
+    def follow(self, device: DeviceIdentity) -> AsyncGenerator[Pending]:
+        """Fetch what the device has, and what it logs from then on, until ``leave``.
+
+        As ``captures``, each batch of lines a context of its own. A line is offered within 2 s,
+        and so is a core dump.
+        """
+        return self._session(device, follow=True)
+
+    def leave(self) -> None:
+        """Follow the device no longer: what is under way is still fetched, then that is all."""
+        self._leaving = True
+
+    async def _session(self, device: DeviceIdentity, *, follow: bool) -> AsyncGenerator[Pending]:
+        """Fetch everything, once or again and again."""
         self.memory.belongs_to(device.key)
-        self._wanted = tuple(CaptureKind)
+        after_log = AFTER_A_FOLLOWED_LOG if follow else AFTER_A_LOG
         try:
             await self.subscribe()
-            patience: Sequence[float] = PATIENCE
-            while (capture := await self._capture(device, patience)) is not None:
-                pending = Pending(self, capture)
-                if self._on_disk(capture):
-                    async with pending:
-                        pass
-                else:
-                    yield pending
-                if not pending.committed or capture.kind is CaptureKind.CORE_DUMP:
+            while True:
+                async with aclosing(
+                    self._all(device, WHILE_FOLLOWING if follow else PATIENCE, after_log)
+                ) as captures:
+                    async for pending in captures:
+                        yield pending
+                        if not pending.committed:
+                            return
+                if not follow or self._leaving:
                     return
-                patience = AFTER_A_LOG
-                self._wanted = (CaptureKind.CORE_DUMP,)
         except StaleTransfer:
             if self._transfer is not None:
                 self.memory.header_ends_at = self._transfer.header_ends_at
@@ -150,6 +170,23 @@ class AgentSession:
             raise
         finally:
             await self.close()
+
+    async def _all(
+        self, device: DeviceIdentity, patience: Sequence[float], after_log: Sequence[float]
+    ) -> AsyncGenerator[Pending]:
+        """Fetch a log, if there is one, then the core dump behind it, if there is one."""
+        self._wanted = tuple(CaptureKind)
+        while (capture := await self._capture(device, patience)) is not None:
+            pending = Pending(self, capture)
+            if self._on_disk(capture):
+                async with pending:
+                    pass
+            else:
+                yield pending
+            if not pending.committed or capture.kind is CaptureKind.CORE_DUMP:
+                return
+            patience = after_log
+            self._wanted = (CaptureKind.CORE_DUMP,)
 
     async def close(self) -> None:
         """Unsubscribe, and give the link its usual interval back."""
@@ -295,7 +332,7 @@ class AgentSession:
                 self._first_chunk_at = self._now()
             if requests or transfer.outcome is not None:
                 self._advance(requests)
-            if now - self._reported_at >= PROGRESS_INTERVAL:
+            if transfer.outcome is not None or self._has_moved(transfer, now):
                 self._report(transfer, now)
 
         return receive
@@ -329,10 +366,17 @@ class AgentSession:
             return
         self._advance(requests)
 
+    def _has_moved(self, transfer: Transfer, now: float) -> bool:
+        """Whether there is progress to tell of: after a second, or after a tenth of it all."""
+        moved = abs(transfer.done - self._reported_bytes)
+        late = now - self._reported_at >= PROGRESS_INTERVAL
+        return late or moved * PROGRESS_STEPS >= transfer.size
+
     def _report(self, transfer: Transfer, now: float) -> None:
         if transfer.kind is None:
             return
         self._reported_at = now
+        self._reported_bytes = transfer.done
         if self._on_progress is not None:
             self._on_progress(Progress(transfer.kind, transfer.done, transfer.size))
 

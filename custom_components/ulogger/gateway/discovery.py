@@ -27,6 +27,7 @@ from ..account.store import DeviceRecord
 from ..agent.errors import AgentError
 from ..agent.gatt import SERVICE
 from ..collecting.connection import ConnectError, NoConnectionSlot, identify
+from ..collecting.shared_radio import shared_radio
 from ..const import ATTR_ADDRESS, ATTR_APPLICATION_ID, ATTR_DEVICE_TYPE, ATTR_NAME, DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..model.backoff import Backoff, never
@@ -34,14 +35,16 @@ from ..model.plain_text import one_line, plain_text
 from .fleet import Fleet
 from .gateway import UloggerConfigEntry
 from .newcomers import Limit
-from .waiting_line import WaitingLine
+from .waiting_line import waiting_line
 
 _LOGGER = logging.getLogger(__name__)
 
-RETRY_SLOT = 5.0
+RETRY_SLOT = 15.0
+"""Seconds after a scanner had no slot although it had said so."""
 RETRY = Backoff(60.0, 3600.0, never)
 RETRY_NOT_OURS = 24 * 3600.0
 RECONSIDER = 2.0
+LOOK_EVERY = timedelta(minutes=1)
 RECONSIDER_EVERY = timedelta(minutes=10)
 """How often unidentified devices are looked at again, whom a limit kept out or had no card yet."""
 
@@ -60,7 +63,8 @@ class Discovery:
         self._timers: dict[str, CALLBACK_TYPE] = {}
         self._cards: set[int] = set()
         self._reconsider_timer: CALLBACK_TYPE | None = None
-        self._line = WaitingLine()
+        self._line = waiting_line(hass)
+        self._radio = shared_radio(hass)
 
     @callback
     def start(self) -> None:
@@ -73,6 +77,7 @@ class Discovery:
         on_unload(self._fleet.unapproved.add(self._ask))
         on_unload(self._fleet.turned_away.add(self._turned_away))
         on_unload(async_track_time_interval(self.hass, self._look_again, RECONSIDER_EVERY))
+        on_unload(async_track_time_interval(self.hass, self._look, LOOK_EVERY))
         on_unload(
             async_dispatcher_connect(self.hass, SIGNAL_CONFIG_ENTRY_CHANGED, self._entry_changed)
         )
@@ -81,6 +86,7 @@ class Discovery:
             BluetoothCallbackMatcher(local_name=pattern, connectable=True)
             for pattern in self._gateway.account.settings.name_patterns
         ]
+        self._reconsider_soon()
         for matcher in matchers:
             on_unload(
                 bluetooth.async_register_callback(
@@ -94,6 +100,8 @@ class Discovery:
             cancel()
         if self._reconsider_timer is not None:
             self._reconsider_timer()
+        if self._entry.disabled_by is not None:
+            approval.close_pointless_cards(self.hass)
 
     @callback
     def _advertised(self, info: BluetoothServiceInfoBleak, _change: BluetoothChange) -> None:
@@ -133,6 +141,11 @@ class Discovery:
         if (device := self._devices.get(info.address)) is not None:
             device.lost()
 
+    @callback
+    def _look(self, _now: datetime) -> None:
+        for device in self._devices.values():
+            device.look()
+
     # Devices that nobody has identified yet
 
     @callback
@@ -171,8 +184,11 @@ class Discovery:
         """Read who the device is, and nothing else."""
         try:
             # A few at a time: they must not take the connections that our devices need.
-            async with self._line.turn(self._unidentified.get(address, 0)):
-                identity = await identify(self.hass, address, name)
+            async with (
+                self._line.turn(self._unidentified.get(address, 0)),
+                self._radio.turn(address) as source,
+            ):
+                identity = await identify(self.hass, address, name, source)
         except NoConnectionSlot:
             self._retry(address, name, RETRY_SLOT)
         except (ConnectError, AgentError) as err:
@@ -235,12 +251,18 @@ class Discovery:
     @callback
     def _entry_changed(self, _change: ConfigEntryChange, entry: ConfigEntry[Any]) -> None:
         """Look at the unidentified devices again, unless a reload does that anyway."""
-        if entry.domain == DOMAIN and self._reconsider_timer is None:
+        if entry.domain == DOMAIN:
+            self._reconsider_soon()
+
+    @callback
+    def _reconsider_soon(self) -> None:
+        if self._reconsider_timer is None:
             self._reconsider_timer = async_call_later(self.hass, RECONSIDER, self._reconsider)
 
     @callback
     def _reconsider(self, _now: datetime) -> None:
         self._reconsider_timer = None
+        approval.close_pointless_cards(self.hass)
         self._fleet.adopt_approved()
         self._ask_again()
 

@@ -19,10 +19,15 @@ from ..cloud.destination import (
     TakesTextLogs,
 )
 from ..cloud.errors import CloudError
+from ..cloud.ulogger.over_http import UloggerOverHttp
+from ..collecting.shared_radio import shared_radio
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
 from ..firmware.matching import ImageKey
-from ..model.identity import DeviceIdentity, DeviceKey
+from ..insight.reading import Reading
+from ..model.capture import Capture
+from ..model.identity import ULOGGER, DeviceIdentity, DeviceKey
+from ..model.level import Level
 from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
 from .crashes import Crashes
@@ -36,6 +41,10 @@ from .ulogger import Ulogger
 
 type UloggerConfigEntry = ConfigEntry[Gateway]
 
+ERRORS = frozenset({Level.ERROR, Level.CRITICAL})
+FINISH_SESSIONS_WITHIN = 10.0
+"""Seconds that sessions have to come to their end when the account is unloaded; later ones are
+taken up again when it is loaded."""
 FINISH_WITHIN = 5.0
 """Seconds that what is being sent has to be acknowledged when the account is unloaded."""
 
@@ -43,7 +52,8 @@ FINISH_WITHIN = 5.0
 class Gateway:
     """An account at work: its devices, its destinations, and what both notify of.
 
-    The `runtime_data` of its config entry. ``ulogger`` is None for an account without that cloud.
+    The `runtime_data` of its config entry. ``ulogger`` is None for an account without that cloud;
+    ``over_http`` is there for one that has it for metrics and events alone.
     ``metric_found`` notifies of each metric that a device has for the first time;
     ``metric_sensors`` are the sensors that show one.
     """
@@ -53,11 +63,15 @@ class Gateway:
         account: Account,
         ulogger: Ulogger | None,
         destinations: Sequence[ActiveDestination] = (),
+        over_http: UloggerOverHttp | None = None,
     ) -> None:
         self.hass = account.hass
         self.account = account
         self.entry = account.entry
         self.ulogger = ulogger
+        self.over_http = over_http
+        if over_http is not None:
+            over_http.on_refused = self._token_refused
         self.destinations = {each.id: each for each in destinations}
         if ulogger is not None:
             if account.settings.daily_quota:
@@ -71,6 +85,7 @@ class Gateway:
         self.firmware_folder = FirmwareFolder(account, self.images)
         path = readings_path(outbox_path(account.hass, account.entry_id))
         self.readings = Readings(account, path, self.devices.get, self.images)
+        self.readings.read.add(self._read)
         self.crashes = Crashes(account, self.readings, self.images.image_of, self.devices)
         self.session_succeeded = Signal[DeviceCoordinator]()
         self.metric_found = Signal[DeviceCoordinator, str]()
@@ -86,6 +101,8 @@ class Gateway:
         on_unload(self.async_stop)
         on_unload(self.hass.async_add_shutdown_job(HassJob(self.async_stop)))
         on_unload(self.account.counted.add(self._counted))
+        reserved = self.account.settings.reserved_slots
+        on_unload(shared_radio(self.hass).join(self.account.entry_id, reserved))
         await self.account.async_start()
         on_unload(self.images.changed.add(self._images_changed))
         await self.images.async_start()
@@ -97,6 +114,10 @@ class Gateway:
             each.item_delivered.add(self._delivered)
             each.item_failed.add(self._failed)
             each.start()
+
+    async def async_finish_sessions(self) -> None:
+        """Let sessions come to their end, for a while, before anything is unloaded."""
+        await self.fleet.async_finish(FINISH_SESSIONS_WITHIN)
 
     async def async_stop(self) -> None:
         """End sessions, then close the outbox; what was not committed stays on the devices."""
@@ -163,10 +184,26 @@ class Gateway:
         self._wake()
 
     @callback
+    def _read(
+        self, device: DeviceCoordinator | None, _id: int, _capture: Capture, reading: Reading
+    ) -> None:
+        """Have a device that tells of errors asked again sooner."""
+        if device is not None and reading.levels.keys() & ERRORS:
+            device.told_of_errors()
+
+    @callback
     def _captures_stored(self) -> None:
         """Have what was put on disk delivered and counted; its device has been released."""
         self._wake()
         self.account.refresh_soon()
+
+    @callback
+    def async_stored(self, key: DeviceKey) -> None:
+        """Have a capture delivered, counted and read that came to disk by another way."""
+        if (device := self.devices.get(key)) is not None:
+            device.captures_stored.notify()
+        else:
+            self._captures_stored()
 
     @callback
     def _images_changed(self, key: ImageKey) -> None:
@@ -231,9 +268,15 @@ class Gateway:
 
     @property
     def telemetry(self) -> dict[str, TakesTelemetry]:
-        """The destinations that take metrics and events, by their IDs."""
+        """The destinations that take metrics and events, by their IDs; one may take only those."""
         found = {each.id: each.destination for each in self.destinations.values()}
-        return {name: each for name, each in found.items() if isinstance(each, TakesTelemetry)}
+        able: dict[str, TakesTelemetry] = {}
+        if self.over_http is not None:
+            able[ULOGGER] = self.over_http
+        able.update(
+            {name: each for name, each in found.items() if isinstance(each, TakesTelemetry)}
+        )
+        return able
 
     def is_registered(self, identity: DeviceIdentity) -> bool:
         """Whether every destination that registers devices knows this firmware of the device."""
@@ -243,3 +286,7 @@ class Gateway:
     def _ulogger_changed(self, state: ConnectionState) -> None:
         if state is ConnectionState.CREDENTIALS_REFUSED:
             self.entry.async_start_reauth(self.hass)
+
+    @callback
+    def _token_refused(self) -> None:
+        self.entry.async_start_reauth(self.hass)
