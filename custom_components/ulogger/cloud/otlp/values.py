@@ -48,7 +48,7 @@ def double(value: float) -> float | str:
 
 def nanoseconds(at: float | None) -> str | None:
     """Return a moment (Unix seconds) in nanoseconds; None for one that OTLP can't hold."""
-    if at is None or not math.isfinite(at):
+    if at is None or not 0.0 < at < LATEST / _NANO:
         return None
     # A float's last digits are no time: whole microseconds are what it tells today.
     nano = round(at * 1_000_000) * (_NANO // 1_000_000)
