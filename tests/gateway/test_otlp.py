@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from custom_components.ulogger.cloud.otlp.otlp import OtlpDestination
 from custom_components.ulogger.cloud.otlp.progress import Sent
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
+from custom_components.ulogger.gateway import sent_parts
 from custom_components.ulogger.gateway.otlp import EntityGauges
 from custom_components.ulogger.gateway.sent_parts import SentParts
 from custom_components.ulogger.model.capture import Capture, CaptureKind
@@ -287,3 +289,33 @@ async def test_what_was_sent_of_another_capture_of_that_number_counts_nothing(
     gone = SentParts(hass, "entry", "destination")
     await gone.async_load({2})
     assert gone.sent(log(), 1) == (0, 0)
+
+
+async def test_what_was_sent_is_forgotten_with_its_destination(hass: HomeAssistant) -> None:
+    storage = Path(hass.config.path(".storage"))
+
+    def files() -> set[str]:
+        storage.mkdir(exist_ok=True)
+        (storage / "ulogger.sent.entry.gone").write_text("{}")
+        (storage / "ulogger.sent.entry.kept").write_text("{}")
+        (storage / "ulogger.sent.other.gone").write_text("{}")
+        return set(sent_parts._others(hass, "entry", {"kept"}))
+
+    assert await hass.async_add_executor_job(files) == {"gone"}
+
+
+async def test_a_capture_is_read_in_its_turn_before_it_is_sent(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    """What is read before that is not dated by the log before it."""
+    device = meet(account)
+    readings = account.runtime_data.readings
+    added = await account.runtime_data.account.outbox.add(log())
+    assert await readings.async_summaries() == []
+    readings.captures_stored(device)
+    await readings.async_turn(added.capture_id)
+    assert [row.capture_id for row in await readings.async_summaries()] == [added.capture_id]
+    # Neither what was read nor what nobody reads is waited for.
+    async with asyncio.timeout(1):
+        await readings.async_turn(added.capture_id)
+        await readings.async_turn(4711)

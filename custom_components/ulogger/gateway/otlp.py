@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from aiohttp import DummyCookieJar
 from homeassistant.config_entries import ConfigEntry, ConfigSubentry
 from homeassistant.const import __version__
 from homeassistant.core import HomeAssistant, callback
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
+from homeassistant.helpers.aiohttp_client import async_create_clientsession
 from homeassistant.helpers.event import async_track_time_interval
 from homeassistant.loader import async_get_integration
 from homeassistant.util import dt as dt_util
@@ -57,7 +58,8 @@ async def async_otlp_destinations(account: Account) -> list[ActiveDestination]:
     """Make the account's collectors; nothing is sent yet."""
     hass, entry = account.hass, account.entry
     await async_tidy_keys(hass, entry)
-    subentries = entry.get_subentries_of_type(SUBENTRY_OTLP)
+    subentries = list(entry.get_subentries_of_type(SUBENTRY_OTLP))
+    await SentParts.async_tidy(hass, entry.entry_id, {each.subentry_id for each in subentries})
     found = []
     for subentry in subentries:
         endpoint = await async_endpoint(hass, entry, subentry)
@@ -66,7 +68,8 @@ async def async_otlp_destinations(account: Account) -> list[ActiveDestination]:
         identity = await async_gateway_identity(hass, entry)
         destination = OtlpDestination(
             subentry.subentry_id,
-            OtlpClient(async_get_clientsession(hass), endpoint),
+            # Of its own: no other integration shares what a collector says, as cookies.
+            OtlpClient(async_create_clientsession(hass, cookie_jar=DummyCookieJar()), endpoint),
             identity,
             hass.async_add_executor_job,
             reading_of=partial(_async_reading, entry),
@@ -136,7 +139,9 @@ async def _async_crash(entry: UloggerConfigEntry, capture: Any) -> Any:
 
 @callback
 def _rejected(active: ActiveDestination, count: int, message: str) -> None:
-    _LOGGER.warning(
+    first = active.rejected == count
+    _LOGGER.log(
+        logging.WARNING if first else logging.DEBUG,
         "%s: %s did not take %s records of a capture: %s",
         active.account.entry.title,
         active.title,

@@ -6,10 +6,11 @@ for a while: the note that they are delivered is on its way to the disk.
 
 import asyncio
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, Final, override
 
 from homeassistant.core import HomeAssistant
-from homeassistant.helpers.storage import Store
+from homeassistant.helpers.storage import STORAGE_DIR, Store
 
 from ..cloud.otlp.progress import Progress, Sent
 from ..const import DOMAIN
@@ -24,7 +25,7 @@ class SentParts(Progress):
     """One destination's, in a file of its own."""
 
     def __init__(self, hass: HomeAssistant, entry_id: str, destination_id: str) -> None:
-        name = f"{DOMAIN}.sent.{entry_id}.{destination_id}"
+        name = f"{_prefix(entry_id)}{destination_id}"
         self._store: Store[dict[str, Any]] = Store(
             hass, STORAGE_VERSION, name, private=True, atomic_writes=True
         )
@@ -47,6 +48,12 @@ class SentParts(Progress):
     async def async_remove(self) -> None:
         """Delete the file."""
         await self._store.async_remove()
+
+    @staticmethod
+    async def async_tidy(hass: HomeAssistant, entry_id: str, kept: Collection[str]) -> None:
+        """Delete the files of an account's destinations that are there no longer."""
+        for gone in await hass.async_add_executor_job(_others, hass, entry_id, kept):
+            await SentParts(hass, entry_id, gone).async_remove()
 
     @override
     def sent(self, capture: Capture, capture_id: int) -> Sent:
@@ -74,3 +81,14 @@ class SentParts(Progress):
             await self._store.async_save(
                 {str(each): [at, *sent] for each, (at, sent) in self._sent.items()}
             )
+
+
+def _prefix(entry_id: str) -> str:
+    return f"{DOMAIN}.sent.{entry_id}."
+
+
+def _others(hass: HomeAssistant, entry_id: str, kept: Collection[str]) -> list[str]:
+    """Name the destinations that have a file and are not among those that are kept; blocks."""
+    prefix = _prefix(entry_id)
+    found = Path(hass.config.path(STORAGE_DIR)).glob(f"{prefix}*")
+    return [name for path in found if (name := path.name.removeprefix(prefix)) not in kept]

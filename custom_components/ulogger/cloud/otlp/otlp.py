@@ -153,7 +153,9 @@ class OtlpDestination(Destination):
         records = await self._run(
             partial(Records, capture, capture_id, reading, crash, with_metrics=not self._metrics)
         )
-        gauges = gauges_of(reading, capture.captured_at) if self._metrics else []
+        gauges: list[Gauge] = []
+        if self._metrics:
+            gauges = await self._run(gauges_of, reading, capture.captured_at)
         sent = self._progress.sent(capture, capture_id)
         device = speaker(capture, reading)
         total = Sent(len(records), len(gauges))
