@@ -4,9 +4,10 @@ import json
 import math
 from typing import Any
 
+import orjson
 import pytest
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
@@ -52,9 +53,10 @@ def test_units_are_ucums(unit: str | None, code: str) -> None:
     assert ucum(unit) == code
 
 
+@example("half a character: \ud83d")
 @given(st.recursive(st.text() | st.booleans() | st.integers() | st.floats(), st.lists))
 def test_any_value_is_valid_and_says_the_same(value: Any) -> None:
-    parsed = json_format.Parse(json.dumps(any_value(value)), AnyValue())
+    parsed = json_format.Parse(orjson.dumps(any_value(value)), AnyValue())
     kind = parsed.WhichOneof("value")
     if isinstance(value, float) and math.isnan(value):
         assert math.isnan(parsed.double_value)
