@@ -60,8 +60,8 @@ def draw_fleet(rows: list[dict[str, Any]], path: Path) -> None:
     )
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
         for scheduler, style in styles.items():
-            here = [row for row in rows if row["scheduler"] == scheduler]
             for name, line in zip(names, ("-", ":"), strict=False):
+                here = [row for row in rows if row["scheduler"] == scheduler and name in row]
                 label = f"{scheduler}, {name.split('_')[0]}" if len(names) > 1 else scheduler
                 axis.plot(
                     [row["devices"] for row in here],

@@ -101,7 +101,7 @@ class RadioWorld:
         self._taken: dict[str, set[str]] = {source: set() for source in slots}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._random = Random(seed)  # noqa: S311 - keeps no secret
+        self._seed = seed
         self._waiting: set[SimulatedDevice] = set()
         self._contended = self._busy_then = 0.0
         self._candidates = {device: self._candidate(device) for device in devices}
@@ -173,7 +173,9 @@ class RadioWorld:
         if not device.failures:
             device.waits.append(0.0)
         device.waits[-1] += device.begin_waits[-1]
-        seconds, good = device.habit.session(self._random)
+        # The same for every scheduler, whatever the order in which sessions begin.
+        chance = Random(f"{self._seed} {device.number} {device.begun}")  # noqa: S311
+        seconds, good = device.habit.session(chance)
 
         def end() -> None:
             taken.discard(device.address)
@@ -185,7 +187,7 @@ class RadioWorld:
                 return
             device.failures += 1
             retry = Backoff(FIRST_RETRY, device.habit.interval, never).delay(device.failures)
-            retry *= self._random.uniform(1 - SPREAD, 1 + SPREAD)
+            retry *= chance.uniform(1 - SPREAD, 1 + SPREAD)
             device.waits[-1] += seconds + retry
             self._plan(device, self.now + retry, device.habit.urgency)
 

@@ -8,9 +8,6 @@ from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import section
 from homeassistant.helpers.selector import (
     BooleanSelector,
-    NumberSelector,
-    NumberSelectorConfig,
-    NumberSelectorMode,
     SelectOptionDict,
     SelectSelector,
     SelectSelectorConfig,
@@ -59,6 +56,7 @@ from ..const import (
     FORWARD_LEVELS,
     LEVEL_OFF,
 )
+from .numbers import out_of_bounds, whole_number
 
 SECTION_COLLECTION = "collection"
 SECTION_APPROVAL = "approval"
@@ -134,14 +132,7 @@ def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def device_limit_field(low: int) -> probatio.All[int]:
     """Return the field for how many devices an account takes in."""
-    return _whole_number(low, max(low, MOST_DEVICES))
-
-
-def _whole_number(low: int, high: int, unit: str | None = None) -> probatio.All[int]:
-    config = NumberSelectorConfig(min=low, max=high, mode=NumberSelectorMode.BOX)
-    if unit is not None:
-        config["unit_of_measurement"] = unit
-    return probatio.All(NumberSelector(config), probatio.Coerce(int))
+    return whole_number(low, max(low, MOST_DEVICES))
 
 
 def _applications_selector(applications: Mapping[str, Any]) -> SelectSelector:
@@ -180,7 +171,7 @@ LEVEL_SELECTOR = SelectSelector(
 
 COLLECTION_SCHEMA = probatio.Schema(
     {
-        probatio.Required(CONF_COLLECT_INTERVAL, default=DEFAULT_COLLECT_INTERVAL): _whole_number(
+        probatio.Required(CONF_COLLECT_INTERVAL, default=DEFAULT_COLLECT_INTERVAL): whole_number(
             1, 10080, "min"
         ),
         probatio.Required(
@@ -202,7 +193,7 @@ COLLECTION_SCHEMA = probatio.Schema(
 SAID_SCHEMA = probatio.Schema(
     {
         probatio.Required(CONF_LOG_EVENTS, default=DEFAULT_LOG_EVENTS): LEVEL_SELECTOR,
-        probatio.Required(CONF_METRIC_LIMIT, default=DEFAULT_METRIC_LIMIT): _whole_number(
+        probatio.Required(CONF_METRIC_LIMIT, default=DEFAULT_METRIC_LIMIT): whole_number(
             0, MOST_METRICS
         ),
     }
@@ -214,7 +205,7 @@ CLOUD_SCHEMA = probatio.Schema(
         probatio.Optional(CONF_API_TOKEN): TextSelector(
             TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off")
         ),
-        probatio.Required(CONF_DAILY_QUOTA_KB, default=DEFAULT_DAILY_QUOTA_KB): _whole_number(
+        probatio.Required(CONF_DAILY_QUOTA_KB, default=DEFAULT_DAILY_QUOTA_KB): whole_number(
             0, 10_000_000, "KB"
         ),
     }
@@ -233,18 +224,53 @@ def _storage(least: int) -> probatio.Schema:
     """Return the limits of what is kept here; *least* is that of age and size."""
     return probatio.Schema(
         {
-            probatio.Required(CONF_RETENTION_DAYS, default=DEFAULT_RETENTION_DAYS): _whole_number(
+            probatio.Required(CONF_RETENTION_DAYS, default=DEFAULT_RETENTION_DAYS): whole_number(
                 least, 3650, "d"
             ),
-            probatio.Required(CONF_RETENTION_MB, default=DEFAULT_RETENTION_MB): _whole_number(
+            probatio.Required(CONF_RETENTION_MB, default=DEFAULT_RETENTION_MB): whole_number(
                 least, 100_000, "MB"
             ),
             probatio.Required(
                 CONF_UNDELIVERED_BUDGET_MB, default=DEFAULT_UNDELIVERED_BUDGET_MB
-            ): _whole_number(1, 100_000, "MB"),
+            ): whole_number(1, 100_000, "MB"),
         }
     )
 
 
 STORAGE_SCHEMA = _storage(0)
 KEPT_SCHEMA = _storage(1)
+
+NUMBERS: Mapping[str, tuple[probatio.Schema, Mapping[str, str]]] = {
+    SECTION_COLLECTION: (
+        COLLECTION_SCHEMA,
+        {CONF_COLLECT_INTERVAL: "interval_bounds", CONF_DEVICE_LIMIT: "device_limit_bounds"},
+    ),
+    SECTION_SAID: (SAID_SCHEMA, {CONF_METRIC_LIMIT: "metric_limit_bounds"}),
+    SECTION_CLOUD: (CLOUD_SCHEMA, {CONF_DAILY_QUOTA_KB: "daily_limit_bounds"}),
+    SECTION_STORAGE: (
+        STORAGE_SCHEMA,
+        {
+            CONF_RETENTION_DAYS: "sent_days_bounds",
+            CONF_RETENTION_MB: "sent_size_bounds",
+            CONF_UNDELIVERED_BUDGET_MB: "waiting_size_bounds",
+        },
+    ),
+    SECTION_KEPT: (
+        KEPT_SCHEMA,
+        {
+            CONF_RETENTION_DAYS: "kept_days_bounds",
+            CONF_RETENTION_MB: "kept_size_bounds",
+            CONF_UNDELIVERED_BUDGET_MB: "waiting_size_bounds",
+        },
+    ),
+}
+"""Of each section the fields with a number, and what is said of one that is out of bounds."""
+
+
+def beyond(typed: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the numbers of the form, for each section the first of it."""
+    errors: dict[str, str] = {}
+    for section_name, (schema, texts) in NUMBERS.items():
+        for name in out_of_bounds(schema, typed.get(section_name, {})):
+            errors.setdefault(section_name, texts[name])
+    return errors

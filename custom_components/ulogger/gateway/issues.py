@@ -292,7 +292,7 @@ class Issues:
         for device in self._gateway.devices.values():
             identity = device.identity
             about = f"{identity.application_id}-{identity.serial}"
-            placeholders = {"device": identity.serial}
+            placeholders = {"device": device.called}
             since = device.unreachable_since
             seen = now - device.record.last_seen < DEVICE_PATIENCE
             failing = since is not None and now - since >= DEVICE_PATIENCE
@@ -307,7 +307,7 @@ class Issues:
             if names := device.heard.left_out(limit):
                 identity = device.identity
                 placeholders = {
-                    "device": identity.serial,
+                    "device": device.called,
                     "limit": str(limit),
                     "names": ", ".join(names),
                 }

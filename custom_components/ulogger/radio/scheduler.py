@@ -108,8 +108,9 @@ class Scheduler:
     def __init__(self) -> None:
         self.reserve = 0
         self.running: dict[str, Running] = {}
-        self._ready: set[Candidate] = set()
-        self._untold: set[Candidate] = set()
+        # In the order of their coming, which decides between those of equal rank.
+        self._ready: dict[Candidate, None] = {}
+        self._untold: dict[Candidate, None] = {}
         self._later: list[tuple[float, int, Candidate]] = []
         self._entries = itertools.count(1)
         self._most_entries = FEW_ENTRIES
@@ -140,8 +141,8 @@ class Scheduler:
         """Want no session any more; one under way goes on until it is `ended`."""
         if candidate.state is State.RUNNING:
             return
-        self._ready.discard(candidate)
-        self._untold.discard(candidate)
+        self._ready.pop(candidate, None)
+        self._untold.pop(candidate, None)
         candidate.state, candidate._entry = State.IDLE, 0  # noqa: SLF001 - its bookkeeping is ours
 
     def heard(self, candidate: Candidate, signal: float | None = None) -> bool:
@@ -187,7 +188,7 @@ class Scheduler:
                 continue
             paths = candidate.paths()
             if not paths:
-                self._ready.discard(candidate)
+                self._ready.pop(candidate, None)
                 self._put_later(candidate, now + LOOK_AGAIN, State.AWAY)
                 if candidate.away is not None:
                     candidate.away()
@@ -198,7 +199,7 @@ class Scheduler:
                 continue
             path = max(free, key=_signal)
             room[path.source] -= 1
-            self._ready.discard(candidate)
+            self._ready.pop(candidate, None)
             candidate.state = State.RUNNING
             self.running[address] = Running(candidate, path.source, now)
             candidate.begin(path)
@@ -234,8 +235,8 @@ class Scheduler:
 
     def _make_ready(self, candidate: Candidate) -> None:
         candidate.state, candidate._entry = State.READY, 0  # noqa: SLF001
-        self._ready.add(candidate)
-        self._untold.add(candidate)
+        self._ready[candidate] = None
+        self._untold[candidate] = None
 
     def _put_later(self, candidate: Candidate, moment: float, state: State) -> None:
         candidate.state, candidate._entry = state, next(self._entries)  # noqa: SLF001
@@ -271,9 +272,9 @@ class Scheduler:
         }
 
     def _tell_who_waits(self) -> None:
-        untold, self._untold = self._untold, set()
-        for candidate in untold & self._ready:
-            if candidate.waits is not None:
+        untold, self._untold = self._untold, {}
+        for candidate in untold:
+            if candidate in self._ready and candidate.waits is not None:
                 candidate.waits()
 
     def _live(self) -> Iterable[Running]:
