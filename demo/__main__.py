@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from custom_components.ulogger.firmware.symbols import FirmwareImage
+
 from .api import PASSWORD, USER, ApiError
 from .check import (
     Comparison,
@@ -25,11 +27,13 @@ from .fleet import Buffers, UnusableBufferError, make_fleet
 from .folder import FolderReader
 from .harness import Harness
 from .hass import REPOSITORY, HassError
+from .otlp import LocalCollector
+from .otlp_check import compare_records
 from .readback import wait_until_read
 
 DEMO_DIRECTORY = REPOSITORY / ".demo"
-FOLDER = "folder"
-DESTINATIONS = (FOLDER,)
+FOLDER, OTLP = "folder", "otlp"
+DESTINATIONS = (FOLDER, OTLP)
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
 READ_SECONDS = 30.0
@@ -52,7 +56,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="append",
         choices=DESTINATIONS,
         default=[],
-        help="where captures go beside the cloud: into a directory; may be repeated",
+        help="where captures go beside the cloud: a directory, a collector; may be repeated",
     )
     parser.add_argument(
         "--no-cloud",
@@ -98,7 +102,14 @@ def make_harness(
     """Prepare the demo that the command line asks for."""
     directory = directory.absolute()
     folder = directory / "config/captures" if FOLDER in options.destination else None
-    return Harness(directory, devices, port=port, to_cloud=not options.no_cloud, folder=folder)
+    return Harness(
+        directory,
+        devices,
+        port=port,
+        to_cloud=not options.no_cloud,
+        folder=folder,
+        collector=LocalCollector() if OTLP in options.destination else None,
+    )
 
 
 async def read_symbols(options: argparse.Namespace) -> bytes | None:
@@ -119,6 +130,7 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
         entry = await demo.set_up_account()
         if symbols is not None:
             await demo.add_firmware(entry["entry_id"], symbols)
+        await demo.add_collector(entry["entry_id"])
         say(f"Account set up; waiting for {2 * options.devices} captures, {patience:.0f} s at most")
         end = time.monotonic() + patience
         destinations: dict[str, Comparison] = {}
@@ -134,6 +146,14 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 
             left = end - time.monotonic()
             destinations[FOLDER] = await wait_until_there(devices, in_folder, left)
+        if (collector := demo.collector) is not None:
+            image = await asyncio.to_thread(FirmwareImage.load, symbols) if symbols else None
+
+            async def in_collector() -> Comparison:
+                return await asyncio.to_thread(compare_records, devices, collector.received, image)
+
+            left = end - time.monotonic()
+            destinations[OTLP] = await wait_until_there(devices, in_collector, left)
         kept = None
         if not destinations:
 
@@ -168,6 +188,7 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
         entry = await demo.set_up_account()
         if symbols is not None:
             await demo.add_firmware(entry["entry_id"], symbols)
+        await demo.add_collector(entry["entry_id"])
         received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
         filed = f"  what went into the folder: {demo.folder}\n"
         say(

@@ -158,6 +158,10 @@ class Crashes:
             return None
         return await self._hass.async_add_executor_job(self._report, capture)
 
+    async def async_report_of(self, capture: Capture) -> CrashReport | None:
+        """Return what a core dump says; None when it tells nothing."""
+        return await self._hass.async_add_executor_job(self._report, capture)
+
     # What people decide
 
     async def async_set_state(
