@@ -16,6 +16,7 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.event import async_call_later
 
+from .cloud.destination import ConnectionState
 from .coordinator import DeviceCoordinator
 from .entity import (
     AccountEntity,
@@ -28,6 +29,7 @@ from .gateway.gateway import Gateway, UloggerConfigEntry
 
 PARALLEL_UPDATES = 0
 
+LASTING = {ConnectionState.CREDENTIALS_REFUSED, ConnectionState.CLIENT_ID_CONFLICT}
 SETTLED_WITHIN = 30.0
 """Seconds after a reload until a connection that is not there again is told."""
 
@@ -147,12 +149,17 @@ class ConnectionSensor(BinarySensorEntity):
     @property
     @override
     def is_on(self) -> bool:
-        return self._connected or self._settling
+        return self._connected or (self._settling and not self._failed)
 
     @property
     @abstractmethod
     def _connected(self) -> bool:
         """Whether it is connected."""
+
+    @property
+    @abstractmethod
+    def _failed(self) -> bool:
+        """Whether it is certain that it can't be connected as things stand."""
 
 
 class AccountBinarySensor(ConnectionSensor, AccountEntity):
@@ -165,6 +172,12 @@ class AccountBinarySensor(ConnectionSensor, AccountEntity):
     def _connected(self) -> bool:
         return self.entity_description.value(self.gateway)
 
+    @property
+    @override
+    def _failed(self) -> bool:
+        ulogger = self.gateway.ulogger
+        return ulogger is not None and ulogger.transport.state in LASTING
+
 
 class DestinationBinarySensor(ConnectionSensor, DestinationEntity):
     """Whether a destination takes captures now."""
@@ -173,3 +186,8 @@ class DestinationBinarySensor(ConnectionSensor, DestinationEntity):
     @override
     def _connected(self) -> bool:
         return self.destination.connected
+
+    @property
+    @override
+    def _failed(self) -> bool:
+        return self.destination.destination.state is not ConnectionState.CONNECTING

@@ -124,7 +124,7 @@ class Tour:
         before = await self._last_upload()
         await self._press("Press")
         async with asyncio.timeout(20):
-            while await self._last_upload() <= before:
+            while await self._last_upload() <= before:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         await self._picture("upload-now")
 
@@ -153,7 +153,7 @@ class Tour:
         await self._button("Reconfigure").wait_for()
         await self._picture("attention")
         await self._go(REPAIRS)
-        await self.page.get_by_text("refuses the certificate of").wait_for()
+        await self.page.get_by_text("Authentication expired for").wait_for()
         await self._picture("repairs")
 
     async def renew_the_certificate(self) -> None:

@@ -427,6 +427,8 @@ async def test_what_the_form_does_not_offer_is_refused(
         ("collection", "collect_interval", 10081, "interval_bounds", "at most 10080"),
         ("collection", "device_limit", 0, "device_limit_bounds", "at least 1"),
         ("collection", "device_limit", 10_001, "device_limit_bounds", "at most 10000"),
+        ("collection", "reserved_slots", 11, "reserved_slots_bounds", "at most 10"),
+        ("collection", "live_minutes", 0, "live_minutes_bounds", "at least 1 minute"),
         ("said", "metric_limit", 501, "metric_limit_bounds", "at most 500"),
         ("cloud", "daily_quota_kb", -1, "daily_limit_bounds", "not negative"),
         ("storage", "retention_days", 3651, "sent_days_bounds", "at most 3650"),

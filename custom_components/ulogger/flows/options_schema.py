@@ -243,7 +243,12 @@ KEPT_SCHEMA = _storage(1)
 NUMBERS: Mapping[str, tuple[probatio.Schema, Mapping[str, str]]] = {
     SECTION_COLLECTION: (
         COLLECTION_SCHEMA,
-        {CONF_COLLECT_INTERVAL: "interval_bounds", CONF_DEVICE_LIMIT: "device_limit_bounds"},
+        {
+            CONF_COLLECT_INTERVAL: "interval_bounds",
+            CONF_DEVICE_LIMIT: "device_limit_bounds",
+            CONF_RESERVED_SLOTS: "reserved_slots_bounds",
+            CONF_LIVE_MINUTES: "live_minutes_bounds",
+        },
     ),
     SECTION_SAID: (SAID_SCHEMA, {CONF_METRIC_LIMIT: "metric_limit_bounds"}),
     SECTION_CLOUD: (CLOUD_SCHEMA, {CONF_DAILY_QUOTA_KB: "daily_limit_bounds"}),
