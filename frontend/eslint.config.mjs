@@ -1,0 +1,11 @@
+import js from "@eslint/js";
+import lit from "eslint-plugin-lit";
+import tseslint from "typescript-eslint";
+
+export default tseslint.config(
+  { ignores: ["node_modules/**", "*.mjs"] },
+  js.configs.recommended,
+  ...tseslint.configs.strictTypeChecked,
+  lit.configs["flat/recommended"],
+  { languageOptions: { parserOptions: { projectService: true } } },
+);
