@@ -1,0 +1,31 @@
+/** What Home Assistant's frontend hands to a panel, as far as this one uses it. */
+export interface Connection {
+  sendMessagePromise(message: object): Promise<unknown>;
+  subscribeMessage<T>(
+    callback: (event: T) => void,
+    message: object,
+    options?: { resubscribe?: boolean },
+  ): Promise<() => Promise<void>>;
+}
+
+export interface RegistryDevice {
+  id: string;
+  name: string | null;
+  name_by_user: string | null;
+  area_id: string | null;
+}
+
+export interface Hass {
+  connection: Connection;
+  language: string;
+  locale?: { language: string; time_format?: string; date_format?: string };
+  config: { time_zone: string };
+  devices: Record<string, RegistryDevice>;
+  themes?: { darkMode?: boolean };
+  callService(domain: string, service: string, data: object, target?: object): Promise<unknown>;
+}
+
+export interface Route {
+  prefix: string;
+  path: string;
+}
