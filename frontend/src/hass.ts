@@ -1,8 +1,8 @@
 /** What Home Assistant's frontend hands to a panel, as far as this one uses it. */
 export interface Connection {
   sendMessagePromise(message: object): Promise<unknown>;
-  subscribeMessage<T>(
-    callback: (event: T) => void,
+  subscribeMessage(
+    callback: (event: never) => void,
     message: object,
     options?: { resubscribe?: boolean },
   ): Promise<() => Promise<void>>;
