@@ -1,5 +1,6 @@
 // Bundles the panel into the one module that Home Assistant loads; the same sources give the same bytes.
 import { build } from "esbuild";
+import { minifyTemplates, writeFiles } from "esbuild-minify-templates";
 
 const out = process.argv[2];
 if (!out) {
@@ -17,6 +18,8 @@ await build({
   charset: "utf8",
   legalComments: "none",
   loader: { ".css": "text" },
+  plugins: [minifyTemplates({ taggedOnly: true }), writeFiles()],
+  write: false,
   tsconfig: "tsconfig.json",
   logLevel: "warning",
 });

@@ -1,0 +1,123 @@
+import { css } from "lit";
+
+/** What all views share: Home Assistant's theme, tables, buttons, fields. */
+export const shared = css`
+  :host {
+    color: var(--primary-text-color);
+    font-family: var(--ha-font-family-body, Roboto, sans-serif);
+    font-size: 14px;
+    --panel-debug: var(--secondary-text-color);
+    --panel-info: var(--info-color, #039be5);
+    --panel-warning: var(--warning-color, #ffa600);
+    --panel-error: var(--error-color, #db4437);
+    --panel-critical: #a21caf;
+    --panel-metric: var(--success-color, #43a047);
+  }
+  * {
+    box-sizing: border-box;
+  }
+  .card {
+    background: var(--card-background-color);
+    border: 1px solid var(--divider-color);
+    border-radius: var(--ha-card-border-radius, 12px);
+    overflow: hidden;
+  }
+  h2,
+  h3 {
+    margin: 0;
+    font-size: 16px;
+    font-weight: 500;
+  }
+  button,
+  select,
+  input {
+    font: inherit;
+    color: inherit;
+    background: var(--card-background-color);
+    border: 1px solid var(--outline-color, var(--divider-color));
+    border-radius: 8px;
+    min-height: 36px;
+    padding: 4px 10px;
+  }
+  input[type="checkbox"] {
+    min-height: 0;
+    width: 18px;
+    height: 18px;
+    margin: 0;
+    accent-color: var(--primary-color);
+  }
+  button {
+    cursor: pointer;
+    color: var(--primary-text-color);
+  }
+  button.primary {
+    background: var(--primary-color);
+    border-color: var(--primary-color);
+    color: var(--text-primary-color, #fff);
+  }
+  button:disabled {
+    opacity: 0.5;
+    cursor: default;
+  }
+  :focus-visible {
+    outline: 2px solid var(--primary-color);
+    outline-offset: 1px;
+  }
+  a {
+    color: var(--primary-color);
+  }
+  .muted {
+    color: var(--secondary-text-color);
+  }
+  .mono {
+    font-family: var(--ha-font-family-code, ui-monospace, monospace);
+    font-size: 13px;
+  }
+  .empty,
+  .failed {
+    padding: 32px 16px;
+    text-align: center;
+    color: var(--secondary-text-color);
+  }
+  .failed {
+    color: var(--primary-text-color);
+  }
+  .level {
+    white-space: nowrap;
+  }
+  .level::before {
+    content: "";
+    display: inline-block;
+    width: 9px;
+    height: 9px;
+    border-radius: 50%;
+    margin-right: 6px;
+    background: var(--level-color);
+  }
+  .level.debug {
+    --level-color: var(--panel-debug);
+  }
+  .level.info {
+    --level-color: var(--panel-info);
+  }
+  .level.warning {
+    --level-color: var(--panel-warning);
+  }
+  .level.error {
+    --level-color: var(--panel-error);
+  }
+  .level.critical {
+    --level-color: var(--panel-critical);
+  }
+  .level.metric {
+    --level-color: var(--panel-metric);
+  }
+  .visually-hidden {
+    position: absolute;
+    width: 1px;
+    height: 1px;
+    overflow: hidden;
+    clip-path: inset(50%);
+    white-space: nowrap;
+  }
+`;
