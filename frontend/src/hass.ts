@@ -22,6 +22,7 @@ export interface Hass {
   config: { time_zone: string };
   devices: Record<string, RegistryDevice>;
   themes?: { darkMode?: boolean };
+  fetchWithAuth(path: string, init: RequestInit): Promise<Response>;
   callService(domain: string, service: string, data: object, target?: object): Promise<unknown>;
 }
 

@@ -121,3 +121,57 @@ export const shared = css`
     white-space: nowrap;
   }
 `;
+
+/** A table whose rows become cards on a phone. */
+export const tables = css`
+  :host {
+    display: block;
+    overflow: auto;
+    padding: 16px;
+  }
+  .card {
+    overflow-x: auto;
+  }
+  table {
+    width: 100%;
+    border-collapse: collapse;
+  }
+  th {
+    text-align: start;
+    font-weight: 500;
+    color: var(--secondary-text-color);
+  }
+  th,
+  td {
+    padding: 8px 10px;
+    border-bottom: 1px solid var(--divider-color);
+  }
+  tr:last-child td {
+    border-bottom: none;
+  }
+  ulogger-chart {
+    width: 100px;
+  }
+  :host([narrow]) {
+    padding: 8px;
+  }
+  :host([narrow]) thead {
+    display: none;
+  }
+  :host([narrow]) tr {
+    display: flex;
+    flex-wrap: wrap;
+    gap: 4px 14px;
+    align-items: center;
+    padding: 10px 12px;
+    border-bottom: 1px solid var(--divider-color);
+  }
+  :host([narrow]) td {
+    padding: 0;
+    border: none;
+  }
+  :host([narrow]) td[data-label]::before {
+    content: attr(data-label) ": ";
+    color: var(--secondary-text-color);
+  }
+`;

@@ -18,10 +18,8 @@ export function nearest(language: string): string {
 
 /** Loads the texts of a language; they stand beside the module that this is in. */
 export async function loadTexts(language: string): Promise<Localize> {
-  const { search } = new URL(import.meta.url);
-  const response = await fetch(
-    new URL(`texts/${nearest(language)}.json${search}`, import.meta.url),
-  );
+  const here = new URL(import.meta.url);
+  const response = await fetch(new URL(`texts/${nearest(language)}.json${here.search}`, here));
   if (!response.ok) throw new Error(`${response.url}: ${String(response.status)}`);
   return localizer((await response.json()) as Texts);
 }

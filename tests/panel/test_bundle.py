@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from frontend.types import as_typescript, lines
+from frontend.typescript import as_typescript, lines
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "custom_components/ulogger/panel/device-logs.js"

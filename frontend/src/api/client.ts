@@ -77,9 +77,14 @@ export class Client {
     return (await this.ask({ type: "ulogger/devices/timeline", device, since })) as Timeline;
   }
 
-  /** Takes a firmware image that was uploaded to Home Assistant into an account. */
-  async addImage(account: string, file: string): Promise<void> {
-    await this.ask({ type: "ulogger/images/add", account, file });
+  /** Uploads a firmware image and takes it into an account. Throws what is wrong with it. */
+  async addImage(account: string, file: File): Promise<void> {
+    const body = new FormData();
+    body.append("file", file);
+    const response = await this.hass().fetchWithAuth("/api/file_upload", { method: "POST", body });
+    if (!response.ok) throw new Error(`${String(response.status)} ${response.statusText}`);
+    const { file_id } = (await response.json()) as { file_id: string };
+    await this.ask({ type: "ulogger/images/add", account, file_id });
   }
 
   /** Has an action of the integration done for devices. */
