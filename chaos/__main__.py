@@ -18,6 +18,7 @@ from demo.api import ApiError
 from demo.cloud.broker import BrokerError
 from demo.hass import HassError
 
+from .destinations import MUST_BE_ZERO_AT_EACH
 from .device import TracedDevice
 from .faults import Storm
 from .verdict import duplicates, out_of_order, unmarked_repeats
@@ -25,7 +26,7 @@ from .world import World
 
 FIRST_SECONDS = 60.0
 DRAIN_SECONDS = 240.0
-PATIENT_SECONDS = 20.0
+PATIENT_SECONDS = 40.0
 SECONDS = 120.0
 TRACE = re.compile(r"^  File .*custom_components/ulogger/")
 
@@ -35,7 +36,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="script/chaos",
         description="Kills, outages, cuts, resets, full disks and wrong clocks at random moments "
-        "on a whole road; then an account of every frame, as JSON on the last line.",
+        "on a whole road to two destinations; then an account of every frame, as JSON on the last "
+        "line.",
     )
     duration = parser.add_mutually_exclusive_group()
     duration.add_argument("--seconds", type=float, default=SECONDS, help="of faults (120)")
@@ -90,7 +92,7 @@ async def _meanwhile(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 async def _account(options: argparse.Namespace, world: World, storm: Storm) -> dict[str, Any]:
     """Without further faults, wait until everything is where it should be; then judge."""
-    say("no more faults; waiting until the devices are empty and the cloud has everything")
+    say("no more faults; waiting until the devices are empty and each destination has everything")
     world.clock.set(0)
     since = time.monotonic()
     rested = await world.wait_for(world.at_rest, PATIENT_SECONDS)
@@ -102,6 +104,7 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
     await world.demo.hass.stop()
     snapshot = await world.look()
     ledger = world.ledger
+    destinations = world.judge(snapshot)
     duplicated, unexplained = duplicates(ledger, world.evidence, world.outbox.captures)
     unexplained += unmarked_repeats(world.devices, snapshot)
     disordered = list(out_of_order(world.devices, snapshot, ledger, world.evidence))
@@ -117,6 +120,8 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
             for name, part in (
                 ("disk_full", world.disk),
                 ("home_assistant_clock", world.clock),
+                ("folder_full", world.folder.disk),
+                ("folder_unwritable", world.folder.disk),
             )
             if not part.available
         ],
@@ -144,11 +149,13 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
         "stuck": len(storm.stuck),
         "longest_recovery_s": round(longest, 1),
         "longest_recovery_after": after,
+        "destinations": {name: each.described() for name, each in destinations.items()},
         "traces": sum(map(bool, map(TRACE.search, problems))),
         "details": [
             *(f"lost: {serial}: {count}" for serial, count in world.lost.items()),
             *unexplained,
             *disordered[:20],
+            *(line for each in destinations.values() for line in each.details),
             *ledger.foreign[:20],
             *storm.stuck,
             *sorted({re.sub(r"^\S+ \S+ ", "", line)[:300] for line in problems})[:40],
@@ -169,8 +176,14 @@ MUST_BE_ZERO = (
 
 
 def passed(report: dict[str, Any]) -> bool:
-    """Whether every promise was kept."""
-    return report["drained"] and not any(report[name] for name in MUST_BE_ZERO)
+    """Whether every promise was kept, at each destination."""
+    return (
+        report["drained"]
+        and not any(report[name] for name in MUST_BE_ZERO)
+        and not any(
+            each[name] for each in report["destinations"].values() for name in MUST_BE_ZERO_AT_EACH
+        )
+    )
 
 
 async def main(arguments: list[str]) -> int:

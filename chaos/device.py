@@ -65,7 +65,8 @@ class TracedDevice(VirtualDevice):
     """A device that logs on and on; ``frames`` and ``dumps`` are the payloads it has written.
 
     ``offers`` tells, by their marks, which frames were in the buffers that it could offer;
-    ``dumps_left`` counts how often it has left the same dump. The agents of `AGENTS` take turns.
+    ``erased_at`` when (Unix seconds) each of them was erased, by its mark, ``dumps_left`` how often
+    it has left the same dump. The agents of `AGENTS` take turns.
     Two in three devices have a clock of their own, if their agent can tell the time.
     """
 
@@ -78,6 +79,7 @@ class TracedDevice(VirtualDevice):
         self.resets = 0
         self.clock_shift = 0.0
         self.erasing = asyncio.Event()
+        self.erased_at: dict[int, float] = {}
         self._random = random
         self._agent = AGENTS[number % len(AGENTS)]
         self._has_clock = number % 3 > 0
@@ -199,6 +201,8 @@ class TracedDevice(VirtualDevice):
     @override
     def _erases(self, kind: CaptureKind, content: bytes) -> bool:
         self.erasing.set()
+        if kind is CaptureKind.LOG and content:
+            self.erased_at.setdefault(mark_of(content), time.time())
         if self._agent.generation == "older":
             self._held = ()
         elif kind is CaptureKind.LOG:

@@ -1,4 +1,4 @@
-"""A small disk of its own for the outbox, which can be filled to the last byte.
+"""A small disk of its own for an outbox or a folder, which can be filled to the last byte.
 
 It is a tmpfs, so it needs the right to mount one; without it this fault is left out and the
 report says so. What is on it outlives the process, not the machine: this shows what a full disk
@@ -16,15 +16,16 @@ SIZE = 112 * 1024 * 1024
 class SmallDisk:
     """A tmpfs on ``mount_point`` while it is mounted."""
 
-    def __init__(self, mount_point: Path) -> None:
+    def __init__(self, mount_point: Path, size: int = SIZE) -> None:
         self.mount_point = mount_point
+        self._size = size
         self.available = False
         self._ballast = mount_point / "ballast"
 
     def mount(self) -> None:
         """Mount it, where that is allowed. Blocks."""
         self.mount_point.mkdir(mode=0o700, parents=True, exist_ok=True)
-        options = f"size={SIZE},mode=0700"
+        options = f"size={self._size},mode=0700"
         command = ["mount", "-t", "tmpfs", "-o", options, "ulogger-chaos", str(self.mount_point)]
         try:
             done = subprocess.run(command, capture_output=True, check=False)
@@ -37,6 +38,12 @@ class SmallDisk:
         if self.available:
             subprocess.run(["umount", "--lazy", str(self.mount_point)], check=False)
             self.available = False
+
+    def set_read_only(self, read_only: bool) -> bool:  # noqa: FBT001
+        """Let nothing be written any longer, or again; False when somebody writes. Blocks."""
+        options = f"remount,{'ro' if read_only else 'rw'}"
+        command = ["mount", "-o", options, str(self.mount_point)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def fill(self) -> None:
         """Leave no byte free."""

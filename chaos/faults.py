@@ -16,6 +16,7 @@ RECOVERY_SECONDS = 120.0
 AIM_SECONDS = 5.0
 REPETITIONS = 3
 REPEAT_SECONDS = 12.0
+LONE_SECONDS = 8.0
 SLOW_AT_LEAST = 31.0
 """A freeze longer than the gateway waits for an acknowledgement."""
 SHIFTS = (-86_400.0, -3600.0, -90.0, 0.0, 90.0, 3600.0, 86_400.0)
@@ -53,6 +54,7 @@ class Storm:
             "device_crash": (3, self._crash_device),
             "device_clock": (1, self._set_device_clock),
         }
+        self._folder_ways = world.folder.ways
         if world.clock.available:
             self._light["home_assistant_clock"] = (1, self._set_clock)
 
@@ -61,6 +63,8 @@ class Storm:
         end = time.monotonic() + seconds
         beside = [asyncio.create_task(work()) for work in (self._lightly, self._repeat)]
         try:
+            await self._one_destination_each(min(LONE_SECONDS, seconds / 6))
+            beside.append(asyncio.create_task(self._spoil_folder()))
             while (left := end - time.monotonic()) > 0:
                 await asyncio.sleep(min(left, self._random.uniform(1, 6)))
                 if time.monotonic() < end:
@@ -82,6 +86,31 @@ class Storm:
                 self.faults["device_repeats"] += 1
                 device.repeat()
                 await world.wait_for(partial(getattr, device, "empty"), REPEAT_SECONDS)
+
+    async def _one_destination_each(self, seconds: float) -> None:
+        """Have one destination dead and then the other one, with nothing else wrong."""
+        self.faults["broker_stop"] += 1
+        self._say("broker_stop alone")
+        broker = self._world.demo.broker
+        async with self._world.outage(unreachable=True):
+            await broker.astop()
+            await asyncio.sleep(seconds)
+            await broker.astart()
+        await asyncio.sleep(seconds / 2)
+        await self._spoil_folder_for(seconds)
+
+    async def _spoil_folder_for(self, seconds: float) -> None:
+        how = self._random.choice(self._folder_ways)
+        self.faults[f"folder_{how}"] += 1
+        self._say(f"folder_{how}")
+        async with self._world.folder.unusable(how):
+            await asyncio.sleep(seconds)
+
+    async def _spoil_folder(self) -> None:
+        """Have the folder be unusable for a while, again and again, whatever else goes on."""
+        while True:
+            await asyncio.sleep(self._random.uniform(5, 40))
+            await self._spoil_folder_for(self._random.uniform(8, 20))
 
     async def _lightly(self) -> None:
         while True:
@@ -155,14 +184,13 @@ class Storm:
         await device.erasing.wait()
 
     async def _restart(self) -> None:
-        await self._world.demo.hass.stop()
-        await self._world.look()
+        await self._world.stop_hass()
         async with self._recovery("home_assistant_restart", alone=True):
             await self._world.start_again()
 
     async def _stop_broker(self) -> None:
         broker = self._world.demo.broker
-        async with self._recovery("broker_stop"), self._world.outage():
+        async with self._recovery("broker_stop"), self._world.outage(unreachable=True):
             await broker.astop()
             await self._hold(1, 12)
             await broker.astart()
@@ -170,7 +198,7 @@ class Storm:
     async def _freeze_broker(self) -> None:
         broker = self._world.demo.broker
         long = self._random.random() < 0.2
-        async with self._recovery("broker_freeze"), self._world.outage():
+        async with self._recovery("broker_freeze"), self._world.outage(unreachable=True):
             broker.freeze()
             await self._hold(SLOW_AT_LEAST if long else 1, 40 if long else 12)
             broker.thaw()
@@ -193,13 +221,8 @@ class Storm:
                 gate.acknowledges_after = 0.0
 
     async def _fill_disk(self) -> None:
-        disk = self._world.disk
-        async with self._recovery("disk_full"):
-            await asyncio.to_thread(disk.fill)
-            try:
-                await self._hold(4, 15)
-            finally:
-                await asyncio.to_thread(disk.clear)
+        async with self._recovery("disk_full"), self._world.full_disk():
+            await self._hold(4, 15)
 
     async def _restart_proxy(self) -> None:
         async with self._recovery("proxy_restart"):

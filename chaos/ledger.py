@@ -1,4 +1,4 @@
-"""What arrived in the cloud, capture by capture and frame by frame, in the order it came."""
+"""What arrived somewhere, capture by capture and frame by frame, in the order it came."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -13,6 +13,10 @@ from .device import TracedDevice, mark_of
 
 KINDS = {"binlog": CaptureKind.LOG, "core-dump": CaptureKind.CORE_DUMP}
 
+MARK = 4
+"""Bytes of a log's content that are its mark."""
+
+type Data = bytes
 type Content = tuple[str, CaptureKind, bytes]
 """A capture as everybody knows it: serial, kind, and the dump or the log's mark and frames."""
 
@@ -21,7 +25,7 @@ def content_of(serial: str, kind: CaptureKind, data: bytes) -> Content:
     """Name a capture by what makes it this one: a log's token and time are the gateway's."""
     if kind is CaptureKind.CORE_DUMP:
         return serial, kind, data
-    return serial, kind, mark_of(data).to_bytes(4, "little") + LogMemory.frames_of(data)
+    return serial, kind, mark_of(data).to_bytes(MARK, "little") + LogMemory.frames_of(data)
 
 
 def pieces(kind: CaptureKind, data: bytes) -> list[bytes]:
@@ -47,31 +51,36 @@ class Ledger:
     foreign: list[str] = field(default_factory=list)
 
     def take(self, message: Received) -> None:
-        """Note a message."""
+        """Note a message of the cloud."""
         if (kind := KINDS.get(message.kind)) is None:
             return
         serial = self._sender(kind, message)
         if serial is None:
             self.foreign.append(f"{message.kind} of {len(message.payload)} bytes from nobody")
             return
-        self.last_arrival = message.at
+        self.note(serial, kind, message.payload, message.at)
+
+    def note(self, serial: str, kind: CaptureKind, data: Data, at: float) -> None:
+        """Note that a capture came."""
+        self.last_arrival = at
         try:
-            content = content_of(serial, kind, message.payload)
-            came = pieces(kind, message.payload)
+            content = content_of(serial, kind, data)
+            came = pieces(kind, data)
         except CaptureError as error:
             self.foreign.append(f"{serial}: {error}")
             return
-        self.arrivals[content].append(message.at)
+        self.arrivals[content].append(at)
         if len(self.arrivals[content]) > 1:
             return
-        self.bytes += len(message.payload)
+        self.bytes += len(data)
         device = self.devices[serial]
         written = device.frames if kind is CaptureKind.LOG else device.dumps
         self.foreign += [f"{serial}: a piece it never wrote" for p in came if p not in written]
         if kind is CaptureKind.CORE_DUMP:
-            self.numbers[content] = [device.dumps[message.payload]]
+            if data in device.dumps:
+                self.numbers[content] = [device.dumps[data]]
             return
-        numbers = device.frames_in(message.payload)
+        numbers = device.frames_in(data)
         if numbers is None:
             self.foreign.append(f"{serial}: a log it never made")
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_components.ulogger.model.capture import CaptureKind
-from custom_components.ulogger.outbox.model import CaptureState, Row
+from custom_components.ulogger.outbox.model import CaptureState, DeliveryState, Row
 from custom_components.ulogger.outbox.outbox import Outbox
 
 from .device import TracedDevice
@@ -19,6 +19,14 @@ from .ledger import Content, content_of
 
 async def _run(work: Callable[..., Any], *arguments: Any) -> Any:
     return await asyncio.to_thread(work, *arguments)
+
+
+@dataclass(slots=True)
+class Held:
+    """What an outbox has of each device's frames, and of each content by its captures."""
+
+    frames: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    captures: dict[Content, set[int]] = field(default_factory=lambda: defaultdict(set))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +38,45 @@ class Snapshot:
     frames: dict[int, frozenset[int]] = field(default_factory=dict)
     damaged: bool = False
 
-    def waiting(self) -> set[Content]:
-        """Return what has not been recorded as delivered."""
+    def waiting(self, destination: str | None = None) -> set[Content]:
+        """Return what has not been recorded as delivered to a destination, or to all of them."""
+        if destination is not None:
+            return set(self.still_for(destination).captures)
         return {
             self.contents[row.capture_id]
             for row in self.rows
             if row.state is not CaptureState.DELIVERED
         }
 
+    def still_for(self, destination: str) -> Held:
+        """Return what one destination has yet to get, or has refused; a fault excuses all."""
+        held = Held()
+        for row in self.rows:
+            there = row.deliveries.get(destination)
+            if row.fault is None and (there is None or there.state is DeliveryState.DELIVERED):
+                continue
+            held.frames[row.key[1]] |= self.frames.get(row.capture_id, frozenset())
+            held.captures[self.contents[row.capture_id]].add(row.capture_id)
+        return held
 
-class OutboxReader:
+    def delivered(self, destination: str) -> set[int]:
+        """Return the captures that are recorded as delivered to a destination."""
+        return {
+            row.capture_id
+            for row in self.rows
+            if (there := row.deliveries.get(destination)) is not None
+            and there.state is DeliveryState.DELIVERED
+        }
+
+
+class OutboxReader(Held):
     """Takes snapshots of the outboxes in a directory; a body is read once and remembered.
 
     ``frames`` are all that were ever seen there, ``captures`` how often each content was.
     """
 
     def __init__(self, directory: Path, devices: Mapping[str, TracedDevice]) -> None:
-        self.frames: dict[str, set[int]] = defaultdict(set)
-        self.captures: dict[Content, set[int]] = defaultdict(set)
+        super().__init__()
         self._directory = directory
         self._devices = devices
         self._contents: dict[int, Content] = {}

@@ -10,7 +10,7 @@ from custom_components.ulogger.outbox.model import CaptureState
 
 from .device import TracedDevice
 from .ledger import Content, Ledger
-from .outbox import OutboxReader, Snapshot
+from .outbox import Held, Snapshot
 
 GRACE = 5.0
 """Seconds around an outage within which a first arrival belongs to it: a broker that comes
@@ -80,7 +80,7 @@ def erased_dumps(device: TracedDevice) -> Counter[bytes]:
 
 
 def lost_pieces(
-    devices: Iterable[TracedDevice], kept: OutboxReader | None, ledger: Ledger
+    devices: Iterable[TracedDevice], kept: Held | None, ledger: Ledger
 ) -> dict[str, int]:
     """Count by device what was erased and is neither on disk nor in the cloud."""
     lost = {}

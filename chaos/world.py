@@ -10,21 +10,38 @@ from typing import Any
 
 import aiohttp
 
+from custom_components.ulogger.model.identity import ULOGGER
 from demo.api import ApiError
 from demo.cloud.service import Received
+from demo.folder import FolderReader
 from demo.harness import Harness
 
 from .clock import HostClock
+from .destinations import (
+    Judgement,
+    Trouble,
+    altered,
+    compare_troubles,
+    journeys,
+    judge,
+    misfiled,
+    until_caught_up,
+)
 from .device import APPLICATION, TracedDevice
 from .disk import SmallDisk
+from .folder import FrailFolder
 from .ledger import Ledger
 from .outbox import OutboxReader, Snapshot
-from .verdict import Evidence, Kill, Outage, lost_pieces
+from .verdict import LIFTED, Evidence, Kill, Outage, lost_pieces
 
 COLLECT_MINUTES = 1
 PRESS_SECONDS = 40.0
 SAVED_SECONDS = 30.0
 LOOK = 0.25
+SETTLED = 30.0
+"""Seconds after a trouble's end within which a destination has everything that had to wait."""
+LOOKED_AGAIN = 45.0
+"""The same for a folder: it is looked at twice a minute."""
 
 
 class World:
@@ -37,8 +54,17 @@ class World:
         self.disk = SmallDisk(directory / "config/.storage/ulogger")
         by_serial = {device.identity.serial: device for device in devices}
         self.outbox = OutboxReader(directory / "config/.storage/ulogger", by_serial)
-        self.demo = Harness(directory, devices)
+        self.folder = FrailFolder(directory / "folder")
+        self.demo = Harness(directory, devices, folder=self.folder.path)
         self.ledger = Ledger(self.demo.cloud, by_serial)
+        self.folder_id = ""
+        self.filed = Ledger(self.demo.cloud, by_serial)
+        self._by_serial = by_serial
+        self._reader = FolderReader(self.folder.path)
+        self._down: list[Outage] = []
+        self._down_since: float | None = None
+        self._unreachable: list[Outage] = []
+        self._disk_full: list[Outage] = []
         self.evidence = Evidence()
         self.lost: dict[str, int] = {}
         self.damaged = 0
@@ -51,23 +77,32 @@ class World:
         """Start everything, set the account up and have devices collected every minute."""
         await self.clock.build()
         await asyncio.to_thread(self.disk.mount)
+        await asyncio.to_thread(self.folder.disk.mount)
         self.demo = self._harness()
         self.ledger.cloud = self.demo.cloud
         self.demo.cloud.on_message = self._take
         await self.demo.start()
         entry = await self.demo.set_up_account()
+        self.folder_id = entry["folder_id"]
         await self._set_options(entry["entry_id"])
         await self._until_saved()
 
     def _harness(self) -> Harness:
         environment = self.clock.environment
-        return Harness(self.demo.directory, self.devices, environment=environment, gated=True)
+        return Harness(
+            self.demo.directory,
+            self.devices,
+            environment=environment,
+            gated=True,
+            folder=self.folder.path,
+        )
 
     async def stop(self) -> None:
         """Stop everything."""
         self.demo.broker.thaw()
         await self.demo.stop()
         await asyncio.to_thread(self.disk.unmount)
+        await asyncio.to_thread(self.folder.disk.unmount)
 
     def _take(self, message: Received) -> None:
         before = len(self.ledger.arrivals)
@@ -108,9 +143,15 @@ class World:
     async def kill(self) -> None:
         """Kill Home Assistant, and look at once what its outbox holds."""
         await self.demo.hass.kill()
-        at = time.time()
+        at = self._down_since = time.time()
         snapshot = await self.look()
-        self.evidence.kills.append(Kill(at, snapshot.waiting()))
+        self.evidence.kills.append(Kill(at, snapshot.waiting(ULOGGER)))
+
+    async def stop_hass(self) -> None:
+        """Stop Home Assistant in good order, and look at what its outbox holds."""
+        self._down_since = time.time()
+        await self.demo.hass.stop()
+        await self.look()
 
     async def look(self) -> Snapshot:
         """Read the outbox of a Home Assistant that has ended, and look for what is lost."""
@@ -124,15 +165,32 @@ class World:
         await self.demo.hass.start()
         async with self._signing_in:
             await self.demo.api.sign_in()
+        if self._down_since is not None:
+            self._down.append(Outage(self._down_since, time.time()))
+            self._down_since = None
 
     @contextlib.asynccontextmanager
-    async def outage(self) -> Any:
-        """Note a time without acknowledgements."""
+    async def outage(self, *, unreachable: bool = False) -> Any:
+        """Note a time without acknowledgements; ``unreachable`` where nothing arrives either."""
         start = time.time()
         try:
             yield
         finally:
-            self.evidence.outages.append(Outage(start, time.time()))
+            outage = Outage(start, time.time())
+            self.evidence.outages.append(outage)
+            if unreachable:
+                self._unreachable.append(outage)
+
+    @contextlib.asynccontextmanager
+    async def full_disk(self) -> Any:
+        """Leave the outbox no byte inside."""
+        start = time.time()
+        await asyncio.to_thread(self.disk.fill)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.disk.clear)
+            self._disk_full.append(Outage(start, time.time()))
 
     @contextlib.asynccontextmanager
     async def denial(self, *topics: str) -> Any:
@@ -185,10 +243,58 @@ class World:
 
     @property
     def drained(self) -> bool:
-        """Whether every device is empty, and all that they erased is in the cloud."""
+        """Whether every device is empty, and all that they erased is at each destination."""
         if not all(device.empty for device in self.devices):
             return False
-        return not lost_pieces(self.devices, None, self.ledger)
+        if lost_pieces(self.devices, None, self.ledger):
+            return False
+        self._read_folder()
+        return not lost_pieces(self.devices, None, self.filed)
+
+    def _read_folder(self) -> None:
+        """Note what was written since the last look; the directory must be as it should be."""
+        known = len(self._reader.captures)
+        filed = self._reader.read()
+        if len(filed) > known:
+            self.filed = self._note_files(self._reader)
+
+    def _note_files(self, reader: FolderReader) -> Ledger:
+        ledger = Ledger(self.demo.cloud, self._by_serial)
+        for each in reader.read():
+            ledger.note(each.serial, each.kind, each.data, each.written_at)
+        ledger.foreign += reader.faulty.values()
+        return ledger
+
+    def judge(self, snapshot: Snapshot) -> dict[str, Judgement]:
+        """Judge both destinations when all has come to rest."""
+        reader = FolderReader(self.folder.path)
+        filed = self._note_files(reader)
+        cloud = judge(ULOGGER, ULOGGER, self.devices, snapshot, self.ledger, self.evidence)
+        folder = judge("folder", self.folder_id, self.devices, snapshot, filed)
+        absent, twice = misfiled(reader.captures.values(), snapshot, self.folder_id)
+        other = list(altered(reader.captures.values(), snapshot))
+        folder.lost += len(absent)
+        folder.duplicated_unexplained += len(twice)
+        folder.foreign += len(other)
+        folder.details += [f"folder: {each}" for each in (*absent, *twice, *other)]
+        self._compare(cloud, self.ledger, folder, filed)
+        return {"ulogger": cloud, "folder": folder}
+
+    def _compare(self, cloud: Judgement, came: Ledger, folder: Judgement, filed: Ledger) -> None:
+        """Look whether the trouble of one destination was felt at the other."""
+        both = [*self._down, *self._disk_full]
+        dead = self.folder.dead
+        to_cloud, to_folder = journeys(self.devices, came), journeys(self.devices, filed)
+        of_cloud = [
+            *until_caught_up([*both, *self.evidence.outages], SETTLED, to_cloud),
+            *until_caught_up(self.evidence.denials, LIFTED, to_cloud),
+        ]
+        of_folder = [
+            *until_caught_up(both, SETTLED, to_folder),
+            *until_caught_up(dead, LOOKED_AGAIN, to_folder),
+        ]
+        compare_troubles(cloud, came, to_cloud, Trouble(self._unreachable, of_cloud), dead)
+        compare_troubles(folder, filed, to_folder, Trouble(dead, of_folder), self._unreachable)
 
     def at_rest(self) -> bool:
         """Whether there is nothing to wait for: all has arrived, or what is lost never will."""

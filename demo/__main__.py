@@ -11,16 +11,29 @@ import time
 from pathlib import Path
 
 from .api import PASSWORD, USER, ApiError
-from .check import report, wait_until_delivered
+from .check import (
+    Comparison,
+    compare_untouched,
+    report,
+    wait_until_delivered,
+    wait_until_there,
+)
 from .cloud.broker import BrokerError
 from .device.life import live
+from .device.virtual import VirtualDevice
 from .fleet import Buffers, UnusableBufferError, make_fleet
+from .folder import FolderReader
 from .harness import Harness
 from .hass import REPOSITORY, HassError
+from .readback import wait_until_read
 
 DEMO_DIRECTORY = REPOSITORY / ".demo"
+FOLDER = "folder"
+DESTINATIONS = (FOLDER,)
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
+READ_SECONDS = 30.0
+"""How long --check waits for Home Assistant to have read what it collected."""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -32,10 +45,28 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="without a browser: wait until every capture is in the cloud, compare, report as JSON",
+        help="without a browser: wait until every capture has arrived, compare, report as JSON",
+    )
+    parser.add_argument(
+        "--destination",
+        action="append",
+        choices=DESTINATIONS,
+        default=[],
+        help="where captures go beside the cloud: into a directory; may be repeated",
+    )
+    parser.add_argument(
+        "--no-cloud",
+        action="store_true",
+        help="an account without uLogger's cloud; without a --destination, captures are only here",
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="the devices' log buffer")
     parser.add_argument("--core-dump", type=Path, metavar="FILE", help="the devices' core dump")
+    parser.add_argument(
+        "--symbols",
+        type=Path,
+        metavar="ELF",
+        help="the firmware's image; --check then reports lines, metrics and the crash, too",
+    )
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="how many (1)")
     parser.add_argument("--port", type=int, default=8123, help="the browser's port (8123)")
     parser.add_argument(
@@ -58,38 +89,93 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def make_harness(
+    options: argparse.Namespace,
+    devices: list[VirtualDevice],
+    directory: Path,
+    port: int | None = None,
+) -> Harness:
+    """Prepare the demo that the command line asks for."""
+    directory = directory.absolute()
+    folder = directory / "config/captures" if FOLDER in options.destination else None
+    return Harness(directory, devices, port=port, to_cloud=not options.no_cloud, folder=folder)
+
+
+async def read_symbols(options: argparse.Namespace) -> bytes | None:
+    """Read the image that the command line names."""
+    path: Path | None = options.symbols
+    return None if path is None else await asyncio.to_thread(path.read_bytes)
+
+
 async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run headless until everything was delivered; prints the report and returns the exit code."""
     started = time.monotonic()
+    symbols = await read_symbols(options)
     devices = make_fleet(options.devices, buffers)
     size = options.devices * (len(buffers.log) + len(buffers.core_dump))
     patience = options.timeout or PATIENCE_SECONDS + size * PATIENCE_SECONDS_PER_BYTE
-    async with Harness(directory, devices) as demo:
+    async with make_harness(options, devices, directory) as demo:
         say(f"Home Assistant answers on {demo.hass.url} after {time.monotonic() - started:.1f} s")
-        await demo.set_up_account()
+        entry = await demo.set_up_account()
+        if symbols is not None:
+            await demo.add_firmware(entry["entry_id"], symbols)
         say(f"Account set up; waiting for {2 * options.devices} captures, {patience:.0f} s at most")
-        comparison = await wait_until_delivered(devices, demo.cloud, patience)
-        outcome = report(comparison, devices, started=started, log_problems=demo.hass.problems())
-        if not comparison.ok:
+        end = time.monotonic() + patience
+        destinations: dict[str, Comparison] = {}
+        if not options.no_cloud:
+            destinations["ulogger"] = await wait_until_delivered(devices, demo.cloud, patience)
+        if demo.folder is not None:
+            reader = FolderReader(demo.folder)
+
+            async def in_folder() -> Comparison:
+                filed = await asyncio.to_thread(reader.read)
+                held = [(each.serial, each.kind, each.data) for each in filed]
+                return compare_untouched(devices, held, reader.faulty.values())
+
+            left = end - time.monotonic()
+            destinations[FOLDER] = await wait_until_there(devices, in_folder, left)
+        kept = None
+        if not destinations:
+
+            async def only_here() -> Comparison:
+                return compare_untouched(devices, await demo.kept(entry["entry_id"]))
+
+            kept = await wait_until_there(devices, only_here, end - time.monotonic())
+        outcome = report(
+            destinations, kept, devices, started=started, log_problems=demo.hass.problems()
+        )
+        if symbols is not None:
+            said = await wait_until_read(demo.api, entry["entry_id"], devices[0], READ_SECONDS)
+            outcome |= said.as_dict()
+        if not outcome["identical"]:
             say("Not everything arrived as it was. Home Assistant's last words:")
             say(demo.hass.tail(40))
             say(f"Entities: {json.dumps(await demo.entities(), indent=1)}")
     outcome["log_problems"] = demo.hass.problems()
     print(json.dumps(outcome), flush=True)
-    return 0 if comparison.ok else 1
+    return 0 if outcome["identical"] else 1
 
 
 async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run for a person with a browser until Ctrl-C."""
     devices = make_fleet(options.devices, buffers)
+    symbols = await read_symbols(options)
     say("Starting Home Assistant ...")
-    async with Harness(directory, devices, port=options.port) as demo, asyncio.TaskGroup() as life:
+    async with (
+        make_harness(options, devices, directory, options.port) as demo,
+        asyncio.TaskGroup() as life,
+    ):
         entry = await demo.set_up_account()
+        if symbols is not None:
+            await demo.add_firmware(entry["entry_id"], symbols)
+        received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
+        filed = f"  what went into the folder: {demo.folder}\n"
         say(
             f"\n  {demo.hass.url}/config/integrations/integration/ulogger\n"
             f"  user {USER}, password {PASSWORD}\n\n"
             f"  configuration and log: {demo.hass.config}\n"
-            f"  what the cloud received: {demo.directory / 'cloud'}\n\n"
+            f"{'' if options.no_cloud else received}"
+            f"{filed if demo.folder else ''}\n"
             f"{entry['title']} is set up; Ctrl-C ends everything."
         )
         for device in devices:

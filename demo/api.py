@@ -1,6 +1,7 @@
 """Home Assistant's own HTTP and WebSocket interface, as a browser uses it."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import aiohttp
@@ -47,16 +48,28 @@ class Api:
 
     async def request(self, method: str, path: str, body: object = None, **kwargs: Any) -> Any:
         """Make a request and return what it answers, decoded; ApiError on any refusal."""
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         if body is not None:
             kwargs["json"] = body
+        async with self._answer(method, path, **kwargs) as response:
+            return await response.json()
+
+    async def download(self, path: str) -> bytes:
+        """Return the bytes behind a path; ApiError on any refusal."""
+        async with self._answer("GET", path) as response:
+            return await response.read()
+
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, path: str, **kwargs: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
             async with self._session.request(
                 method, self._url + path, headers=headers, **kwargs
             ) as response:
                 if response.status >= 400:
                     raise ApiError(f"{method} {path}: {response.status} {await response.text()}")
-                return await response.json()
+                yield response
         except aiohttp.ClientError as error:
             raise ApiError(f"{method} {path}: {error!r}") from error
 

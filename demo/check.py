@@ -1,10 +1,13 @@
-"""Compares what the cloud received with what the devices held, byte for byte."""
+"""Compares what arrived, wherever that is, with what the devices held, byte for byte."""
 
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from custom_components.ulogger.model.capture import CaptureKind
 
 from .cloud.service import LocalCloud
 from .device.virtual import VirtualDevice
@@ -12,6 +15,10 @@ from .device.virtual import VirtualDevice
 TOKEN = slice(1, 5)
 EPOCH = slice(13, 21)
 ERASE_SECONDS = 15.0
+LOOK_EVERY = 0.5
+
+type Held = tuple[str, CaptureKind, bytes]
+"""A capture: the serial of the device, its kind, and its bytes."""
 
 
 def comparable(log: bytes) -> bytes:
@@ -76,6 +83,31 @@ def compare(devices: list[VirtualDevice], cloud: LocalCloud) -> Comparison:
     return result
 
 
+def compare_untouched(
+    devices: list[VirtualDevice], held: Iterable[Held], faulty: Iterable[str] = ()
+) -> Comparison:
+    """Look for each capture where nothing may have been filled in.
+
+    ``faulty`` describes what is there and can't be one.
+    """
+    result = Comparison(different=list(faulty))
+    there = Counter(held)
+    for device in devices:
+        serial = device.identity.serial
+        for kind, data in (
+            (CaptureKind.LOG, device.log),
+            (CaptureKind.CORE_DUMP, device.core_dump),
+        ):
+            if data:
+                count = there.pop((serial, kind, data), 0)
+                _note(result, f"{kind.value} of {serial}", len(data), count)
+    result.different += [
+        f"{kind.value} of {serial}: {len(data)} bytes that it did not hold"
+        for serial, kind, data in there
+    ]
+    return result
+
+
 def _note(result: Comparison, what: str, size: int, alike: int) -> None:
     result.expected += 1
     if alike:
@@ -100,25 +132,56 @@ async def wait_until_delivered(
     return compare(devices, cloud)
 
 
+async def wait_until_there(
+    devices: list[VirtualDevice], look: Callable[[], Awaitable[Comparison]], seconds: float
+) -> Comparison:
+    """Look again and again until nothing is missing, or the time is over."""
+    end = time.monotonic() + seconds
+    try:
+        async with asyncio.timeout(seconds):
+            for device in devices:
+                await device.emptied.wait()
+    except TimeoutError:
+        return await look()
+    while (comparison := await look()).missing and time.monotonic() < end:  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_EVERY)
+    return comparison
+
+
 def report(
-    comparison: Comparison,
+    destinations: Mapping[str, Comparison],
+    kept: Comparison | None,
     devices: list[VirtualDevice],
     *,
     started: float,
     log_problems: list[str],
 ) -> dict[str, Any]:
-    """Put the outcome into the words of the report's last line."""
+    """Put the outcome into the words of the report's last line.
+
+    What is said of captures is uLogger's, or of another destination without it, or of what
+    is ``kept`` where there is no destination.
+    """
+    comparisons = [*destinations.values(), *([kept] if kept is not None else [])]
+    first = comparisons[0]
+    described: dict[str, Any] = {}
+    for name, each in destinations.items():
+        described[name] = {"captures": each.identical, "identical": each.ok}
+        if each is not first and (faults := each.missing + each.different):
+            described[name]["faults"] = faults
+    only_here = {} if kept is None else {"kept": kept.identical}
     return {
-        "identical": comparison.ok,
+        "identical": all(each.ok for each in comparisons),
         "devices": len(devices),
-        "captures": comparison.identical,
-        "expected": comparison.expected,
-        "bytes": comparison.bytes,
+        "captures": first.identical,
+        "expected": first.expected,
+        "bytes": first.bytes,
         "seconds": round(time.monotonic() - started, 2),
         "erased": all(device.empty for device in devices),
-        "missing": comparison.missing,
-        "different": comparison.different,
-        "duplicated": comparison.duplicated,
-        "logs_without_token": comparison.logs_without_token,
+        "missing": first.missing,
+        "different": first.different,
+        "duplicated": first.duplicated,
+        "logs_without_token": first.logs_without_token,
         "log_problems": log_problems,
+        "destinations": described,
+        **only_here,
     }

@@ -19,7 +19,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from custom_components.ulogger import const as c
+from custom_components.ulogger.flows.folder_flow import CONF_INCLUDE_KEPT
+from custom_components.ulogger.model.capture import CaptureKind
+
 from .api import Api, ApiError, Json
+from .check import Held
 from .cloud.amqtt_broker import AmqttBroker
 from .cloud.broker import LocalBroker
 from .cloud.policy import PolicyGate
@@ -27,9 +32,12 @@ from .cloud.service import LocalCloud
 from .device.server import RadioServer
 from .device.virtual import VirtualDevice
 from .hass import Hass, free_port
+from .readback import image_keys
 
 CUSTOMER_ID = 4711
 CARD_SECONDS = 60.0
+MOST_CAPTURES = 100
+"""Of a device that `Harness.kept` asks for."""
 PROGRAMS = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
 
@@ -50,11 +58,15 @@ class Harness:
         port: int | None = None,
         environment: Mapping[str, str] | None = None,
         gated: bool = False,
+        to_cloud: bool = True,
+        folder: Path | None = None,
     ) -> None:
         """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default.
 
         ``environment`` holds further variables of Home Assistant's process. The account of a
-        ``gated`` demo reaches its broker through `gate`, which can have a policy.
+        ``gated`` demo reaches its broker through `gate`, which can have a policy; one that is not
+        ``to_cloud`` has none, and captures are only here. ``folder`` is a directory that captures
+        go to as well.
         """
         self.directory = directory
         self.devices = list(devices)
@@ -64,7 +76,9 @@ class Harness:
         self.radio = RadioServer(self.devices)
         self._port = port or free_port()
         self._environment = environment
+        self.folder = folder
         self._gated = gated
+        self._to_cloud = to_cloud
         self._hass: Hass | None = None
         self._api: Api | None = None
 
@@ -101,10 +115,8 @@ class Harness:
 
     async def start(self) -> None:
         """Start broker, service, radio and Home Assistant, and make the first user."""
-        await self.broker.astart()
-        if self._gated:
-            await self.gate.start()
-        await self.cloud.start()
+        if self._to_cloud:
+            await self._start_cloud()
         await self.radio.start()
         self._hass = Hass(
             self.directory / "config",
@@ -116,6 +128,12 @@ class Harness:
         await asyncio.to_thread(self.hass.write_configuration)
         await self.hass.start()
         await self.api.onboard()
+
+    async def _start_cloud(self) -> None:
+        await self.broker.astart()
+        if self._gated:
+            await self.gate.start()
+        await self.cloud.start()
 
     async def stop(self) -> None:
         """Stop everything, Home Assistant first."""
@@ -137,6 +155,12 @@ class Harness:
     async def set_up_account(self) -> Json:
         """Answer the discovery card of a device with the account; returns the config entry."""
         card = await self._card()
+        entry = await (self._with_cloud(card) if self._to_cloud else self._only_here(card))
+        if self.folder is not None:
+            entry["folder_id"] = await self._add_folder(entry["entry_id"], self.folder)
+        return entry
+
+    async def _with_cloud(self, card: Json) -> Json:
         step = await self.api.flow(card["flow_id"], {"next_step_id": "certificate"})
         archive = await self.api.upload("certificate.zip", self.broker.download)
         ca = await self.api.upload("ca.pem", self.broker.ca.encode())
@@ -151,6 +175,75 @@ class Harness:
             raise ApiError(f"The account was not set up: {step.get('errors') or step}")
         entry: Json = step["result"]
         return entry
+
+    async def _only_here(self, card: Json) -> Json:
+        """Set up the account without a cloud, from the card of any device."""
+        step = await self.api.flow(card["flow_id"], {"next_step_id": "only_here"})
+        step = await self.api.flow(step["flow_id"], {})
+        if step["type"] != "create_entry":
+            raise ApiError(f"The account was not set up: {step}")
+        entry: Json = step["result"]
+        return entry
+
+    async def _add_folder(self, entry_id: str, folder: Path) -> str:
+        """Have all captures of the account go to a directory, too; returns the destination's ID."""
+        path = "/api/config/config_entries/subentries/flow"
+        handler = [entry_id, c.SUBENTRY_FOLDER]
+        form = await self.api.request("POST", path, {"handler": handler})
+        answers = {
+            c.CONF_PATH: str(folder),
+            c.CONF_KEEP_DAYS: 0,
+            c.CONF_KEEP_MB: 0,
+            CONF_INCLUDE_KEPT: True,
+        }
+        done = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
+        if done["type"] != "create_entry":
+            raise ApiError(f"{folder} was not added: {done.get('errors') or done}")
+        [added] = await self.api.command("config_entries/subentries/list", entry_id=entry_id)
+        folder_id: str = added["subentry_id"]
+        return folder_id
+
+    async def add_firmware(self, entry_id: str, image: bytes) -> None:
+        """Add an image for what the devices run and what their core dumps are of."""
+        path = self.hass.images / "firmware.elf"
+        await asyncio.to_thread(path.write_bytes, image)
+        for key in dict.fromkeys(key for device in self.devices for key in image_keys(device)):
+            await self.api.call(
+                c.DOMAIN,
+                "add_firmware",
+                config_entry_id=entry_id,
+                path=str(path),
+                version=key.version,
+                git_hash=key.git_hash,
+                application_id=key.application_id,
+            )
+
+    async def kept(self, entry_id: str) -> list[Held]:
+        """Download the account's captures that are nowhere but in Home Assistant."""
+        held: list[Held] = []
+        for serial, captures in (await self._captures(entry_id)).items():
+            for capture in captures:
+                if capture["state"] == "kept":
+                    data = await self.api.download(capture["download"])
+                    held.append((serial, CaptureKind(capture["kind"]), data))
+        return held
+
+    async def _captures(self, entry_id: str) -> dict[str, list[Json]]:
+        """List captures by the serials of the devices that are collected."""
+        registry = await self.api.command("config/device_registry/list")
+        gateway = [c.DOMAIN, entry_id]
+        devices = [
+            each["id"]
+            for each in registry
+            if entry_id in each["config_entries"] and gateway not in each["identifiers"]
+        ]
+        if not devices:
+            return {}
+        answer = await self.api.call(
+            c.DOMAIN, "get_captures", answer=True, device_id=devices, limit=MOST_CAPTURES
+        )
+        found: dict[str, list[Json]] = answer["service_response"]["devices"]
+        return found
 
     async def _card(self) -> Json:
         """Wait for the discovery card of any device."""

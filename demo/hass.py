@@ -22,6 +22,8 @@ homeassistant:
   name: uLogger demo
   country: DE
   time_zone: UTC
+  allowlist_external_dirs:
+    - {images}
 frontend:
 config:
 history:
@@ -88,6 +90,7 @@ class Hass:
         self.url = f"http://127.0.0.1:{port}"
         self.log = config / "home-assistant-output.log"
         self.temporary = config / "tmp"
+        self.images = config / "firmware"
         self._radio_port = radio_port
         self._environment = dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
@@ -103,6 +106,7 @@ class Hass:
         components = self.config / "custom_components"
         components.mkdir(parents=True, exist_ok=True)
         self.temporary.mkdir(exist_ok=True)
+        self.images.mkdir(exist_ok=True)
         for name, source in (
             ("ulogger", REPOSITORY / "custom_components/ulogger"),
             ("ulogger_demo", REPOSITORY / "demo/custom_components/ulogger_demo"),
@@ -110,7 +114,7 @@ class Hass:
             if not (components / name).exists():
                 (components / name).symlink_to(source)
         (self.config / "configuration.yaml").write_text(
-            CONFIGURATION.format(radio_port=self._radio_port)
+            CONFIGURATION.format(radio_port=self._radio_port, images=self.images)
         )
         storage = self.config / ".storage"
         storage.mkdir(exist_ok=True)

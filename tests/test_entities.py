@@ -22,6 +22,7 @@ from custom_components.ulogger.model.capture import Capture, CaptureKind
 from tests.support.account import CRASH_DUMP, CRASH_LOG, ToldTransport
 from tests.support.bluetooth import ADDRESS
 from tests.support.road import IDENTITY, LOG, Road
+from tests.support.said import read_all
 
 ALL = len(CRASH_LOG) + len(CRASH_DUMP)
 MINUTE = timedelta(minutes=1)
@@ -63,7 +64,7 @@ async def collected_crash(road: Road, entry: MockConfigEntry) -> None:
     await road.collected(device)
     await road.idle(coordinator)
     await road.until(lambda: road.state(entry, "uploads") == "2")
-    await road.hass.async_block_till_done()
+    await read_all(entry.runtime_data)
 
 
 def happened(kind: str, states: list[State]) -> State:
@@ -270,8 +271,9 @@ async def test_the_event_entity_tells_of_a_crash_from_device_to_cloud(
     assert crash.attributes["pc"].startswith("0x")
     assert int(crash.attributes["pc"], 16)
     assert int(crash.attributes["lr"], 16)
-    assert f"pc {crash.attributes['pc'].lower()}" in crash.attributes["summary"]
+    assert crash.attributes["pc"] in crash.attributes["summary"]
     assert crash.attributes["firmware_version"] == "4.24.2"
+    assert (crash.attributes["is_new"], crash.attributes["regressed"]) == (True, False)
 
 
 async def test_the_event_entity_tells_of_what_came_twice(

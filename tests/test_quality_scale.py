@@ -19,7 +19,9 @@ from PIL import Image
 import custom_components.ulogger
 from custom_components.ulogger import PLATFORMS, repairs, sensor
 from custom_components.ulogger.actions.captures import GET_CAPTURES_SCHEMA
+from custom_components.ulogger.actions.crashes import GET_CRASHES_SCHEMA, SET_CRASH_STATE_SCHEMA
 from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
+from custom_components.ulogger.actions.logs import GET_LOGS_SCHEMA
 from custom_components.ulogger.actions.publish import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
 from custom_components.ulogger.condition import CONDITIONS
 from custom_components.ulogger.const import DOMAIN
@@ -55,9 +57,12 @@ RULES = [
 SCHEMAS = {
     "forget_session": FORGET_SCHEMA,
     "get_captures": GET_CAPTURES_SCHEMA,
+    "get_logs": GET_LOGS_SCHEMA,
+    "get_crashes": GET_CRASHES_SCHEMA,
     "publish_event": EVENT_SCHEMA,
     "publish_log": LOG_SCHEMA,
     "publish_metrics": METRICS_SCHEMA,
+    "set_crash_state": SET_CRASH_STATE_SCHEMA,
     "set_log_level": LOG_LEVEL_SCHEMA,
     "upload": UPLOAD_SCHEMA,
 }
@@ -207,7 +212,11 @@ def test_the_fields_of_an_action_are_those_of_its_schema(action: str) -> None:
 
 
 @pytest.mark.parametrize("action", SCHEMAS)
-def test_an_action_is_aimed_at_devices_of_this_integration(action: str) -> None:
+def test_an_action_is_aimed_at_devices_or_an_account_of_this_integration(action: str) -> None:
+    if "target" not in ACTIONS[action]:
+        account = ACTIONS[action]["fields"]["config_entry_id"]
+        assert account["selector"] == {"config_entry": {"integration": DOMAIN}}
+        return
     selector.TargetSelector.CONFIG_SCHEMA(ACTIONS[action]["target"])
     assert ACTIONS[action]["target"]["device"] == [{"integration": DOMAIN}]
 
@@ -257,7 +266,7 @@ def test_every_error_has_a_text_and_every_text_an_error() -> None:
                 continue
             kind = ast.unparse(node.func)
             keys = [keyword.value for keyword in node.keywords if keyword.arg == "translation_key"]
-            if kind in {"_error", "_mistake"}:
+            if kind in {"_error", "_mistake", "mistake"}:
                 keys = node.args[:1]
             elif not kind.endswith(("Error", "NotReady", "AuthFailed")):
                 continue

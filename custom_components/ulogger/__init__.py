@@ -11,10 +11,13 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
 from .account.account import Account
+from .account.firmware_files import FirmwareFiles
+from .account.firmware_images import async_remove_images
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
+from .assistant.api import async_offer_to_assistants
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
 from .gateway.discovery import Discovery
 from .gateway.folders import folder_destinations, reload_on_change
@@ -77,9 +80,11 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
     gateway.readings.begin()
+    gateway.crashes.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
     LogRelay(hass, entry).start()
+    async_offer_to_assistants(hass, entry)
     for telemetry in gateway.telemetry.values():
         Heartbeats(hass, entry, telemetry).start()
     for text_logs in gateway.text_logs.values():
@@ -111,6 +116,8 @@ async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> No
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)
+    await FirmwareFiles(hass, entry.entry_id).async_remove()
+    await async_remove_images(hass, entry)
     await async_remove_readings(hass, entry.entry_id)
 
 

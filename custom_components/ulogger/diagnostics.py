@@ -6,6 +6,7 @@ more for the values themselves, since a topic, an error's text or a name may car
 
 import re
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from homeassistant.components import bluetooth
@@ -75,6 +76,7 @@ async def async_get_config_entry_diagnostics(
                 {"name": record.name, "application_id": record.identity.application_id}
                 for record in gateway.fleet.uncollected()
             ],
+            "crashes": _crashes(gateway),
             "rejections": dict(gateway.account.rejections),
             "devices": [_device(hass, gateway, device) for device in gateway.devices.values()],
         },
@@ -97,6 +99,30 @@ async def async_get_device_diagnostics(
                 },
             )
     return await async_get_config_entry_diagnostics(hass, entry)
+
+
+def _crashes(gateway: Gateway) -> dict[str, Any]:
+    groups = gateway.crashes.groups
+    return {
+        "groups": len(groups),
+        "open": groups.open_count,
+        "latest": [
+            {
+                "fingerprint": group.fingerprint,
+                "application_id": group.application_id,
+                "state": group.state,
+                "resolved_in": group.resolved_in,
+                "reason": group.reason,
+                "count": group.count,
+                "kept": len(group.occurrences),
+                "first_seen": group.first_seen,
+                "last_seen": group.last_seen,
+                "devices": len(group.devices),
+                "versions": list(group.versions),
+            }
+            for group in islice(groups, ROWS)
+        ],
+    }
 
 
 def _bluetooth(hass: HomeAssistant) -> dict[str, Any]:
@@ -126,10 +152,24 @@ def _device(hass: HomeAssistant, gateway: Gateway, device: DeviceCoordinator) ->
         ),
         "last_seen": record.last_seen,
         "token": REDACTED if gateway.is_registered(identity) else None,
+        "last_crash": _last_crash(gateway, device),
         "log_levels": asdict(record.log_levels),
         "modules": record.modules,
         "state": asdict(state),
         "sessions": [asdict(session) for session in device.timeline],
+    }
+
+
+def _last_crash(gateway: Gateway, device: DeviceCoordinator) -> dict[str, Any] | None:
+    if (last := gateway.crashes.last_of(device.identity.key)) is None:
+        return None
+    return {
+        "at": last.at,
+        "reason": last.reason,
+        "version": last.version,
+        "git_hash": last.git_hash,
+        "fingerprint": last.group.fingerprint,
+        "crashed_since": gateway.crashes.crashed_since(device),
     }
 
 

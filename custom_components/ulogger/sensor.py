@@ -12,6 +12,7 @@ from homeassistant.components.sensor import (
     SensorStateClass,
 )
 from homeassistant.const import (
+    MAX_LENGTH_STATE_STATE,
     PERCENTAGE,
     SIGNAL_STRENGTH_DECIBELS_MILLIWATT,
     EntityCategory,
@@ -93,6 +94,37 @@ def _log_modules(device: DeviceCoordinator) -> dict[str, object]:
     }
 
 
+def _gateway(device: DeviceCoordinator) -> Gateway:
+    gateway: Gateway = device.account.entry.runtime_data
+    return gateway
+
+
+def _last_crash(device: DeviceCoordinator) -> str | None:
+    last = _gateway(device).crashes.last_of(device.identity.key)
+    return None if last is None else last.reason[:MAX_LENGTH_STATE_STATE]
+
+
+def _last_crash_attributes(device: DeviceCoordinator) -> dict[str, object]:
+    last = _gateway(device).crashes.last_of(device.identity.key)
+    if last is None:
+        return {}
+    return {
+        "time": _moment(last.at),
+        "firmware_version": last.version,
+        "git_hash": last.git_hash,
+        "fingerprint": last.group.fingerprint,
+        "crash_state": last.group.state.value,
+        "count": last.group.count,
+    }
+
+
+def _firmware(device: DeviceCoordinator) -> dict[str, object]:
+    return {
+        "git_hash": device.identity.git_hash,
+        "image": _gateway(device).images.title_of(device.identity),
+    }
+
+
 DEVICE_SENSORS = (
     DeviceSensorDescription(
         key="state",
@@ -165,6 +197,12 @@ DEVICE_SENSORS = (
         value=lambda device: _moment(device.data.counters.last_core_dump),
     ),
     DeviceSensorDescription(
+        key="last_crash",
+        translation_key="last_crash",
+        value=_last_crash,
+        attributes=_last_crash_attributes,
+    ),
+    DeviceSensorDescription(
         key="duplicates",
         translation_key="duplicates",
         state_class=SensorStateClass.TOTAL_INCREASING,
@@ -204,7 +242,7 @@ DEVICE_SENSORS = (
         translation_key="firmware_version",
         entity_category=EntityCategory.DIAGNOSTIC,
         value=lambda device: device.identity.git_version or None,
-        attributes=lambda device: {"git_hash": device.identity.git_hash},
+        attributes=_firmware,
     ),
     DeviceSensorDescription(
         key="signal_strength",
@@ -252,6 +290,12 @@ ACCOUNT_SENSORS = (
         translation_key="captures_waiting",
         state_class=SensorStateClass.MEASUREMENT,
         value=lambda gateway: gateway.account.totals.waiting,
+    ),
+    AccountSensorDescription(
+        key="open_crash_groups",
+        translation_key="open_crash_groups",
+        state_class=SensorStateClass.MEASUREMENT,
+        value=lambda gateway: gateway.crashes.groups.open_count,
     ),
 )
 

@@ -1,5 +1,6 @@
 """What an action's target stands for, and what *Get captures* returns."""
 
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -13,9 +14,11 @@ from homeassistant.helpers import label_registry as lr
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.actions.targets import Targets, async_targets
+from custom_components.ulogger.capture.core_dump import CoreDump
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.insight.core_file import core_file
 from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity as Identity
 from custom_components.ulogger.outbox.errors import DiskFailed, NoSuchCapture
@@ -24,6 +27,7 @@ from tests.support.account import CRASH_DUMP, SENSOR, ToldTransport, core_dump, 
 from tests.support.bluetooth import OTHER_ADDRESS
 from tests.support.flows import ENGLISH
 
+from ..support import made_captures as made
 from ..support.outbox_world import queue
 
 OTHER = Identity(42, "OTHER")
@@ -290,6 +294,32 @@ async def test_a_capture_that_was_listed_can_be_downloaded(
     )
 
 
+async def test_a_core_dump_can_be_downloaded_for_a_debugger(
+    hass: HomeAssistant, captured: MockConfigEntry, hass_client: Any
+) -> None:
+    await captured.runtime_data.account.outbox.add(core_dump())
+    client = await hass_client()
+    dump, *logs = (await captures(hass, captured.runtime_data.devices[SENSOR.key]))[SENSOR.serial]
+    assert not any("core_file" in each for each in logs)
+    response = await client.get(dump["core_file"])
+    assert response.status == 200
+    assert await response.read() == core_file(CoreDump.parse(CRASH_DUMP))
+    assert response.headers["Content-Disposition"].endswith('-core_dump.core"')
+
+
+async def test_a_dump_without_registers_says_why_there_is_no_core_file(
+    hass: HomeAssistant, captured: MockConfigEntry, hass_client: Any
+) -> None:
+    unknown = replace(core_dump(), data=made.core_dump(b"other", version=9))
+    added = await captured.runtime_data.account.outbox.add(unknown)
+    client = await hass_client()
+    response = await client.get(
+        f"/api/ulogger/{captured.entry_id}/captures/{added.capture_id}/core"
+    )
+    assert response.status == 422
+    assert "has no registers" in await response.text()
+
+
 async def test_only_administrators_download(
     hass: HomeAssistant,
     captured: MockConfigEntry,
@@ -299,6 +329,7 @@ async def test_only_administrators_download(
 ) -> None:
     paths = [
         f"/api/ulogger/{captured.entry_id}/captures/1",
+        f"/api/ulogger/{captured.entry_id}/captures/1/core",
         f"/api/ulogger/{captured.entry_id}/quarantine",
     ]
     reader = await hass_client(hass_read_only_access_token)
@@ -309,7 +340,14 @@ async def test_only_administrators_download(
 
 
 @pytest.mark.parametrize(
-    "path", ["{entry}/captures/99", "{entry}/captures/x", "{entry}/captures/" + 30 * "9"]
+    "path",
+    [
+        "{entry}/captures/99",
+        "{entry}/captures/x",
+        "{entry}/captures/" + 30 * "9",
+        "{entry}/captures/99/core",
+        "{entry}/captures/1/core",
+    ],
 )
 async def test_what_is_not_there_is_not_found(
     hass: HomeAssistant, captured: MockConfigEntry, hass_client: Any, path: str

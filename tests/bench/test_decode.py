@@ -44,8 +44,9 @@ async def test_a_search_answers_soon_and_does_not_hold_the_event_loop_up() -> No
 
 
 def test_every_row_is_told_to_a_person() -> None:
-    image = {"bytes": 1, "seconds": 2, "peak_mb": 3, "added_mb": 4, "importer": "x"}
-    assert "1 bytes" in decode.show({"bench": "image", **image})
+    image = {"bytes": 1, "seconds": 2, "peak_mb": 3, "added_mb": 4, "kept_bytes": 5, "load_ms": 6}
+    assert "LIMIT" not in decode.show({"bench": "image", **image, "within_limits": True})
+    assert "LIMIT" in decode.show({"bench": "image", **image, "within_limits": False})
     peer = {"messages": 5, "ours_ms": 1, "pigweed_ms": 2, "ratio": 2}
     assert "2 times" in decode.show({"bench": "peer", **peer})
     assert "735 frames" in decode.show(decode.measure_decode())
@@ -56,6 +57,18 @@ def test_logs_that_the_search_looks_through_are_whole(change: object) -> None:
     data, image = decode.fixture()
     changed = change(data)  # type: ignore[operator]
     assert read(Capture(CaptureKind.LOG, decode.DEVICE, changed, 1.0), image).damage is None
+
+
+def test_an_image_is_imported_in_time_and_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        row = decode.measure_image(2_000_000)
+    except decode.Unavailable as missing:
+        pytest.skip(str(missing))
+    assert row["bytes"] >= 2_000_000
+    assert 0 < row["kept_bytes"] < row["bytes"]
+    assert row["within_limits"] is True
+    monkeypatch.setattr(decode, "MOST_MEMORY", 1.0)
+    assert decode.measure_image(100_000)["within_limits"] is False
 
 
 def test_the_image_that_is_imported_has_functions_and_lines(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from custom_components.ulogger.capture.frames import iter_frames
 from custom_components.ulogger.capture.log_buffer import with_epoch, with_session_token
-from demo.check import compare
+from custom_components.ulogger.model.capture import CaptureKind
+from demo.check import Comparison, Held, compare, compare_untouched, report, wait_until_there
 from demo.cloud.service import LocalCloud, Received, Registration
 from demo.device.life import metric_frame
 from demo.device.virtual import VirtualDevice
@@ -107,6 +108,80 @@ def test_what_came_twice_is_counted_and_still_identical() -> None:
     comparison = compare([device], cloud)
     assert comparison.ok
     assert comparison.duplicated == 3
+
+
+def held_by(*devices: VirtualDevice) -> list[Held]:
+    held: list[Held] = []
+    for device in devices:
+        assert device.core_dump is not None
+        held.append((device.identity.serial, CaptureKind.LOG, device.log))
+        held.append((device.identity.serial, CaptureKind.CORE_DUMP, device.core_dump))
+    return held
+
+
+def test_where_nothing_is_filled_in_everything_has_to_be_as_it_was() -> None:
+    first, second = devices = make_devices(2)
+    comparison = compare_untouched(devices, held_by(second, first))
+    assert comparison.ok
+    assert (comparison.expected, comparison.identical) == (4, 4)
+    assert comparison.bytes == 2 * (len(first.log) + len(first.core_dump))
+
+
+@pytest.mark.parametrize("position", [0, 1, 13, 25, -1])
+def test_there_a_filled_in_field_is_a_wrong_byte(position: int) -> None:
+    [device] = make_devices()
+    (serial, kind, log), dump = held_by(device)
+    damaged = bytearray(log)
+    damaged[position] ^= 0x01
+    comparison = compare_untouched([device], [(serial, kind, bytes(damaged)), dump])
+    assert not comparison.ok
+    assert comparison.missing == [f"log of {device.identity.serial}"]
+    assert len(comparison.different) == 1
+
+
+def test_there_a_capture_is_found_at_its_own_device_and_as_its_own_kind_only() -> None:
+    first, second = make_devices(2)
+    log, dump = held_by(first)
+    assert compare_untouched([second], [log, dump]).identical == 0
+    swapped = [(log[0], dump[1], log[2]), (dump[0], log[1], dump[2])]
+    assert compare_untouched([first], swapped).identical == 0
+
+
+def test_there_what_is_faulty_is_different_and_what_is_twice_is_counted() -> None:
+    [device] = make_devices()
+    assert not compare_untouched([device], held_by(device), ["torn"]).ok
+    comparison = compare_untouched([device], [*held_by(device), held_by(device)[0]])
+    assert comparison.ok
+    assert comparison.duplicated == 1
+
+
+async def test_it_is_looked_until_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demo.check.LOOK_EVERY", 0)
+    missing = [["a", "b"], ["b"], []]
+
+    async def look() -> Comparison:
+        return Comparison(missing=missing.pop(0))
+
+    assert not (await wait_until_there([], look, 60)).missing
+    missing = [["a"]]
+    assert (await wait_until_there([], look, 0)).missing == ["a"]
+
+
+def test_the_report_names_each_destination_and_what_is_only_here() -> None:
+    [device] = make_devices()
+    device.empty = True
+    good = Comparison(expected=2, identical=2)
+    bad = Comparison(expected=2, identical=1, missing=["log"])
+    both = report({"ulogger": good, "folder": bad}, None, [device], started=0, log_problems=[])
+    assert not both["identical"]
+    assert (both["captures"], both["missing"]) == (2, [])
+    assert both["destinations"] == {
+        "ulogger": {"captures": 2, "identical": True},
+        "folder": {"captures": 1, "identical": False, "faults": ["log"]},
+    }
+    here = report({}, good, [device], started=0, log_problems=[])
+    assert (here["destinations"], here["kept"], here["identical"]) == ({}, 2, True)
+    assert not report({}, bad, [device], started=0, log_problems=[])["identical"]
 
 
 def test_a_buffer_that_no_agent_could_offer_is_refused(tmp_path: Path) -> None:

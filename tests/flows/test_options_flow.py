@@ -28,6 +28,7 @@ TYPED: dict[str, Any] = {
     "cloud": {"heartbeats": False, "api_token": " ulg_secret ", "daily_quota_kb": 400},
     "storage": {"retention_days": 3, "retention_mb": 50, "undelivered_budget_mb": 200},
     "forward_logs": {"level": "error", "integrations": ["mqtt", "bluetooth"]},
+    "assistants": {"offer_to_assistants": True},
 }
 
 
@@ -84,9 +85,7 @@ async def test_a_new_account_shows_what_it_does_by_itself(hass: HomeAssistant) -
     account.add_to_hass(hass)
     form = await open_form(hass, account)
 
-    defaults = form["data_schema"](
-        {"collection": {}, "approval": {}, "cloud": {}, "storage": {}, "forward_logs": {}}
-    )
+    defaults = form["data_schema"]({section: {} for section in TYPED})
 
     assert defaults == {
         "collection": {
@@ -98,6 +97,7 @@ async def test_a_new_account_shows_what_it_does_by_itself(hass: HomeAssistant) -
         "cloud": {"heartbeats": True, "daily_quota_kb": 0},
         "storage": {"retention_days": 7, "retention_mb": 100, "undelivered_budget_mb": 500},
         "forward_logs": {"level": "off", "integrations": []},
+        "assistants": {"offer_to_assistants": False},
     }
 
 
@@ -138,6 +138,7 @@ async def test_options_are_kept_side_by_side_and_applied_by_a_reload(
         "retention_days": 3,
         "retention_mb": 50,
         "undelivered_budget_mb": 200,
+        "offer_to_assistants": True,
         "forward_logs": {"level": "error", "integrations": ["bluetooth", "mqtt"]},
     }
     assert type(account.options["collect_interval"]) is int
@@ -455,7 +456,8 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
     hass: HomeAssistant, only_here: MockConfigEntry
 ) -> None:
     form = await open_form(hass, only_here)
-    assert {str(key) for key in form["data_schema"].schema} == {"collection", "approval", "kept"}
+    sections = {str(key) for key in form["data_schema"].schema}
+    assert sections == {"collection", "approval", "kept", "firmware", "assistants"}
     texts = ENGLISH["options"]["step"]["init"]["sections"]["kept"]
     fields = {str(key) for key in form["data_schema"].schema["kept"].schema.schema}
     assert fields == set(texts["data"]) == set(texts["data_description"])
@@ -465,12 +467,14 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
         "collection": TYPED["collection"],
         "approval": {"applications": ["7"]},
         "kept": kept,
+        "assistants": {"offer_to_assistants": True},
     }
     await save(hass, only_here, chosen)
 
     assert only_here.options == {
         **TYPED["collection"],
         **kept,
+        "offer_to_assistants": True,
         "heartbeats": False,
         "applications": {"7": {"device_types": []}},
     }

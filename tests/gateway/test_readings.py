@@ -11,6 +11,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.account.store import outbox_path
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.gateway.gateway import Gateway
 from custom_components.ulogger.gateway.readings import Readings, readings_path
 from custom_components.ulogger.insight.reading import Reading
@@ -122,7 +123,7 @@ async def test_a_reading_is_made_again_when_it_is_asked_for(
     assert await hass.config_entries.async_unload(account.entry_id)
     gateway = await started(hass, account)
     assert await gateway.readings.async_reading(capture_id) == before
-    await gateway.readings.async_images_changed()
+    gateway.images.changed.notify(ImageKey())
     assert await gateway.readings.async_reading(capture_id) == before
     with pytest.raises(NoSuchCapture):
         await gateway.readings.async_reading(capture_id + 1)

@@ -32,7 +32,7 @@ def wanted_since(entry: ConfigEntry[Any]) -> dict[str, float]:
 class AccountSettings:
     """The options of an account.
 
-    Sizes are in bytes; ``daily_quota`` 0 is no limit.
+    Sizes are in bytes; ``daily_quota`` 0 is no limit; an empty ``firmware_folder`` is none.
     """
 
     interval: timedelta
@@ -43,6 +43,8 @@ class AccountSettings:
     retention_days: int
     retention_bytes: int
     undelivered_budget: int
+    offer_to_assistants: bool
+    firmware_folder: str
 
     @classmethod
     def of(cls, entry: ConfigEntry[Any]) -> Self:
@@ -66,4 +68,6 @@ class AccountSettings:
                 options.get(c.CONF_UNDELIVERED_BUDGET_MB, c.DEFAULT_UNDELIVERED_BUDGET_MB)
                 * MEGABYTE
             ),
+            offer_to_assistants=options.get(c.CONF_OFFER_TO_ASSISTANTS, False),
+            firmware_folder=options.get(c.CONF_FIRMWARE_FOLDER, ""),
         )

@@ -1,18 +1,20 @@
 """What one account must remember across restarts, besides its captures (see `outbox/`).
 
-Session tokens, which devices stand behind which address, whether they are collected, and the
-log configuration that still has to reach them. One private file of Home Assistant's `Store`.
+Session tokens, which devices stand behind which address, whether they are collected, the log
+configuration that still has to reach them, and how devices crashed. One private file of Home
+Assistant's `Store`.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypedDict, override
+from typing import Any, NotRequired, TypedDict, override
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.storage import STORAGE_DIR, Store
 
 from ..const import DOMAIN
+from ..insight.crash_groups import CrashGroups
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.log_config import one_name_a_bit
 from ..model.log_levels import UNKNOWN, LogLevels, Wish, Written
@@ -30,7 +32,8 @@ class DeviceRecord:
     ``modules`` maps the module names that the cloud sent for this device to their bit in
     ``module_flags``, one name a bit; ``last_config`` marks the log configuration that came from
     the cloud last. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
-    since 1970), on which the daily quota was reached.
+    since 1970), on which the daily quota was reached. ``crash_cleared`` is when the last crash came
+    of which a person knows, or that other firmware made a thing of the past.
     """
 
     identity: DeviceIdentity
@@ -46,6 +49,7 @@ class DeviceRecord:
     log_levels: LogLevels = field(default_factory=LogLevels)
     modules: dict[str, int] = field(default_factory=dict)
     last_config: str = ""
+    crash_cleared: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Give the record as JSON can hold it."""
@@ -101,6 +105,7 @@ class StoredAccount(TypedDict):
 
     tokens: dict[str, Any]
     devices: list[dict[str, Any]]
+    crashes: NotRequired[dict[str, Any]]
 
 
 class _AccountFile(Store[StoredAccount]):
@@ -118,7 +123,10 @@ class _AccountFile(Store[StoredAccount]):
 
 
 class AccountStore:
-    """The account's file, and what it holds in memory."""
+    """The account's file, and what it holds in memory.
+
+    ``crashes_known`` is false until the core dumps of an earlier version are among the groups.
+    """
 
     def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
         key = f"{DOMAIN}.{entry_id}"
@@ -128,6 +136,8 @@ class AccountStore:
         )
         self.tokens: dict[str, Any] = {}
         self.devices: dict[DeviceKey, DeviceRecord] = {}
+        self.crash_groups = CrashGroups()
+        self.crashes_known = False
         self._closed = False
         self._save_planned = False
 
@@ -138,6 +148,9 @@ class AccountStore:
         self.tokens = stored["tokens"]
         records = [DeviceRecord.from_dict(data) for data in stored["devices"]]
         self.devices = {record.identity.key: record for record in records}
+        if (crashes := stored.get("crashes")) is not None:
+            self.crash_groups = CrashGroups.from_dict(crashes)
+            self.crashes_known = True
 
     async def async_save_tokens(self, tokens: dict[str, Any]) -> None:
         """Put *tokens* on disk at once: losing one costs a registration."""
@@ -177,10 +190,13 @@ class AccountStore:
 
     def _content(self) -> StoredAccount:
         self._save_planned = False
-        return {
+        content: StoredAccount = {
             "tokens": self.tokens,
             "devices": [record.as_dict() for record in self.devices.values()],
         }
+        if self.crashes_known:
+            content["crashes"] = self.crash_groups.as_dict()
+        return content
 
 
 def outbox_path(hass: HomeAssistant, entry_id: str) -> Path:

@@ -28,6 +28,9 @@ from ..model.log_config import ALL_MODULES, LONGEST, MODULES, SHORTEST, LogConfi
 from ..model.log_levels import PERSON, Wish
 from ..outbox.model import Outcome
 from .captures import async_register_capture_actions
+from .crashes import async_register_crash_actions
+from .firmware import async_register_firmware_actions
+from .logs import async_register_log_actions
 from .publish import async_register_publish_actions
 from .targets import async_targets, gateway_of, required
 
@@ -70,6 +73,9 @@ def async_register_actions(hass: HomeAssistant) -> None:
     async_register_admin_service(hass, DOMAIN, "forget_session", _forget_session, FORGET_SCHEMA)
     async_register_publish_actions(hass)
     async_register_capture_actions(hass)
+    async_register_log_actions(hass)
+    async_register_firmware_actions(hass)
+    async_register_crash_actions(hass)
 
 
 async def _upload(call: ServiceCall) -> ServiceResponse:

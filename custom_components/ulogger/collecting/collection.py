@@ -20,7 +20,6 @@ from homeassistant.core import callback
 from ..account.account import Account
 from ..agent.errors import AgentError, NotAnAgent, StaleTransfer
 from ..agent.session import RECONNECTIONS, AgentSession, Pending, Progress
-from ..insight.crash_attributes import crash_attributes
 from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity
 from ..model.log_config import LogConfig
@@ -184,8 +183,6 @@ class Collection:
         if added.may_repeat:
             attributes["may_repeat"] = True
         fire(DeviceEvent.COLLECTED, attributes)
-        if capture.kind is CaptureKind.CORE_DUMP:
-            fire(DeviceEvent.CORE_DUMP, {**attributes, **crash_attributes(capture)})
 
     @callback
     def _note(self, *, erased: bool) -> None:

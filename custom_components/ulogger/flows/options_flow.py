@@ -13,6 +13,7 @@ from ..const import (
     CONF_APPLICATIONS,
     CONF_CONNECTION,
     CONF_DEVICE_TYPES,
+    CONF_FIRMWARE_FOLDER,
     CONF_FORWARD_LOGS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
@@ -26,6 +27,7 @@ from .options_schema import (
     SECTION_APPROVAL,
     SECTION_CLOUD,
     SECTION_COLLECTION,
+    SECTION_FIRMWARE,
     as_typed,
     options_schema,
 )
@@ -91,6 +93,7 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
         errors: dict[str, str] = {}
         if user_input is not None:
             changed, errors = self._parse(user_input)
+            errors |= await self._parse_firmware(user_input, changed)
             if not errors and not has_ulogger:
                 return self._finish(changed, reload=False)
             if not errors:
@@ -110,6 +113,20 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
         form = options_schema(self.hass, options, has_ulogger=has_ulogger)
         schema = self.add_suggested_values_to_schema(form, shown)
         return self.async_show_form(step_id="init", data_schema=schema, errors=errors)
+
+    async def _parse_firmware(
+        self, typed: Mapping[str, Any], changed: dict[str, Any]
+    ) -> dict[str, str]:
+        """Add the folder to what is kept; returns what is wrong with it."""
+        if SECTION_FIRMWARE not in typed:
+            return {}
+        folder = typed[SECTION_FIRMWARE].get(CONF_FIRMWARE_FOLDER, "").strip()
+        changed[CONF_FIRMWARE_FOLDER] = folder
+        if not folder or await self.hass.async_add_executor_job(
+            self.hass.config.is_allowed_path, folder
+        ):
+            return {}
+        return {SECTION_FIRMWARE: "path_not_allowed"}
 
     @callback
     def _finish(self, changed: Mapping[str, Any], *, reload: bool) -> ConfigFlowResult:

@@ -27,11 +27,13 @@ from ..const import (
     CONF_DAILY_QUOTA_KB,
     CONF_DEVICE_LIMIT,
     CONF_DEVICE_TYPES,
+    CONF_FIRMWARE_FOLDER,
     CONF_FORWARD_LOGS,
     CONF_HEARTBEATS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
     CONF_NAME_PATTERNS,
+    CONF_OFFER_TO_ASSISTANTS,
     CONF_RETENTION_DAYS,
     CONF_RETENTION_MB,
     CONF_UNDELIVERED_BUDGET_MB,
@@ -52,10 +54,18 @@ SECTION_COLLECTION = "collection"
 SECTION_APPROVAL = "approval"
 SECTION_CLOUD = "cloud"
 SECTION_STORAGE = "storage"
+SECTION_FIRMWARE = "firmware"
 SECTION_KEPT = "kept"
 """What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
-FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE, SECTION_KEPT)
+SECTION_ASSISTANTS = "assistants"
+FLAT_SECTIONS = (
+    SECTION_COLLECTION,
+    SECTION_CLOUD,
+    SECTION_STORAGE,
+    SECTION_KEPT,
+    SECTION_ASSISTANTS,
+)
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
 
 
@@ -79,18 +89,19 @@ def options_schema(
         sections[CONF_FORWARD_LOGS] = (probatio.Schema(forwarding), True)
     else:
         sections[SECTION_KEPT] = (KEPT_SCHEMA, False)
-    return probatio.Schema(
-        {
-            probatio.Required(name): section(schema, {"collapsed": collapsed})
-            for name, (schema, collapsed) in sections.items()
-        }
-    )
+    form: dict[probatio.Marker, section] = {
+        probatio.Required(name): section(schema, {"collapsed": collapsed})
+        for name, (schema, collapsed) in sections.items()
+    }
+    form[probatio.Optional(SECTION_FIRMWARE)] = section(FIRMWARE_SCHEMA, {"collapsed": True})
+    form[probatio.Optional(SECTION_ASSISTANTS)] = section(ASSISTANTS_SCHEMA, {"collapsed": True})
+    return probatio.Schema(form)
 
 
 def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return kept options the way the form shows them."""
     return {
-        **dict.fromkeys(FLAT_SECTIONS, options),
+        **dict.fromkeys((*FLAT_SECTIONS, SECTION_FIRMWARE), options),
         SECTION_APPROVAL: {CONF_APPLICATIONS: list(options.get(CONF_APPLICATIONS, {}))},
         CONF_FORWARD_LOGS: options.get(CONF_FORWARD_LOGS, {}),
     }
@@ -165,6 +176,11 @@ CLOUD_SCHEMA = probatio.Schema(
         ),
     }
 )
+
+ASSISTANTS_SCHEMA = probatio.Schema(
+    {probatio.Required(CONF_OFFER_TO_ASSISTANTS, default=False): BooleanSelector()}
+)
+FIRMWARE_SCHEMA = probatio.Schema({probatio.Optional(CONF_FIRMWARE_FOLDER): TextSelector()})
 
 
 def _storage(least: int) -> probatio.Schema:

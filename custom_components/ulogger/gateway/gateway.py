@@ -20,11 +20,15 @@ from ..cloud.destination import (
 from ..cloud.errors import CloudError
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
+from ..firmware.matching import ImageKey
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
+from .crashes import Crashes
 from .destinations import ActiveDestination
+from .firmware_folder import FirmwareFolder
 from .fleet import Fleet
+from .images import Images
 from .readings import Readings, readings_path
 from .ulogger import Ulogger
 
@@ -59,8 +63,11 @@ class Gateway:
             self.destinations = {first.id: first, **self.destinations}
         self.fleet = Fleet(account)
         self.fleet.adopted.add(self._adopted)
+        self.images = Images(account)
+        self.firmware_folder = FirmwareFolder(account, self.images)
         path = readings_path(outbox_path(account.hass, account.entry_id))
-        self.readings = Readings(account, path, self.devices.get)
+        self.readings = Readings(account, path, self.devices.get, self.images)
+        self.crashes = Crashes(account, self.readings, self.images.image_of, self.devices)
         self.session_succeeded = Signal[DeviceCoordinator]()
         self._stopping = False
 
@@ -74,7 +81,11 @@ class Gateway:
         on_unload(self.hass.async_add_shutdown_job(HassJob(self.async_stop)))
         on_unload(self.account.counted.add(self._counted))
         await self.account.async_start()
+        on_unload(self.images.changed.add(self._images_changed))
+        await self.images.async_start()
+        await self.firmware_folder.async_start()
         await self.readings.async_start()
+        await self.crashes.async_start()
         self.fleet.adopt_approved()
         for each in self.destinations.values():
             each.item_delivered.add(self._delivered)
@@ -92,6 +103,7 @@ class Gateway:
             *(each.async_finish(FINISH_WITHIN) for each in self.destinations.values()),
         )
         await self.readings.async_stop()
+        await self.crashes.async_stop()
         await self.account.async_close()
 
     # Devices
@@ -122,6 +134,7 @@ class Gateway:
         device.session_succeeded.add(partial(self.session_succeeded.notify, device))
         device.captures_stored.add(self._captures_stored)
         device.captures_stored.add(partial(self.readings.captures_stored, device))
+        self.crashes.follow(device)
         device.counters_changed(self._counters_of(device))
         self.account.changed.notify()
 
@@ -148,6 +161,12 @@ class Gateway:
         """Have what was put on disk delivered and counted; its device has been released."""
         self._wake()
         self.account.refresh_soon()
+
+    @callback
+    def _images_changed(self, key: ImageKey) -> None:
+        self.crashes.images_changed(key)
+        for device in self.devices.values():
+            device.async_update_listeners()
 
     @callback
     def _wake(self) -> None:

@@ -119,6 +119,7 @@ class Issues:
             self._certificate,
             self._cloud,
             self._folders,
+            self._firmware,
             self._bluetooth,
             self._outbox,
             self._devices,
@@ -179,6 +180,21 @@ class Issues:
                         yield Issue("folder_unwritable", each.id, placeholders=placeholders)
                     case _:
                         yield Issue("folder_failed", each.id, placeholders=placeholders)
+
+    def _firmware(self) -> Iterator[Issue]:
+        folder = self._gateway.firmware_folder
+        if folder.missing:
+            placeholders = {"path": folder.path, "detail": folder.missing}
+            yield Issue("firmware_folder_missing", placeholders=placeholders)
+        for name, refused in folder.refused.items():
+            yield Issue(
+                "firmware_refused",
+                name,
+                placeholders={"file": f"{folder.path}/{name}", "detail": refused.detail},
+            )
+        for subentry_id in self._gateway.images.lost:
+            if (subentry := self._entry.subentries.get(subentry_id)) is not None:
+                yield Issue("firmware_lost", subentry_id, placeholders={"firmware": subentry.title})
 
     def _bluetooth(self) -> Iterator[Issue]:
         if not bluetooth.async_scanner_count(self.hass, connectable=True):

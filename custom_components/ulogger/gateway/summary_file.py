@@ -17,12 +17,12 @@ from typing import Final, Self
 from ..insight.dating import Anchor
 from ..insight.summary import LAYOUT, Summary
 from ..model.capture import CaptureKind
-from ..model.identity import DeviceKey
+from ..model.identity import DeviceIdentity, DeviceKey
 
 _LOGGER = logging.getLogger(__name__)
 
 _IN_MEMORY: Final = Path(":memory:")
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 """Counts up when the tables change."""
 _VERSION: Final = _LAYOUT * 1000 + LAYOUT
 _TABLES: Final = (
@@ -34,21 +34,29 @@ _TABLES: Final = (
         kind TEXT NOT NULL,
         continues INTEGER NOT NULL,
         before TEXT,
+        git_version TEXT NOT NULL,
+        git_hash TEXT NOT NULL,
+        image TEXT NOT NULL,
         summary TEXT NOT NULL)""",
     "CREATE INDEX captures_of ON captures (application_id, serial, id)",
+    "CREATE INDEX captures_of_kind ON captures (kind, id)",
     """CREATE TABLE devices (
         application_id INTEGER NOT NULL,
         serial TEXT NOT NULL,
         anchor TEXT,
         PRIMARY KEY (application_id, serial)) WITHOUT ROWID""",
 )
-_SELECT: Final = """SELECT id, captured_at, application_id, serial, kind, continues, before, summary
-    FROM captures """
+_SELECT: Final = """SELECT id, captured_at, application_id, serial, kind, continues, before,
+    git_version, git_hash, image, summary FROM captures """
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One capture, what it holds, and what dates its frames (see ``dating.timeline``)."""
+    """One capture, what it holds, and what dates its frames (see ``dating.timeline``).
+
+    ``git_version`` and ``git_hash`` are those that the device ran, ``image`` names the firmware
+    image that was asked for words; it is empty where there was none.
+    """
 
     capture_id: int
     captured_at: float
@@ -57,6 +65,17 @@ class SummaryRow:
     summary: Summary
     before: Anchor | None = None
     continues: bool = False
+    git_version: str = ""
+    git_hash: str = ""
+    image: str = ""
+
+    @property
+    def device(self) -> DeviceIdentity:
+        """The device, as far as it is kept: its type is not."""
+        application_id, serial = self.key
+        return DeviceIdentity(
+            application_id, serial, git_version=self.git_version, git_hash=self.git_hash
+        )
 
 
 class SummaryFile:
@@ -103,7 +122,7 @@ class SummaryFile:
         """Keep a summary; a log also is what its device's next one is dated by."""
         with self.transaction():
             self._connection.execute(
-                "REPLACE INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "REPLACE INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     row.capture_id,
                     row.captured_at,
@@ -111,6 +130,9 @@ class SummaryFile:
                     row.kind.value,
                     row.continues,
                     _as_text(row.before),
+                    row.git_version,
+                    row.git_hash,
+                    row.image,
                     row.summary.to_row(),
                 ),
             )
@@ -130,6 +152,10 @@ class SummaryFile:
             return list(self._rows("ORDER BY id DESC LIMIT ?", (limit,)))
         condition = "WHERE application_id = ? AND serial = ? ORDER BY id DESC LIMIT ?"
         return list(self._rows(condition, (*key, limit)))
+
+    def core_dumps(self) -> list[SummaryRow]:
+        """Return the summaries of all core dumps, the newest first."""
+        return list(self._rows("WHERE kind = ? ORDER BY id DESC", (CaptureKind.CORE_DUMP.value,)))
 
     def last_anchor(self, key: DeviceKey) -> Anchor | None:
         """Return what dates the next log of a device."""
@@ -169,7 +195,8 @@ class SummaryFile:
 
     def _rows(self, condition: str, values: tuple[object, ...]) -> Iterator[SummaryRow]:
         for row in self._connection.execute(_SELECT + condition, values):
-            capture_id, captured_at, application_id, serial, kind, continues, before, text = row
+            capture_id, captured_at, application_id, serial, kind, continues, before = row[:7]
+            git_version, git_hash, image, text = row[7:]
             if (summary := Summary.from_row(text)) is not None:
                 yield SummaryRow(
                     capture_id,
@@ -179,6 +206,9 @@ class SummaryFile:
                     summary,
                     _as_anchor(before),
                     bool(continues),
+                    git_version,
+                    git_hash,
+                    image,
                 )
 
     def _open(self) -> sqlite3.Connection:

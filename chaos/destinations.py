@@ -1,0 +1,176 @@
+"""Judges each destination by itself, and whether the trouble of the other one reached it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from custom_components.ulogger.model.capture import CaptureKind
+from demo.folder import Filed
+
+from .device import TracedDevice
+from .ledger import MARK, Ledger, content_of
+from .outbox import Snapshot
+from .verdict import Evidence, Outage, duplicates, lost_pieces, out_of_order
+
+MUST_BE_ZERO_AT_EACH = ("lost", "duplicated_unexplained", "out_of_order", "foreign", "delayed")
+MOST_DELAY = 15.0
+"""Seconds from the device's release until a destination has a log, with nothing wrong there."""
+
+
+type Journey = tuple[float, float]
+"""When a device was released of a log, and when that arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """When a destination could not be reached at all, and when nothing can be asked of it."""
+
+    dead: Sequence[Outage]
+    excused: Sequence[Outage]
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What became of all captures at one destination."""
+
+    captures: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    duplicated_unexplained: int = 0
+    out_of_order: int = 0
+    foreign: int = 0
+    undelivered: int = 0
+    dead: int = 0
+    dead_s: float = 0.0
+    while_other_dead: int = 0
+    timed_while_other_dead: int = 0
+    longest_delay_while_other_dead_s: float = 0.0
+    delayed: int = 0
+    details: list[str] = field(default_factory=list)
+
+    def described(self) -> dict[str, Any]:
+        """Return the numbers for the report."""
+        return {
+            name: round(value, 1) if isinstance(value := getattr(self, name), float) else value
+            for name in self.__slots__
+            if name != "details"
+        }
+
+
+def judge(
+    name: str,
+    destination: str,
+    devices: Sequence[TracedDevice],
+    snapshot: Snapshot,
+    ledger: Ledger,
+    evidence: Evidence | None = None,
+) -> Judgement:
+    """Say what was lost, came twice or overtook another at one destination.
+
+    ``destination`` is its ID in the outbox, ``evidence`` what may explain repetitions.
+    """
+    evidence = evidence or Evidence()
+    captures: dict[Any, set[int]] = {}
+    for capture_id, content in snapshot.contents.items():
+        captures.setdefault(content, set()).add(capture_id)
+    waiting = snapshot.still_for(destination)
+    lost = lost_pieces(devices, waiting, ledger)
+    duplicated, unexplained = duplicates(ledger, evidence, captures)
+    disordered = list(out_of_order(devices, snapshot, ledger, evidence))
+    return Judgement(
+        captures=len(ledger.arrivals),
+        lost=sum(lost.values()),
+        duplicated=duplicated,
+        duplicated_unexplained=len(unexplained),
+        out_of_order=len(disordered),
+        foreign=len(ledger.foreign),
+        undelivered=len(waiting.captures),
+        details=[
+            *(f"{name}: lost: {serial}: {count}" for serial, count in lost.items()),
+            *(f"{name}: {each}" for each in (*unexplained, *disordered[:20], *ledger.foreign[:20])),
+        ],
+    )
+
+
+def misfiled(
+    filed: Iterable[Filed], snapshot: Snapshot, destination: str
+) -> tuple[list[str], list[str]]:
+    """Describe captures that are recorded as delivered and are no files, and those that are two."""
+    files = Counter(each.capture_id for each in filed)
+    absent = sorted(snapshot.delivered(destination) - files.keys())
+    twice = [capture_id for capture_id, count in files.items() if count > 1]
+    return (
+        [f"capture {each} was delivered and is not there" for each in absent],
+        [f"capture {each} is there more than once" for each in twice],
+    )
+
+
+def altered(filed: Iterable[Filed], snapshot: Snapshot) -> Iterator[str]:
+    """Describe files that are not what the outbox has under their number."""
+    for each in filed:
+        content = snapshot.contents.get(each.capture_id)
+        if content is None or content != content_of(each.serial, each.kind, each.data):
+            yield f"{each.serial}: file {each.capture_id} is not the capture of that number"
+
+
+def journeys(devices: Iterable[TracedDevice], ledger: Ledger) -> list[Journey]:
+    """Return of each log when its device was released of it, and when it arrived (Unix seconds)."""
+    released = {device.identity.serial: device.erased_at for device in devices}
+    found = []
+    for (serial, kind, data), times in ledger.arrivals.items():
+        if kind is CaptureKind.LOG:
+            since = released[serial].get(int.from_bytes(data[:MARK], "little"))
+            if since is not None:
+                found.append((since, times[0]))
+    return found
+
+
+def until_caught_up(
+    outages: Iterable[Outage], most: float, of_logs: Sequence[Journey]
+) -> list[Outage]:
+    """Have outages last until all that had to wait is there, for so many seconds at the most."""
+    longer = []
+    for outage in outages:
+        end, latest = outage.end, outage.end + most
+        while late := [came for since, came in of_logs if since <= end < came]:
+            end = min(max(late), latest)
+            if end == latest:
+                break
+        longer.append(Outage(outage.start, end))
+    return longer
+
+
+def compare_troubles(
+    judgement: Judgement,
+    ledger: Ledger,
+    of_logs: Iterable[Journey],
+    own: Trouble,
+    others_dead: Sequence[Outage],
+) -> None:
+    """Note what came while the other destination was dead, and how long that took.
+
+    Logs are timed where nothing but the other one was in trouble, from the device's release to
+    the arrival.
+    """
+    import sys
+    print("JOURNEYS", sorted((round(a%1000,1),round(b%1000,1)) for a,b in of_logs), "DEAD", [(round(o.start%1000,1),round(o.end%1000,1)) for o in others_dead], "EXC", [(round(o.start%1000,1),round(o.end%1000,1)) for o in own.excused], file=sys.stderr)
+    judgement.dead = len(own.dead)
+    judgement.dead_s = sum(each.end - each.start for each in own.dead)
+    judgement.while_other_dead = sum(
+        any(each.start <= times[0] <= each.end for each in others_dead)
+        for times in ledger.arrivals.values()
+    )
+    for since, came in of_logs:
+        if not any(each.start <= since <= each.end for each in others_dead):
+            continue
+        if any(each.start <= came and since <= each.end for each in own.excused):
+            continue
+        delay = max(0.0, came - since)
+        judgement.timed_while_other_dead += 1
+        judgement.longest_delay_while_other_dead_s = max(
+            judgement.longest_delay_while_other_dead_s, delay
+        )
+        if delay > MOST_DELAY:
+            judgement.delayed += 1
+            judgement.details.append(f"a log came after {delay:.1f} s while the other one was dead")
