@@ -30,6 +30,7 @@ from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
+from .panel.commands import async_register_commands
 from .panel.downloads import async_register_downloads
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
@@ -48,6 +49,7 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
     """Register the actions; they explain themselves when no account is loaded."""
     async_register_actions(hass)
     async_register_downloads(hass)
+    async_register_commands(hass)
     for entry in hass.config_entries.async_entries(DOMAIN, include_ignore=False):
         if entry.disabled_by:
             await async_take_secrets_out(hass, entry)

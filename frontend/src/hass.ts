@@ -12,7 +12,8 @@ export interface RegistryDevice {
   id: string;
   name: string | null;
   name_by_user: string | null;
-  area_id: string | null;
+  identifiers: [string, string][];
+  entry_type: string | null;
 }
 
 export interface Hass {

@@ -12,6 +12,7 @@ type LevelName = Literal[
 ]
 type CrashStateName = Literal["open", "resolved", "ignored", "regressed"]
 type PersonsState = Literal["open", "resolved", "ignored"]
+type PhaseName = Literal["idle", "connecting", "downloading", "waiting_for_cloud", "error"]
 type Value = int | float | str | bool
 
 
@@ -62,8 +63,6 @@ class FrameDetails(TypedDict):
     address: int
     arguments: list[Argument]
     format: str | None
-    location: str | None
-    """File and line where it was logged, where an image knows them."""
     download: str
     """A signed path of the capture."""
     before: list[Frame]
@@ -172,6 +171,13 @@ class CrashDetails(TypedDict):
     """A signed path of an ELF core file for a debugger."""
 
 
+class AddedImage(TypedDict):
+    """A firmware image that was taken in, and whether it took another one's place."""
+
+    title: str
+    replaced: bool
+
+
 class WaitingCaptures(TypedDict):
     """What waits at one destination."""
 
@@ -198,7 +204,7 @@ class Device(TypedDict):
     application_id: int
     version: str
     has_image: bool
-    state: str
+    state: PhaseName
     progress: float | None
     """Part of the transfer that is done, from 0 to 1, while it runs."""
     in_range: bool
@@ -216,7 +222,7 @@ class Device(TypedDict):
 
 
 class DevicesEvent(TypedDict):
-    """Devices that are new or changed since the last event; the first one holds all."""
+    """Devices that are new or changed since the last event; the first ones hold all."""
 
     devices: list[Device]
     removed: list[str]

@@ -78,13 +78,13 @@ export class Client {
   }
 
   /** Uploads a firmware image and takes it into an account. Throws what is wrong with it. */
-  async addImage(account: string, file: File): Promise<void> {
+  async addImage(account: string, file: File, capture: number): Promise<void> {
     const body = new FormData();
     body.append("file", file);
     const response = await this.hass().fetchWithAuth("/api/file_upload", { method: "POST", body });
     if (!response.ok) throw new Error(`${String(response.status)} ${response.statusText}`);
     const { file_id } = (await response.json()) as { file_id: string };
-    await this.ask({ type: "ulogger/images/add", account, file_id });
+    await this.ask({ type: "ulogger/images/add", account, file_id, capture });
   }
 
   /** Has an action of the integration done for devices. */

@@ -2,6 +2,7 @@
 export type LevelName = "debug" | "info" | "warning" | "error" | "critical" | "metric" | "reserved_6" | "reserved_7";
 export type CrashStateName = "open" | "resolved" | "ignored" | "regressed";
 export type PersonsState = "open" | "resolved" | "ignored";
+export type PhaseName = "idle" | "connecting" | "downloading" | "waiting_for_cloud" | "error";
 export type Value = number | string | boolean;
 
 export interface LogFilter {
@@ -38,7 +39,6 @@ export interface FrameDetails {
   address: number;
   arguments: Argument[];
   format: string | null;
-  location: string | null;
   download: string;
   before: Frame[];
   after: Frame[];
@@ -122,6 +122,11 @@ export interface CrashDetails {
   core: string | null;
 }
 
+export interface AddedImage {
+  title: string;
+  replaced: boolean;
+}
+
 export interface WaitingCaptures {
   destination: string;
   name: string;
@@ -142,7 +147,7 @@ export interface Device {
   application_id: number;
   version: string;
   has_image: boolean;
-  state: string;
+  state: PhaseName;
   progress: number | null;
   in_range: boolean;
   last_seen: number | null;

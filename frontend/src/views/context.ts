@@ -15,6 +15,16 @@ export class PanelContext {
     readonly go: (path: string, replace?: boolean) => void,
   ) {}
 
+  /** The IDs of the devices that log; gateways and destinations don't. */
+  get logging(): string[] {
+    return Object.values(this.devices)
+      .filter(
+        ({ identifiers, entry_type }) =>
+          entry_type !== "service" && identifiers.some(([domain]) => domain === "ulogger"),
+      )
+      .map(({ id }) => id);
+  }
+
   /** A device by the name that its user gave it. */
   readonly nameOf = (id: string): string => {
     const device = this.devices[id];

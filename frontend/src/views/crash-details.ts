@@ -212,7 +212,7 @@ export class CrashDetailsView extends LitElement {
     const [file] = (event.target as HTMLInputElement).files ?? [];
     if (!file) return;
     try {
-      await this.context.client.addImage(this.account, file);
+      await this.context.client.addImage(this.account, file, this.capture);
       this.said = this.context.localize("image_added");
       await this.load();
     } catch (error) {

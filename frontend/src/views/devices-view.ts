@@ -127,7 +127,7 @@ export class DevicesView extends LitElement {
           ?disabled=${none}
           @change=${(event: Event) => {
             const select = event.target as HTMLSelectElement;
-            void this.act("set_log_level", ids, { level: select.value });
+            void this.act("set_log_level", ids, { level: select.value, duration: 3600 });
             select.value = "";
           }}
         >
@@ -262,14 +262,14 @@ export class DevicesView extends LitElement {
           <div class="muted">${device.serial}</div>
         </td>
         <td>
-          ${device.state}
+          ${localize(`is_${device.state}`)}
           ${
             device.progress === null
               ? nothing
               : html`<progress
                   max="1"
                   value=${device.progress}
-                  aria-label=${device.state}
+                  aria-label=${localize(`is_${device.state}`)}
                 ></progress>`
           }
         </td>

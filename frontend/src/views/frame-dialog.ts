@@ -110,12 +110,6 @@ export class FrameDialog extends LitElement {
               <dd class="mono">${details.format}</dd>`
       }
       ${
-        details.location === null
-          ? nothing
-          : html`<dt>${localize("location")}</dt>
-              <dd class="mono">${details.location}</dd>`
-      }
-      ${
         details.arguments.length === 0
           ? nothing
           : html`<dt>${localize("arguments")}</dt>

@@ -1,6 +1,5 @@
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
-import type { Stop } from "../api/client";
 import type { Frame } from "../api/messages";
 import { type ExportFormat, exported } from "../model/export";
 import { type LogQuery, queryFromUrl, queryToUrl } from "../model/log-query";
@@ -25,9 +24,7 @@ export class LogsView extends LitElement {
   @property({ type: Boolean, reflect: true }) narrow = false;
   @state() private query: LogQuery = {};
   @state() private opened?: Frame;
-  @state() private devices: readonly string[] = [];
   private search?: LogSearch;
-  private stopDevices?: Stop;
   private shown: readonly Frame[] = [];
 
   static override styles = [
@@ -80,7 +77,6 @@ export class LogsView extends LitElement {
     super.disconnectedCallback();
     window.removeEventListener("popstate", this.moved);
     this.search?.stop();
-    this.stopDevices?.();
   }
 
   protected override firstUpdated(): void {
@@ -92,15 +88,6 @@ export class LogsView extends LitElement {
       this.requestUpdate();
     });
     this.search.start(this.query);
-    const known = new Set<string>();
-    this.stopDevices = this.context.client.devices(
-      ({ devices, removed }) => {
-        for (const { device } of devices) known.add(device);
-        for (const device of removed) known.delete(device);
-        if (known.size !== this.devices.length) this.devices = [...known];
-      },
-      () => undefined,
-    );
   }
 
   private readonly moved = (): void => {
@@ -128,7 +115,7 @@ export class LogsView extends LitElement {
         <ulogger-log-filters
           .context=${this.context}
           .query=${this.query}
-          .devices=${this.devices}
+          .devices=${this.context.logging}
           .wrong=${this.query.expression ? (search?.failure ?? null) : null}
           @query=${(event: CustomEvent<LogQuery>) => {
             this.changed(event.detail);
