@@ -32,6 +32,7 @@ from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
 from .panel.commands import async_register_commands
 from .panel.downloads import async_register_downloads
+from .panel.sidebar import async_offer_panel
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
@@ -50,6 +51,7 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
     async_register_actions(hass)
     async_register_downloads(hass)
     async_register_commands(hass)
+    await async_offer_panel(hass)
     for entry in hass.config_entries.async_entries(DOMAIN, include_ignore=False):
         if entry.disabled_by:
             await async_take_secrets_out(hass, entry)

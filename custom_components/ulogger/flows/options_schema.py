@@ -36,6 +36,7 @@ from ..const import (
     CONF_OFFER_TO_ASSISTANTS,
     CONF_RETENTION_DAYS,
     CONF_RETENTION_MB,
+    CONF_SHOW_PANEL,
     CONF_UNDELIVERED_BUDGET_MB,
     DEFAULT_COLLECT_INTERVAL,
     DEFAULT_DAILY_QUOTA_KB,
@@ -44,6 +45,7 @@ from ..const import (
     DEFAULT_NAME_PATTERNS,
     DEFAULT_RETENTION_DAYS,
     DEFAULT_RETENTION_MB,
+    DEFAULT_SHOW_PANEL,
     DEFAULT_UNDELIVERED_BUDGET_MB,
     DOMAIN,
     FORWARD_LEVELS,
@@ -58,12 +60,14 @@ SECTION_FIRMWARE = "firmware"
 SECTION_KEPT = "kept"
 """What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
+SECTION_PANEL = "panel"
 SECTION_ASSISTANTS = "assistants"
 FLAT_SECTIONS = (
     SECTION_COLLECTION,
     SECTION_CLOUD,
     SECTION_STORAGE,
     SECTION_KEPT,
+    SECTION_PANEL,
     SECTION_ASSISTANTS,
 )
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
@@ -94,6 +98,7 @@ def options_schema(
         for name, (schema, collapsed) in sections.items()
     }
     form[probatio.Optional(SECTION_FIRMWARE)] = section(FIRMWARE_SCHEMA, {"collapsed": True})
+    form[probatio.Optional(SECTION_PANEL)] = section(PANEL_SCHEMA, {"collapsed": True})
     form[probatio.Optional(SECTION_ASSISTANTS)] = section(ASSISTANTS_SCHEMA, {"collapsed": True})
     return probatio.Schema(form)
 
@@ -177,6 +182,9 @@ CLOUD_SCHEMA = probatio.Schema(
     }
 )
 
+PANEL_SCHEMA = probatio.Schema(
+    {probatio.Required(CONF_SHOW_PANEL, default=DEFAULT_SHOW_PANEL): BooleanSelector()}
+)
 ASSISTANTS_SCHEMA = probatio.Schema(
     {probatio.Required(CONF_OFFER_TO_ASSISTANTS, default=False): BooleanSelector()}
 )
