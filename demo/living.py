@@ -33,9 +33,8 @@ MINUTES: Final = 1
 PAST_SECONDS: Final = 6 * 3600.0
 PAST_FRAMES: Final = 90
 EVERY_SECONDS: Final = 6.0
-CRASHES_AFTER: Final = (45.0, 100.0)
-"""Seconds after which the first device crashes again."""
-UPDATED_AFTER: Final = 75.0
+HAPPENS_EVERY: Final = 25.0
+"""Seconds between a crash and an update."""
 NEWER: Final = "1.4.0"
 OTHER_FIXTURES: Final = FIXTURES.parent / "v3-crash"
 
@@ -144,8 +143,11 @@ class LivingDevice:
 
     def log(self) -> None:
         """Log what there is to tell now."""
-        ticks, self._logged = self._clock.ticks - self._logged, self._clock.ticks
-        for frame in self._mood.frames(max(ticks, 0)):
+        now, anchor = self._clock.ticks, self.device.firmware.anchor_tick
+        # What is logged after a log was taken counts from when that was.
+        since = anchor if self._logged < anchor <= now else self._logged
+        self._logged = now
+        for frame in self._mood.frames(now - since):
             self.device.firmware.append_log(frame)
 
     def crash(self) -> None:
@@ -183,29 +185,40 @@ async def live(devices: list[LivingDevice]) -> None:
     async with asyncio.TaskGroup() as group:
         for each in devices:
             group.create_task(each.live())
-        for seconds in CRASHES_AFTER:
-            group.create_task(_later(seconds, devices[0].crash))
-        group.create_task(_later(UPDATED_AFTER, lambda: devices[-1].update(NEWER)))
+        group.create_task(_happenings(devices))
 
 
 async def make_ready(demo: Harness, entry: Json) -> None:
-    """Approve both applications, have devices collected often, and add the image of one version."""
+    """Add the image of one version, approve both applications, have devices collected often."""
+    entry_id = entry["entry_id"]
+    image = await asyncio.to_thread((FIXTURES / "firmware.elf").read_bytes)
+    key = ImageKey(EXAMPLE.git_version, EXAMPLE.git_hash, EXAMPLE.application_id)
+    await demo.add_image(entry_id, image, key)
     path = "/api/config/config_entries/options/flow"
-    form = await demo.api.request("POST", path, {"handler": entry["entry_id"]})
+    form = await demo.api.request("POST", path, {"handler": entry_id})
     sections: dict[str, Any] = {each["name"]: {} for each in form["data_schema"]}
     sections["collection"] = {"collect_interval": MINUTES}
     sections["approval"] = {"applications": [str(each) for each in APPLICATIONS]}
     done = await demo.api.request("POST", f"{path}/{form['flow_id']}", sections)
     if done["type"] != "create_entry":
         raise ApiError(f"The options were not taken: {done}")
-    image = await asyncio.to_thread((FIXTURES / "firmware.elf").read_bytes)
-    key = ImageKey(EXAMPLE.git_version, EXAMPLE.git_hash, EXAMPLE.application_id)
-    await demo.add_image(entry["entry_id"], image, key)
 
 
-async def _later(seconds: float, act: Callable[[], None]) -> None:
-    await asyncio.sleep(seconds)
-    act()
+async def _happenings(devices: list[LivingDevice]) -> None:
+    """Let something happen now and then, each time to a device whose log was just taken.
+
+    What was logged before a restart counts ticks of another start, and could not be dated.
+    """
+    happenings: list[tuple[LivingDevice, Callable[[], None]]] = [
+        (devices[0], devices[0].crash),
+        (devices[-1], lambda: devices[-1].update(NEWER)),
+        (devices[0], devices[0].crash),
+    ]
+    for living, happen in happenings:
+        await asyncio.sleep(HAPPENS_EVERY)
+        while living.device.firmware.log or living.device.connected:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        happen()
 
 
 def _living(number: int) -> LivingDevice:

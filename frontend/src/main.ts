@@ -158,7 +158,11 @@ export class UloggerPanel extends LitElement {
     `;
     return html`
       <header>
-        <button aria-label=${localize("menu")} @click=${this.toggleMenu}>☰</button>
+        ${
+          this.narrow
+            ? html`<button aria-label=${localize("menu")} @click=${this.toggleMenu}>☰</button>`
+            : nothing
+        }
         <h1>${localize("title")}</h1>
         <nav>${VIEWS.map(link)}</nav>
       </header>

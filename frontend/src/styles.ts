@@ -46,14 +46,17 @@ export const shared = css`
     margin: 0;
     accent-color: var(--primary-color);
   }
+  input[type="file"] {
+    border: none;
+    max-width: 100%;
+  }
   button {
     cursor: pointer;
     color: var(--primary-text-color);
   }
   button.primary {
-    background: var(--primary-color);
+    background: color-mix(in srgb, var(--primary-color) 20%, transparent);
     border-color: var(--primary-color);
-    color: var(--text-primary-color, #fff);
   }
   button:disabled {
     opacity: 0.5;
@@ -64,10 +67,30 @@ export const shared = css`
     outline-offset: 1px;
   }
   a {
-    color: var(--primary-color);
+    color: inherit;
+    text-decoration-color: var(--primary-color);
+    text-underline-offset: 3px;
   }
   .muted {
     color: var(--secondary-text-color);
+  }
+  .buttons {
+    display: inline-flex;
+    gap: 6px;
+  }
+  span.muted {
+    margin-inline-start: 8px;
+  }
+  li > .level {
+    margin-inline-start: 8px;
+  }
+  li > span,
+  li > strong {
+    margin-inline-end: 8px;
+  }
+  h2::first-letter,
+  h3:not(.mono)::first-letter {
+    text-transform: uppercase;
   }
   .mono {
     font-family: var(--ha-font-family-code, ui-monospace, monospace);
@@ -143,7 +166,7 @@ export const tables = css`
   }
   th,
   td {
-    padding: 8px 10px;
+    padding: 8px;
     border-bottom: 1px solid var(--divider-color);
   }
   tr:last-child td {

@@ -258,7 +258,7 @@ async def _details(hass: HomeAssistant, account: str, capture_id: int, number: i
         "frame": said(frame),
         "address": frame.address,
         "arguments": arguments(frame),
-        "format": image.format_string(frame.address) if image else None,
+        "format": image.format_string(frame.address) if image and not frame.metric else None,
         "download": signed(hass, capture_path(account, capture_id)),
         "before": [said(each) for each in before],
         "after": [said(each) for each in after],

@@ -6,6 +6,8 @@ export interface Times {
   full(at: number): string;
   /** Time to the millisecond, with the date. */
   exact(at: number): string;
+  /** Labels of an axis, as precise as it is short. */
+  ticks(at: number[]): string[];
   /** How long ago, or until when. */
   relative(at: number, now?: number): string;
 }
@@ -20,10 +22,12 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
 export function times(hass: Hass): Times {
   const language = hass.locale?.language ?? hass.language;
   const zone = { timeZone: hass.config.time_zone };
+  const hourCycle = hass.locale?.time_format === "12" ? "h12" : "h23";
   const full = new Intl.DateTimeFormat(language, {
     ...zone,
     dateStyle: "short",
     timeStyle: "medium",
+    hourCycle,
   });
   const exact = new Intl.DateTimeFormat(language, {
     ...zone,
@@ -34,12 +38,25 @@ export function times(hass: Hass): Times {
     minute: "2-digit",
     second: "2-digit",
     fractionalSecondDigits: 3,
-    hourCycle: hass.locale?.time_format === "12" ? "h12" : "h23",
+    hourCycle,
   });
+  const tick = (options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat =>
+    new Intl.DateTimeFormat(language, { ...zone, hourCycle, ...options });
+  const minute = { hour: "2-digit", minute: "2-digit" } as const;
+  const scales: [number, Intl.DateTimeFormat][] = [
+    [172_800, tick({ month: "numeric", day: "numeric" })],
+    [300, tick(minute)],
+    [0, tick({ ...minute, second: "2-digit" })],
+  ];
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
   return {
     full: (at) => full.format(at * 1000),
     exact: (at) => exact.format(at * 1000),
+    ticks(at) {
+      const span = (at.at(-1) ?? 0) - (at[0] ?? 0);
+      const scale = scales.find(([least]) => span >= least)?.[1];
+      return at.map((each) => scale?.format(each * 1000) ?? "");
+    },
     relative(at, now = Date.now() / 1000) {
       const seconds = at - now;
       const [unit, length] = UNITS.find(([, each]) => Math.abs(seconds) >= each) ?? ["second", 1];

@@ -28,7 +28,7 @@ export class CrashGroupView extends LitElement {
         align-items: start;
       }
       :host([narrow]) {
-        display: block;
+        grid-template-columns: minmax(0, 1fr);
       }
       .head {
         grid-column: 1 / -1;
@@ -39,7 +39,7 @@ export class CrashGroupView extends LitElement {
         padding-bottom: 8px;
       }
       .head h2 {
-        flex: 1;
+        flex: 1 1 300px;
         overflow-wrap: anywhere;
       }
       h3 {
@@ -135,8 +135,8 @@ export class CrashGroupView extends LitElement {
             go(`crashes/${path.join("/")}`);
           }}
         >
-          ${each.device_name} <span class="muted">${each.version}</span><br />
-          <span class="muted">${times.full(each.at)}</span>
+          ${each.device_name} <span class="muted">${each.version}</span>
+          <div class="muted">${times.full(each.at)}</div>
         </button>
       </li>
     `;

@@ -33,16 +33,18 @@ export class CrashesView extends LitElement {
       .reason {
         overflow-wrap: anywhere;
       }
+      .reason a {
+        display: inline-block;
+      }
+      .reason a::first-letter {
+        text-transform: uppercase;
+      }
       .number {
         text-align: end;
       }
       .state.open,
       .state.regressed {
         font-weight: 500;
-      }
-      .buttons {
-        display: inline-flex;
-        gap: 6px;
       }
       :host([narrow]) .reason {
         width: 100%;

@@ -31,7 +31,7 @@ const AGES = [
   [86_400, "last_day"],
   [604_800, "last_week"],
 ] as const;
-const AXIS = 90;
+const AXIS = 120;
 
 /** What happened to one device and what it measured, over one time axis. */
 @customElement("ulogger-device-timeline")
@@ -146,7 +146,7 @@ export class DeviceTimeline extends LitElement {
         ></ulogger-chart>
         ${timeline.metrics.map(
           (series) => html`
-            <h3>${series.name} ${series.unit ? `(${series.unit})` : nothing}</h3>
+            <h3 class="mono">${series.name} ${series.unit ? `(${series.unit})` : nothing}</h3>
             <ulogger-chart
               .chart=${this.metric(series, timeline)}
               .dark=${isDark()}
@@ -185,9 +185,12 @@ export class DeviceTimeline extends LitElement {
         return {
           legend: { show: false },
           cursor: { show: false },
-          scales: { x: { range: [since, until] }, y: { range: [KINDS.length - 0.5, -0.5] } },
+          scales: {
+            x: { range: [since, until] },
+            y: { range: [-0.5, KINDS.length - 0.5], dir: -1 },
+          },
           axes: [
-            { stroke: text, grid },
+            { stroke: text, grid, values: (_, at) => this.context.times.ticks(at) },
             {
               stroke: text,
               grid,
@@ -227,8 +230,8 @@ export class DeviceTimeline extends LitElement {
           cursor: { y: false },
           scales: { x: { range: [since, until] } },
           axes: [
-            { stroke: text, grid },
-            { stroke: text, grid, size: AXIS },
+            { stroke: text, grid, values: (_, at) => this.context.times.ticks(at) },
+            { stroke: text, grid, size: AXIS, space: 24 },
           ],
           series: [{}, { stroke: style.getPropertyValue("--primary-color"), width: 1.5 }],
         };

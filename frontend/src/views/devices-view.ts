@@ -38,6 +38,9 @@ export class DevicesView extends LitElement {
       .bar span {
         flex: 1;
       }
+      td {
+        white-space: nowrap;
+      }
       progress {
         width: 90px;
         accent-color: var(--primary-color);
@@ -259,7 +262,7 @@ export class DevicesView extends LitElement {
             }}
             >${name}</a
           >
-          <div class="muted">${device.serial}</div>
+          ${name.includes(device.serial) ? nothing : html`<div class="muted">${device.serial}</div>`}
         </td>
         <td>
           ${localize(`is_${device.state}`)}

@@ -9,7 +9,7 @@ import type { Chart } from "./chart";
 import "./chart";
 import type { PanelContext } from "./context";
 
-const HEIGHT = 110;
+const HEIGHT = 100;
 
 /** Lines over time by level; dragging over a part fires `range` with its times. */
 @customElement("ulogger-level-histogram")
@@ -57,8 +57,13 @@ export class LevelHistogram extends LitElement {
           cursor: { y: false, points: { show: false }, drag: { x: true, y: false } },
           scales: { x: { range: [starts[0] ?? 0, (starts.at(-1) ?? 0) + width] } },
           axes: [
-            { stroke: text, grid: { show: false } },
-            { stroke: text, grid, size: 44 },
+            {
+              stroke: text,
+              grid: { show: false },
+              size: 28,
+              values: (_, at) => this.context.times.ticks(at),
+            },
+            { stroke: text, grid, size: 44, space: 20 },
           ],
           series: [
             {},

@@ -42,7 +42,7 @@ export class LogTable extends LitElement {
       }
       [role="row"] {
         display: grid;
-        grid-template-columns: 190px minmax(80px, 160px) 90px minmax(60px, 130px) 1fr 90px;
+        grid-template-columns: 212px minmax(100px, 200px) 90px minmax(60px, 100px) 1fr 80px;
         gap: 10px;
         align-items: center;
         width: 100%;
@@ -101,6 +101,8 @@ export class LogTable extends LitElement {
       :host([narrow]) .time {
         order: 2;
         text-align: right;
+        /* Of what does not fit the date goes, not the time. */
+        direction: rtl;
       }
       :host([narrow]) .message {
         order: 3;
@@ -174,7 +176,7 @@ export class LogTable extends LitElement {
         }}
       >
         <span role="cell" class="time mono ${surely === nothing ? "" : "uncertain"}" title=${surely}
-          >${times.exact(frame.at)}</span
+          ><bdi>${times.exact(frame.at)}</bdi></span
         >
         <span role="cell" class="device">${nameOf(frame.device)}</span>
         <span role="cell" class="level ${frame.level}">${localize(frame.level)}</span>
