@@ -9,14 +9,13 @@ from custom_components.ulogger.model.capture import CaptureKind
 from demo.folder import Filed
 
 from .device import TracedDevice
-from .ledger import MARK, Ledger, content_of
+from .ledger import Ledger, content_of
 from .outbox import Snapshot
 from .verdict import Evidence, Outage, duplicates, lost_pieces, out_of_order
 
 MUST_BE_ZERO_AT_EACH = ("lost", "duplicated_unexplained", "out_of_order", "foreign", "delayed")
-MOST_DELAY = 15.0
+MOST_DELAY = 6.0
 """Seconds from the device's release until a destination has a log, with nothing wrong there."""
-
 
 type Journey = tuple[float, float]
 """When a device was released of a log, and when that arrived."""
@@ -34,6 +33,7 @@ class Trouble:
 class Judgement:
     """What became of all captures at one destination."""
 
+    name: str = ""
     captures: int = 0
     lost: int = 0
     duplicated: int = 0
@@ -52,9 +52,9 @@ class Judgement:
     def described(self) -> dict[str, Any]:
         """Return the numbers for the report."""
         return {
-            name: round(value, 1) if isinstance(value := getattr(self, name), float) else value
+            name: round(value, 3) if isinstance(value := getattr(self, name), float) else value
             for name in self.__slots__
-            if name != "details"
+            if name not in {"name", "details"}
         }
 
 
@@ -79,6 +79,7 @@ def judge(
     duplicated, unexplained = duplicates(ledger, evidence, captures)
     disordered = list(out_of_order(devices, snapshot, ledger, evidence))
     return Judgement(
+        name,
         captures=len(ledger.arrivals),
         lost=sum(lost.values()),
         duplicated=duplicated,
@@ -115,14 +116,20 @@ def altered(filed: Iterable[Filed], snapshot: Snapshot) -> Iterator[str]:
 
 
 def journeys(devices: Iterable[TracedDevice], ledger: Ledger) -> list[Journey]:
-    """Return of each log when its device was released of it, and when it arrived (Unix seconds)."""
-    released = {device.identity.serial: device.erased_at for device in devices}
+    """Return of each log when its device was released of it, and when it arrived (Unix seconds).
+
+    What arrived before the device had heard the erase command took no time.
+    """
+    released = {device.identity.serial: device.releases for device in devices}
     found = []
-    for (serial, kind, data), times in ledger.arrivals.items():
-        if kind is CaptureKind.LOG:
-            since = released[serial].get(int.from_bytes(data[:MARK], "little"))
-            if since is not None:
-                found.append((since, times[0]))
+    for content, numbers in ledger.numbers.items():
+        serial, kind, _ = content
+        if kind is not CaptureKind.LOG:
+            continue
+        came = ledger.arrivals[content][0]
+        # A newer agent may offer, and be released of, the same frames more than once.
+        if moments := [at for at, frames in released[serial] if frames == tuple(numbers)]:
+            found.append((max((at for at in moments if at <= came), default=came), came))
     return found
 
 
@@ -153,8 +160,6 @@ def compare_troubles(
     Logs are timed where nothing but the other one was in trouble, from the device's release to
     the arrival.
     """
-    import sys
-    print("JOURNEYS", sorted((round(a%1000,1),round(b%1000,1)) for a,b in of_logs), "DEAD", [(round(o.start%1000,1),round(o.end%1000,1)) for o in others_dead], "EXC", [(round(o.start%1000,1),round(o.end%1000,1)) for o in own.excused], file=sys.stderr)
     judgement.dead = len(own.dead)
     judgement.dead_s = sum(each.end - each.start for each in own.dead)
     judgement.while_other_dead = sum(
@@ -173,4 +178,6 @@ def compare_troubles(
         )
         if delay > MOST_DELAY:
             judgement.delayed += 1
-            judgement.details.append(f"a log came after {delay:.1f} s while the other one was dead")
+            judgement.details.append(
+                f"{judgement.name}: a log came after {delay:.1f} s while the other one was dead"
+            )

@@ -65,7 +65,7 @@ class TracedDevice(VirtualDevice):
     """A device that logs on and on; ``frames`` and ``dumps`` are the payloads it has written.
 
     ``offers`` tells, by their marks, which frames were in the buffers that it could offer;
-    ``erased_at`` when (Unix seconds) each of them was erased, by its mark, ``dumps_left`` how often
+    ``releases`` when (Unix seconds) which of them were erased together, ``dumps_left`` how often
     it has left the same dump. The agents of `AGENTS` take turns.
     Two in three devices have a clock of their own, if their agent can tell the time.
     """
@@ -79,7 +79,7 @@ class TracedDevice(VirtualDevice):
         self.resets = 0
         self.clock_shift = 0.0
         self.erasing = asyncio.Event()
-        self.erased_at: dict[int, float] = {}
+        self.releases: list[tuple[float, tuple[int, ...]]] = []
         self._random = random
         self._agent = AGENTS[number % len(AGENTS)]
         self._has_clock = number % 3 > 0
@@ -202,7 +202,7 @@ class TracedDevice(VirtualDevice):
     def _erases(self, kind: CaptureKind, content: bytes) -> bool:
         self.erasing.set()
         if kind is CaptureKind.LOG and content:
-            self.erased_at.setdefault(mark_of(content), time.time())
+            self.releases.append((time.time(), self.frames_in(content) or ()))
         if self._agent.generation == "older":
             self._held = ()
         elif kind is CaptureKind.LOG:

@@ -16,7 +16,8 @@ RECOVERY_SECONDS = 120.0
 AIM_SECONDS = 5.0
 REPETITIONS = 3
 REPEAT_SECONDS = 12.0
-LONE_SECONDS = 8.0
+LONE_SECONDS = 10.0
+LONE_CAPTURES = 3
 SLOW_AT_LEAST = 31.0
 """A freeze longer than the gateway waits for an acknowledgement."""
 SHIFTS = (-86_400.0, -3600.0, -90.0, 0.0, 90.0, 3600.0, 86_400.0)
@@ -88,29 +89,38 @@ class Storm:
                 await world.wait_for(partial(getattr, device, "empty"), REPEAT_SECONDS)
 
     async def _one_destination_each(self, seconds: float) -> None:
-        """Have one destination dead and then the other one, with nothing else wrong."""
+        """Have one destination dead and then the other one, with nothing wrong at the other."""
         self.faults["broker_stop"] += 1
         self._say("broker_stop alone")
         broker = self._world.demo.broker
         async with self._world.outage(unreachable=True):
             await broker.astop()
-            await asyncio.sleep(seconds)
+            await self._until_others_came(seconds, self._world.in_folder)
             await broker.astart()
-        await asyncio.sleep(seconds / 2)
-        await self._spoil_folder_for(seconds)
+        await self._world.wait_for(self._world.caught_up, RECOVERY_SECONDS)
+        async with self._unusable_folder("alone"):
+            await self._until_others_came(seconds, self._world.in_cloud)
 
-    async def _spoil_folder_for(self, seconds: float) -> None:
+    async def _until_others_came(self, seconds: float, count: Callable[[], int]) -> None:
+        """Wait so long at least, and until the other destination has got something meanwhile."""
+        enough = count() + LONE_CAPTURES
+        await asyncio.sleep(seconds)
+        await self._world.wait_for(lambda: count() >= enough, RECOVERY_SECONDS)
+
+    @asynccontextmanager
+    async def _unusable_folder(self, remark: str = "") -> AsyncIterator[None]:
         how = self._random.choice(self._folder_ways)
         self.faults[f"folder_{how}"] += 1
-        self._say(f"folder_{how}")
+        self._say(f"folder_{how} {remark}".rstrip())
         async with self._world.folder.unusable(how):
-            await asyncio.sleep(seconds)
+            yield
 
     async def _spoil_folder(self) -> None:
         """Have the folder be unusable for a while, again and again, whatever else goes on."""
         while True:
             await asyncio.sleep(self._random.uniform(5, 40))
-            await self._spoil_folder_for(self._random.uniform(8, 20))
+            async with self._unusable_folder():
+                await asyncio.sleep(self._random.uniform(8, 20))
 
     async def _lightly(self) -> None:
         while True:

@@ -21,16 +21,12 @@ PAUSE: Final = 0.05
 
 
 class FrailFolder:
-    """The directory, and the times when it could not be used.
-
-    ``steady`` is held by whoever reads it, so that it stays as it is meanwhile.
-    """
+    """The directory, and the times when it could not be used."""
 
     def __init__(self, place: Path) -> None:
         self.path = place / "captures"
         self.disk = SmallDisk(place, SIZE)
         self.dead: list[Outage] = []
-        self.steady = asyncio.Lock()
         self._away = place / "elsewhere"
 
     @property
@@ -41,14 +37,16 @@ class FrailFolder:
     @contextlib.asynccontextmanager
     async def unusable(self, how: str) -> AsyncIterator[None]:
         """Have it be unusable inside, in one of its ``ways``."""
-        async with self.steady:
-            start = time.time()
-            await self._spoil(how)
+        start = time.time()
+        spoiling = asyncio.create_task(self._spoil(how))
         try:
+            # A thread can't be cancelled: what it has begun must end before it is mended.
+            await asyncio.shield(spoiling)
             yield
         finally:
-            # To the end, whatever ends the storm.
-            await asyncio.shield(asyncio.create_task(self._mend(how, start)))
+            await asyncio.wait([spoiling])
+            await asyncio.shield(asyncio.create_task(self._mend(how)))
+            self.dead.append(Outage(start, time.time()))
 
     async def _spoil(self, how: str) -> None:
         if how == FULL:
@@ -65,17 +63,15 @@ class FrailFolder:
             if how == UNMOUNTED:
                 self.path.mkdir()
 
-    async def _mend(self, how: str, start: float) -> None:
-        async with self.steady:
-            if how == FULL:
-                await asyncio.to_thread(self.disk.clear)
-            elif how == UNWRITABLE:
-                await asyncio.to_thread(self.disk.set_read_only, False)
-            else:
-                if how == UNMOUNTED:
-                    self._uncover()
-                self._away.rename(self.path)
-            self.dead.append(Outage(start, time.time()))
+    async def _mend(self, how: str) -> None:
+        if how == FULL:
+            await asyncio.to_thread(self.disk.clear)
+        elif how == UNWRITABLE:
+            await asyncio.to_thread(self.disk.set_read_only, False)
+        else:
+            if how == UNMOUNTED:
+                self._uncover()
+            self._away.rename(self.path)
 
     def _uncover(self) -> None:
         """Take the empty directory away; what is in it after all is out of sight, as on a disk."""

@@ -89,7 +89,8 @@ class OutboxReader(Held):
             return Snapshot() if path is None else await self._read(path)
 
     def _copy(self, target: Path) -> Path | None:
-        files = [*self._directory.glob("*.sqlite*")]
+        # Summaries of the captures lie beside it, in "*.readings.sqlite".
+        files = [each for each in self._directory.glob("*.sqlite*") if each.name.count(".") == 1]
         for file in files:
             shutil.copy(file, target)
         return next((target / file.name for file in files if file.suffix == ".sqlite"), None)

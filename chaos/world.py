@@ -13,7 +13,7 @@ import aiohttp
 from custom_components.ulogger.model.identity import ULOGGER
 from demo.api import ApiError
 from demo.cloud.service import Received
-from demo.folder import FolderReader
+from demo.folder import DATA, FolderReader
 from demo.harness import Harness
 
 from .clock import HostClock
@@ -54,7 +54,7 @@ class World:
         self.disk = SmallDisk(directory / "config/.storage/ulogger")
         by_serial = {device.identity.serial: device for device in devices}
         self.outbox = OutboxReader(directory / "config/.storage/ulogger", by_serial)
-        self.folder = FrailFolder(directory / "folder")
+        self.folder = FrailFolder(directory / "config/shelf")
         self.demo = Harness(directory, devices, folder=self.folder.path)
         self.ledger = Ledger(self.demo.cloud, by_serial)
         self.folder_id = ""
@@ -244,8 +244,18 @@ class World:
     @property
     def drained(self) -> bool:
         """Whether every device is empty, and all that they erased is at each destination."""
-        if not all(device.empty for device in self.devices):
-            return False
+        return all(device.empty for device in self.devices) and self.caught_up()
+
+    def in_cloud(self) -> int:
+        """Count the captures that have arrived in the cloud."""
+        return len(self.ledger.arrivals)
+
+    def in_folder(self) -> int:
+        """Count the captures in the folder; it must be usable. Blocks."""
+        return sum(1 for _ in self.folder.path.glob(f"*/*{DATA}"))
+
+    def caught_up(self) -> bool:
+        """Whether all that was erased is at each destination; the folder must be usable."""
         if lost_pieces(self.devices, None, self.ledger):
             return False
         self._read_folder()

@@ -10,11 +10,13 @@ from typing import Any, Final
 from custom_components.ulogger.account.device_registry import device_identifier
 from custom_components.ulogger.capture.core_dump import CoreDumpHeader
 from custom_components.ulogger.capture.errors import CaptureError
-from custom_components.ulogger.capture.frames import iter_frames_as_far_as_they_go
-from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.const import DEFAULT_METRIC_LIMIT, DOMAIN
 from custom_components.ulogger.firmware.matching import ImageKey
+from custom_components.ulogger.gateway.metric_hours import metric_key
+from custom_components.ulogger.insight.reading import read
+from custom_components.ulogger.insight.units import measure
+from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
-from custom_components.ulogger.model.level import Level
 
 from .api import Api, Json
 from .device.virtual import VirtualDevice
@@ -53,14 +55,15 @@ def image_keys(device: VirtualDevice) -> list[ImageKey]:
 
 async def wait_until_read(api: Api, entry_id: str, device: VirtualDevice, seconds: float) -> Said:
     """Ask until Home Assistant has read all that a device gave, or the time is over."""
-    frames = _frames(device.log)
+    reading = read(Capture(CaptureKind.LOG, device.identity, device.log or b"", 0.0))
+    names = {metric.name for metric in reading.metrics}
+    shown = min(len(names), DEFAULT_METRIC_LIMIT)
     end = time.monotonic() + seconds
     while True:
         said = await read_back(api, entry_id, device.identity)
         crashed = said.crash is not None or not device.core_dump
-        if crashed and len(said.log_lines) >= frames and said.metrics.keys() >= _names(device.log):
-            return said
-        if time.monotonic() > end:
+        logged = len(said.log_lines) >= len(reading.frames)
+        if (crashed and logged and len(said.metrics) >= shown) or time.monotonic() > end:
             return said
         await asyncio.sleep(LOOK_EVERY)
 
@@ -73,7 +76,7 @@ async def read_back(api: Api, entry_id: str, device: DeviceIdentity) -> Said:
     lines = await _lines(api, device_id)
     return Said(
         [_as_line(line) for line in lines],
-        _metrics(lines),
+        await _metrics(api, entry_id, device, lines),
         await _crash(api, entry_id, device.serial),
     )
 
@@ -108,10 +111,40 @@ def _as_line(line: Json) -> str:
     return f"{when} {line['level'].upper()} {module}: {line['message']}"
 
 
-def _metrics(lines: Iterable[Json]) -> dict[str, int | float]:
-    """Return the newest value of each metric, from lines in the order they were logged."""
-    metrics = (line["arguments"] for line in lines if line["level"] == "metric")
-    return dict(each for each in metrics if len(each) == 2)
+async def _metrics(
+    api: Api, entry_id: str, device: DeviceIdentity, lines: Iterable[Json]
+) -> dict[str, int | float]:
+    """Return the states of the sensors that a device's metrics became.
+
+    Of one that Home Assistant shows in another unit it is what was logged last.
+    """
+    logged = {
+        line["arguments"][0]: line["arguments"][1]
+        for line in lines
+        if line["level"] == "metric" and len(line["arguments"]) == 2
+    }
+    prefix = f"{entry_id}-{device_identifier(device)[1]}-{metric_key('')}"
+    states = await api.states()
+    metrics: dict[str, int | float] = {}
+    for entry in await api.command("config/entity_registry/list"):
+        name = entry["unique_id"].removeprefix(prefix)
+        state = states.get(entry["entity_id"])
+        if name == entry["unique_id"] or state is None:
+            continue
+        value = _number(state["state"])
+        if state["attributes"].get("unit_of_measurement") != measure(name).unit:
+            value = logged.get(name, value)
+        if value is not None:
+            metrics[name] = value
+    return metrics
+
+
+def _number(state: str) -> int | float | None:
+    """Return a state's number, None where it is unknown or unavailable."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(state)
+    return None
 
 
 async def _crash(api: Api, entry_id: str, serial: str) -> Json | None:
@@ -132,22 +165,3 @@ async def _ask(api: Api, action: str, **data: Any) -> Json:
     """Run an action of the integration, and return what it answers."""
     answer: Json = (await api.call(DOMAIN, action, answer=True, **data))["service_response"]
     return answer
-
-
-def _frames(log: bytes) -> int:
-    """Count the frames of a log, as far as it can be read."""
-    count = 0
-    with suppress(CaptureError):
-        for _ in iter_frames_as_far_as_they_go(log):
-            count += 1
-    return count
-
-
-def _names(log: bytes) -> set[str]:
-    """Name the metrics in a log, as far as it can be read."""
-    found: set[str] = set()
-    with suppress(CaptureError):
-        for frame in iter_frames_as_far_as_they_go(log):
-            if frame.level is Level.METRIC and (metric := frame.metric) is not None:
-                found.add(metric.name)
-    return found

@@ -101,7 +101,55 @@ TRIGGERED_BY = {
 
 
 def test_every_trigger_is_tried() -> None:
-    assert TRIGGERED_BY.keys() == TRIGGERS.keys()
+    assert {*TRIGGERED_BY, "logged"} == TRIGGERS.keys()
+
+
+PUMP_LINE = {
+    "level": "error",
+    "module": 7,
+    "module_name": "Pump",
+    "text": "Overpressure 912 kPa",
+    "message": "Overpressure 912 kPa",
+}
+PLAIN_LINE = {"level": "error", "module": 7, "message": "0x00000400 'kPa' 912"}
+
+
+@pytest.mark.parametrize(
+    ("options", "event", "line", "fires"),
+    [
+        ({}, "error", PUMP_LINE, True),
+        ({}, "critical", PUMP_LINE, True),
+        ({}, "warning", PUMP_LINE, False),
+        ({}, "more", {"count": 3}, False),
+        ({"level": "debug"}, "more", {"count": 3}, False),
+        ({"level": "critical"}, "error", PUMP_LINE, False),
+        ({"level": "debug"}, "debug", PUMP_LINE, True),
+        ({"module": "pump"}, "error", PUMP_LINE, True),
+        ({"module": "7"}, "error", PUMP_LINE, True),
+        ({"module": "7"}, "error", PLAIN_LINE, True),
+        ({"module": "valve"}, "error", PUMP_LINE, False),
+        ({"module": "pump"}, "error", PLAIN_LINE, False),
+        ({"contains": "overpressure"}, "error", PUMP_LINE, True),
+        ({"contains": "leak"}, "error", PUMP_LINE, False),
+        ({"contains": "kpa"}, "error", PLAIN_LINE, True),
+        ({"level": "error", "module": "PUMP", "contains": "912"}, "critical", PUMP_LINE, True),
+    ],
+)
+async def test_a_line_triggers_by_level_module_and_text(
+    hass: HomeAssistant,
+    met: DeviceCoordinator,
+    options: dict[str, str],
+    event: str,
+    line: dict[str, Any],
+    fires: bool,
+) -> None:
+    trigger = {"trigger": "ulogger.logged", "target": {"device_id": device_id(hass, met)}}
+    calls = await automate(hass, triggers={**trigger, "options": options} if options else trigger)
+    await tell(hass, met, DeviceEvent.CORE_DUMP)
+    met.logged.notify(event, line)
+    await hass.async_block_till_done()
+    log_entity = entity(hass, met, "event", "log")
+    assert [call.data["about"] for call in calls] == [log_entity] * fires
 
 
 @pytest.mark.parametrize(("name", "event"), TRIGGERED_BY.items())

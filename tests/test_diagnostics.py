@@ -169,6 +169,31 @@ async def test_an_account_tells_what_a_support_case_needs(
     assert told["reachability"]
 
 
+async def test_an_account_that_is_not_loaded_tells_what_it_remembers(
+    hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    account.runtime_data.account.store.tokens = {"42/x": {"token": TOKEN, "git_hash": "", "at": 0}}
+    assert await hass.config_entries.async_unload(account.entry_id)
+    files = [await download.account(account), await download.device(account, device.identifier)]
+    for text in files:
+        data = json.loads(text)["data"]
+        assert data["entry"]["state"] == "not_loaded"
+        assert data["entry"]["data"]["broker"] == "broker.invalid"
+        (told,) = data["devices"]
+        assert told["identity"]["serial"] == SENSOR.serial
+        assert str(TOKEN) not in text
+
+
+async def test_sessions_are_told_over_a_reload(
+    hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    with pytest.raises(ConnectError):
+        await device.async_collect()
+    assert await hass.config_entries.async_reload(account.entry_id)
+    data = json.loads(await download.device(account, device.identifier))["data"]
+    assert len(data["device"]["sessions"]) == 1
+
+
 async def test_crash_groups_are_told_and_each_devices_last_crash(
     hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
 ) -> None:

@@ -1,4 +1,4 @@
-"""Binary sensors: an account's connections, whether a device is registered and has crashed."""
+"""Binary sensors: an account's connections; whether a device is near, registered, has crashed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +42,11 @@ class AccountBinaryDescription(BinarySensorEntityDescription):
 
 
 DEVICE_BINARY_SENSORS = (
+    DeviceBinaryDescription(
+        key="in_range",
+        translation_key="in_range",
+        value=lambda gateway, device: device.data.present,
+    ),
     DeviceBinaryDescription(
         key="session_token",
         translation_key="session_token",

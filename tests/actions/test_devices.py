@@ -1,5 +1,6 @@
 """What an action's target stands for, and what *Get captures* returns."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -11,6 +12,7 @@ from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import label_registry as lr
+from homeassistant.helpers.target import TargetSelection
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.actions.targets import Targets, async_targets
@@ -176,7 +178,7 @@ async def test_a_device_that_is_disabled_is_not_collected(
     dr.async_get(hass).async_update_device(device.id, disabled_by=dr.DeviceEntryDisabler.USER)
     with pytest.raises(ServiceValidationError) as error:
         targets(hass, device_id=device.id)
-    assert mistake(error) == "device_not_collected"
+    assert mistake(error) == "device_disabled"
 
 
 async def test_a_device_of_an_account_that_is_not_loaded_is_a_mistake(
@@ -186,6 +188,101 @@ async def test_a_device_of_an_account_that_is_not_loaded_is_a_mistake(
     await hass.config_entries.async_unload(account.entry_id)
     with pytest.raises(ServiceValidationError):
         targets(hass, device_id=device)
+
+
+# What a target leaves out, since 2026.11
+
+
+@pytest.fixture
+def exclude(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Targets]:
+    """Return what resolves a target that leaves something out, also where core can't yet."""
+
+    def resolve(hass: HomeAssistant, left_out: dict[str, str], **named: Any) -> Targets:
+        if "exclude" not in TargetSelection.__slots__:
+
+            class Selection(TargetSelection):
+                exclude = TargetSelection(left_out)
+
+            monkeypatch.setattr(
+                "custom_components.ulogger.actions.targets.TargetSelection", Selection
+            )
+        return targets(hass, exclude=left_out, **named)
+
+    return resolve
+
+
+async def test_a_device_that_is_left_out_is_left_out_below_its_account(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    devices: list[DeviceCoordinator],
+    exclude: Callable[..., Targets],
+) -> None:
+    gateway = gateway_of(hass, account).id
+    left_out = registered(hass, devices[0])
+    assert serials(exclude(hass, {"device_id": left_out.id}, device_id=gateway)) == ["OTHER"]
+    area = ar.async_get(hass).async_create("Workshop")
+    dr.async_get(hass).async_update_device(left_out.id, area_id=area.id)
+    assert serials(exclude(hass, {"area_id": area.id}, device_id=gateway)) == ["OTHER"]
+    label = lr.async_get(hass).async_create("Watched")
+    dr.async_get(hass).async_update_device(left_out.id, labels={label.label_id})
+    assert serials(exclude(hass, {"label_id": label.label_id}, device_id=gateway)) == ["OTHER"]
+
+
+async def test_an_account_that_is_left_out_leaves_out_its_devices_or_itself(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    devices: list[DeviceCoordinator],
+    exclude: Callable[..., Targets],
+) -> None:
+    gateway = gateway_of(hass, account)
+    area = ar.async_get(hass).async_create("Workshop")
+    for device in (gateway, registered(hass, devices[0])):
+        dr.async_get(hass).async_update_device(device.id, area_id=area.id)
+    with pytest.raises(ServiceValidationError) as error:
+        exclude(hass, {"device_id": gateway.id}, area_id=area.id)
+    assert mistake(error) == "no_target"
+    itself = exclude(hass, {"device_id": gateway.id}, area_id=area.id, gateways=True)
+    assert itself.gateways == []
+    assert serials(itself) == [SENSOR.serial]
+
+
+async def test_a_target_of_which_everything_is_left_out_is_a_mistake(
+    hass: HomeAssistant, devices: list[DeviceCoordinator], exclude: Callable[..., Targets]
+) -> None:
+    device = registered(hass, devices[0]).id
+    with pytest.raises(ServiceValidationError) as error:
+        exclude(hass, {"device_id": device}, device_id=device)
+    assert mistake(error) == "no_target"
+
+
+async def test_an_entity_that_is_left_out_does_not_leave_out_its_device(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    devices: list[DeviceCoordinator],
+    exclude: Callable[..., Targets],
+) -> None:
+    entity = er.async_entries_for_device(
+        er.async_get(hass), registered(hass, devices[0]).id, include_disabled_entities=True
+    )[0]
+    found = exclude(hass, {"entity_id": entity.entity_id}, device_id=gateway_of(hass, account).id)
+    assert serials(found) == [SENSOR.serial, "OTHER"]
+
+
+@pytest.mark.skipif("exclude" not in TargetSelection.__slots__, reason="2026.11 brings it")
+async def test_an_action_takes_what_is_to_be_left_out(
+    hass: HomeAssistant, account: MockConfigEntry, devices: list[DeviceCoordinator]
+) -> None:
+    answer = await hass.services.async_call(
+        DOMAIN,
+        "get_captures",
+        {
+            "device_id": gateway_of(hass, account).id,
+            "exclude": {"device_id": registered(hass, devices[0]).id},
+        },
+        blocking=True,
+        return_response=True,
+    )
+    assert answer == {"devices": {"OTHER": []}}
 
 
 # Get captures
@@ -292,6 +389,34 @@ async def test_a_capture_that_was_listed_can_be_downloaded(
     assert response.headers["Content-Disposition"].startswith(
         'attachment; filename="A87DE76F0011-20260921T141320Z-'
     )
+
+
+async def test_the_link_to_a_capture_opens_in_an_administrator_s_browser_and_in_no_other(
+    hass: HomeAssistant,
+    captured: MockConfigEntry,
+    hass_ws_client: Any,
+    hass_client_no_auth: Any,
+    hass_access_token: str,
+    hass_read_only_access_token: str,
+) -> None:
+    device = registered(hass, captured.runtime_data.devices[SENSOR.key])
+    browser = await hass_client_no_auth()
+    opened = []
+    for token in (hass_access_token, hass_read_only_access_token):
+        socket = await hass_ws_client(hass, token)
+        await socket.send_json_auto_id(
+            {
+                "type": "call_service",
+                "domain": DOMAIN,
+                "service": "get_captures",
+                "service_data": {"device_id": device.id},
+                "return_response": True,
+            }
+        )
+        answer = (await socket.receive_json())["result"]["response"]
+        link = answer["devices"][SENSOR.serial][-1]["download"]
+        opened.append((await browser.get(link)).status)
+    assert opened == [200, 401]
 
 
 async def test_a_core_dump_can_be_downloaded_for_a_debugger(

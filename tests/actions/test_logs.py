@@ -111,7 +111,7 @@ async def test_everything_a_real_log_says_is_found_the_newest_first(
         ({"contains": "system INIT"}, lambda each: "System init" in (each["text"] or "")),
         ({"module": "nobody"}, lambda each: False),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 async def test_lines_are_chosen_by_level_module_and_text(
     hass: HomeAssistant,

@@ -1,11 +1,15 @@
 """What it costs to read what devices logged, measured as ``script/bench decode`` does."""
 
+import asyncio
+import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from bench import decode
+from bench.lateness import Lateness, waited_for_processor
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.model.capture import Capture, CaptureKind
@@ -37,6 +41,7 @@ def test_a_peer_that_is_missing_is_told_and_the_rest_is_measured(
 async def test_a_search_answers_soon_and_does_not_hold_the_event_loop_up() -> None:
     rows = {row["query"]: row for row in await decode.measure_search(60)}
     assert all(row["captures"] == 60 for row in rows.values())
+    assert all(row["within_limits"] for row in rows.values())
     assert all(row["first_answer_ms"] < 300 for row in rows.values())
     assert rows["level"]["hits"] == rows["text"]["hits_in_first_answer"] == decode.PAGE
     assert rows["rare level"]["hits"] == rows["rare text"]["hits"] == 1
@@ -81,3 +86,20 @@ def test_the_image_that_is_imported_has_functions_and_lines(tmp_path: Path) -> N
     assert place.function is not None
     assert place.function.startswith("u0_step")
     assert place.location is not None
+
+
+async def test_a_loop_that_is_held_up_is_noticed_and_whose_doing_it_is() -> None:
+    late = Lateness()
+    watch = asyncio.create_task(late.watch())
+    await asyncio.sleep(0.01)
+    time.sleep(0.05)  # noqa: ASYNC251 - this holds the loop up
+    await asyncio.sleep(0.01)
+    watch.cancel()
+    assert late.worst > 0.04
+    assert late.ours is not None
+    assert 0.04 < late.ours <= late.worst
+
+
+def test_where_nothing_tells_of_processors_the_whole_delay_counts() -> None:
+    assert waited_for_processor([threading.get_native_id()]) is not None
+    assert waited_for_processor([0]) is None

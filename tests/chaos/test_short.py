@@ -30,3 +30,11 @@ async def test_nothing_is_lost_and_nothing_comes_twice_without_a_cause() -> None
     assert (report["lost"], report["duplicated_unexplained"]) == (0, 0)
     assert report["faults"]["home_assistant_kill"] > 0
     assert report["captures"] > 0
+    assert report["destinations"].keys() == {"ulogger", "folder"}
+    for name, there in report["destinations"].items():
+        assert there["captures"] == report["captures"], name
+        assert (there["lost"], there["duplicated_unexplained"], there["undelivered"]) == (0, 0, 0)
+        # Each was dead for a while, and logs went to the other one meanwhile as they always do.
+        assert there["dead"] > 0
+        assert there["timed_while_other_dead"] > 0
+        assert there["delayed"] == 0

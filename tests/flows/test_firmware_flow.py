@@ -132,6 +132,18 @@ async def test_a_form_that_is_closed_leaves_nothing(
     assert files(hass, account) == 0
 
 
+async def test_what_an_image_says_is_shown_without_markdown(
+    hass: HomeAssistant, account: MockConfigEntry, upload: Upload
+) -> None:
+    image = IMAGE.replace(b"SENSOR\0", b"[x](y)\0")
+    assert image != IMAGE
+    result = await fill(hass, await begin(hass, account), image=await upload(image))
+    expect_form(result, "about")
+    modules = result["description_placeholders"]["modules"]
+    assert modules.startswith("MAIN, SYSTEM, COMM, ")
+    assert "](" not in modules
+
+
 async def test_an_image_of_a_version_that_has_one_replaces_it(
     hass: HomeAssistant, account: MockConfigEntry, upload: Upload
 ) -> None:
@@ -204,6 +216,7 @@ async def test_a_folder_to_watch_needs_to_be_allowed(
     form = await hass.config_entries.options.async_init(account.entry_id)
     typed = {
         "collection": {},
+        "said": {},
         "approval": {},
         "cloud": {},
         "storage": {},

@@ -158,6 +158,7 @@ async def test_the_same_crash_is_one_group_over_devices_and_versions(
     gateway: Gateway, device: DeviceCoordinator, told: list[dict[str, Any]]
 ) -> None:
     other = meet(gateway.entry, OTHER, OTHER_ADDRESS)
+    await gateway.hass.async_block_till_done()
     told_of_other = listen(other)
     await stored(device, crash())
     await stored(other, crash("4.25.0", at=AT + 60, identity=OTHER))
@@ -246,6 +247,15 @@ async def test_groups_and_what_people_said_outlast_a_restart_and_the_captures(
     assert again.crashes.groups.as_dict() == before
     group = only(again)
     assert (group.count, group.state) == (3, CrashState.IGNORED)
+
+
+async def test_what_was_counted_is_on_disk_at_once(
+    account: MockConfigEntry, device: DeviceCoordinator, hass_storage: dict[str, Any]
+) -> None:
+    """Else it would be told again after a power cut."""
+    await stored(device, crash())
+    (group,) = hass_storage[f"ulogger.{account.entry_id}"]["data"]["crashes"]["groups"]
+    assert len(group["occurrences"]) == 1
 
 
 async def test_a_core_dump_is_told_once_over_restarts(
@@ -480,10 +490,13 @@ async def test_open_groups_are_those_that_nobody_decided(
 async def test_devices_of_one_serial_in_two_applications_are_two(
     hass: HomeAssistant, device: DeviceCoordinator
 ) -> None:
-    account = device.account
-    await stored(device, crash())
-    assert account.entry.runtime_data.crashes.last_of((43, SENSOR.serial)) is None
-    assert account.entry.runtime_data.crashes.last_of(SENSOR.key) is not None
+    crashes = device.account.entry.runtime_data.crashes
+    namesake = replace(SENSOR, application_id=43)
+    await device.account.outbox.add(crash(identity=namesake))
+    device.account.entry.runtime_data.readings._read_soon(None)
+    await read_all(device.account.entry.runtime_data)
+    assert crashes.last_of(SENSOR.key) is None
+    assert crashes.last_of(namesake.key) is not None
 
 
 async def test_what_a_reason_is_longer_than_a_state_may_be_is_cut(

@@ -1,7 +1,8 @@
 """The watched folder: each file once, when it no longer changes; bad ones shown, not repeated."""
 
+import asyncio
 import os
-from collections.abc import Callable
+import threading
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,6 +15,7 @@ from pytest_homeassistant_custom_component.common import (
     async_fire_time_changed,
 )
 
+from custom_components.ulogger.account.firmware_files import Stamp
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.gateway import firmware_folder
 from custom_components.ulogger.gateway.firmware_folder import LOOK_EVERY
@@ -181,19 +183,24 @@ async def test_a_folder_that_is_gone_is_shown_until_it_is_back(
 async def test_a_look_that_lasts_is_not_joined_by_another(
     hass: HomeAssistant, watching: MockConfigEntry, folder: Path
 ) -> None:
-    looks: list[int] = []
-    within = 0
+    looks: list[Path] = []
+    entered, go_on = threading.Event(), threading.Event()
 
-    def listing(path: Path, real: Callable[[Path], object] = firmware_folder._list) -> object:
-        nonlocal within
-        within += 1
-        looks.append(within)
-        found = real(path)
-        within -= 1
-        return found
+    def listing(path: Path) -> dict[str, Stamp]:
+        looks.append(path)
+        entered.set()
+        assert go_on.wait(10)
+        return {}
 
     with patch.object(firmware_folder, "_list", listing):
+        async_fire_time_changed(hass, dt_util.utcnow() + LOOK_EVERY)
+        assert await hass.loop.run_in_executor(None, entered.wait, 10)
+        tasks = [watching.runtime_data.firmware_folder.task]
         for _ in range(3):
             async_fire_time_changed(hass, dt_util.utcnow() + LOOK_EVERY)
+            await asyncio.sleep(0)
+            tasks.append(watching.runtime_data.firmware_folder.task)
+        go_on.set()
         await looked(hass)
-    assert set(looks) == {1}
+    assert looks == [folder]
+    assert len(set(tasks)) == 1

@@ -1,5 +1,6 @@
 """An account's firmware images: kept compactly, found by version, gone with their subentry."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,9 +18,12 @@ from custom_components.ulogger.account.firmware_images import (
     async_import_image,
     image_directory,
     image_key,
+    read_image_file,
 )
 from custom_components.ulogger.const import DOMAIN, SUBENTRY_FIRMWARE
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
+from custom_components.ulogger.firmware.elf import LARGEST_IMAGE
 from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.gateway.images import Images, completed
 from custom_components.ulogger.model.identity import DeviceIdentity
@@ -91,6 +95,31 @@ async def test_the_firmware_version_says_which_image_it_has(
     state = hass.states.get(entity_id)
     assert state is not None
     assert state.attributes["image"] == "42: 4.24.2 (bc53443)"
+
+
+async def test_the_account_says_which_devices_run_a_version_without_an_image(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator, images: Images
+) -> None:
+    def shown() -> tuple[str, Any]:
+        unique_id = f"{account.entry_id}-versions_without_image"
+        entity_id = er.async_get(hass).async_get_entity_id("sensor", DOMAIN, unique_id)
+        assert entity_id is not None
+        state = hass.states.get(entity_id)
+        assert state is not None
+        return state.state, state.attributes["versions"]
+
+    await hass.async_block_till_done()
+    missing = {"firmware": "42: 4.24.2 (bc53443)", "devices": [SENSOR.serial]}
+    assert shown() == ("1", [missing])
+    diagnostics = await async_get_config_entry_diagnostics(hass, account)
+    assert diagnostics["firmware"]["missing"] == {"42: 4.24.2 (bc53443)": 1}
+    await add(images)
+    assert shown() == ("0", [])
+    diagnostics = await async_get_config_entry_diagnostics(hass, account)
+    assert diagnostics["firmware"]["missing"] == {}
+    assert [each["firmware"] for each in diagnostics["firmware"]["images"]] == [missing["firmware"]]
+    device.identified(replace(SENSOR, git_version="4.25.0", git_hash="0000000"))
+    assert shown() == ("1", [{**missing, "firmware": "42: 4.25.0 (0000000)"}])
 
 
 async def test_an_image_goes_with_its_subentry(
@@ -260,3 +289,15 @@ def test_a_person_is_surer_than_a_device_a_device_than_a_name_a_name_than_string
     said: ImageKey, told: ImageKey, named: ImageKey, expected: ImageKey
 ) -> None:
     assert completed(said, told, named) == expected
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "pump.elf"
+    with file.open("wb") as made:
+        made.truncate(LARGEST_IMAGE)
+    assert len(read_image_file(file)) == LARGEST_IMAGE
+    with file.open("r+b") as made:
+        made.truncate(LARGEST_IMAGE + 1)
+    with pytest.raises(FirmwareRefused) as refused:
+        read_image_file(file)
+    assert refused.value.reason == "image_too_large"

@@ -149,7 +149,7 @@ def test_a_crash_that_an_image_gave_a_name_moves_with_its_groups_state() -> None
 
 def test_an_image_takes_what_is_gone_along_and_the_state_with_it() -> None:
     groups = CrashGroups()
-    gone, kept = at_address(at=1.0), at_address(at=2.0)
+    gone, kept = at_address(at=2.0), at_address(at=1.0)
     groups.add(gone)
     groups.add(kept)
     groups.set_state("a1", CrashState.IGNORED)
@@ -192,6 +192,17 @@ def test_what_is_read_without_the_image_again_stays_where_it_was() -> None:
     assert [(group.fingerprint, group.count) for group in groups] == [("open_valve", 2)]
     stored = CrashGroups.from_dict(groups.as_dict())
     assert stored.add(at_address()) == KNOWN
+
+
+def test_what_its_own_reading_told_is_surer_than_what_anothers_did() -> None:
+    """Where a stack is all that names a crash, one address may be two functions."""
+    groups = CrashGroups()
+    first = at_address("open_valve")
+    groups.add(first)
+    groups.add(at_address("close_valve"))
+    assert groups.add(replace(first, fingerprint="a1")) == AGAIN
+    assert groups.group_of(first.key).fingerprint == "open_valve"
+    assert groups.get("open_valve").count == 1
 
 
 def test_an_image_that_takes_anothers_place_moves_what_it_tells_otherwise() -> None:
@@ -268,14 +279,15 @@ def test_a_version_that_a_person_named_does_not_bring_back_what_was_known_then()
 
 def test_what_came_back_stays_so_under_its_new_name() -> None:
     groups = CrashGroups()
-    first, second = at_address(version="1.4.0"), at_address(version="1.5.0")
+    first, other, back = (at_address(version=each) for each in ("1.4.0", "1.3.0", "1.5.0"))
     groups.add(first)
+    groups.add(other)
     groups.set_state("a1", CrashState.RESOLVED)
     groups.add(replace(first, fingerprint="open_valve"))
-    groups.add(at_address(version="1.3.0"))
-    groups.add(second)
-    for each in (second, at_address("open_valve", "1.3.0")):
-        groups.add(replace(each, fingerprint="open_valve"))
+    assert groups.add(back) == REGRESSED
+    groups.add(replace(other, fingerprint="open_valve"))
+    assert groups.get("open_valve").state is CrashState.RESOLVED
+    groups.add(replace(back, fingerprint="open_valve"))
     assert groups.get("open_valve").state is CrashState.REGRESSED
 
 

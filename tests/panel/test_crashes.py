@@ -168,7 +168,7 @@ async def test_what_is_no_image_is_refused_and_the_upload_is_gone(
 ) -> None:
     file_id = await upload_file("notes.txt", b"no image")
     message = {"type": "ulogger/images/add", "account": account.entry_id, "file_id": file_id}
-    for reason in ("notes.txt is no firmware image", "the upload is gone"):
+    for reason in ("notes.txt is no firmware image", "The upload is gone"):
         await panel.send_json_auto_id(message)
         answer = await panel.receive_json()
         assert not answer["success"]

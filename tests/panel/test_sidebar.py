@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from homeassistant.components.frontend import DATA_PANELS
@@ -14,7 +14,9 @@ from pytest_homeassistant_custom_component.typing import (
     WebSocketGenerator,
 )
 
+from custom_components.ulogger.collecting.device_state import Phase
 from custom_components.ulogger.panel import sidebar
+from custom_components.ulogger.panel.messages import PhaseName
 from tests.support.account import APPROVED, ToldTransport, load
 
 TEXTS = Path(sidebar.__file__).parent / "texts"
@@ -120,6 +122,12 @@ async def test_nobody_else_gets_an_answer(
         await client.send_json_auto_id({**command, "type": f"ulogger/{command['type']}"})
         answer = await client.receive_json()
         assert answer["error"]["code"] == "unauthorized", command
+
+
+def test_every_state_of_a_device_has_a_text() -> None:
+    english = json.loads((TEXTS / "en.json").read_text(encoding="utf-8"))
+    assert {f"is_{phase}" for phase in Phase} <= english.keys()
+    assert set(get_args(PhaseName.__value__)) == set(Phase)
 
 
 @pytest.mark.parametrize("language", ["de", "es", "fr", "zh-Hans"])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import probatio
+from homeassistant.components.http.auth import async_sign_path
 from homeassistant.core import (
     HomeAssistant,
     ServiceCall,
@@ -27,7 +28,7 @@ from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity
 from ..outbox.errors import NoSuchCapture
 from ..outbox.model import Row
-from ..panel.downloads import capture_path, core_path
+from ..panel.downloads import LINK_VALID, capture_path, core_path
 from .targets import async_targets, gateway_of
 
 ATTR_LIMIT = "limit"
@@ -91,10 +92,10 @@ async def _describe(
         "last_error": row.last_error,
         "reason": row.reason,
         "may_repeat": row.may_repeat,
-        "download": capture_path(device.account.entry_id, row.capture_id),
+        "download": _link(hass, capture_path(device.account.entry_id, row.capture_id)),
     }
     if row.kind is CaptureKind.CORE_DUMP:
-        described["core_file"] = core_path(device.account.entry_id, row.capture_id)
+        described["core_file"] = _link(hass, core_path(device.account.entry_id, row.capture_id))
     if text:
         try:
             described["lines"] = list(await _lines(hass, device, row))
@@ -120,6 +121,11 @@ def _core_dump_lines(
     except CaptureError as err:
         return [f"can't be read: {err}"]
     return lines[:MOST_LINES]
+
+
+def _link(hass: HomeAssistant, path: str) -> str:
+    """Sign *path* for whoever asks, so that a browser opens it; it is an administrator's still."""
+    return async_sign_path(hass, path, LINK_VALID)
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -1,16 +1,15 @@
 """The tool that compares two firmware versions by what devices logged and how they crashed."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final
 
 from ..insight.crash_groups import CrashGroup
 from ..insight.versions import is_newer
-from ..model.capture import Capture, CaptureKind
+from ..model.capture import CaptureKind
 from ..model.level import Level
 from .question import Question
 
-MOST_CAPTURES: Final = 500
+MOST_CAPTURES: Final = 5_000
 """Captures that are looked at, the newest ones."""
 _LEVELS: Final = tuple(level for level in Level if level <= Level.METRIC)
 
@@ -20,14 +19,10 @@ async def compare_versions(question: Question) -> dict[str, Any]:
     gateway = question.gateway
     version, other = question.arguments["version"], question.arguments["other"]
     rows = await gateway.readings.async_summaries(None, MOST_CAPTURES)
-    ids = [row.capture_id for row in rows]
-    found = await gateway.readings.async_with_captures(
-        partial(_versions, ids, gateway.readings.load)
-    )
     groups = list(gateway.crashes.groups)
     sides = {}
     for name in (version, other):
-        ours = [row for row in rows if found.get(row.capture_id) == name]
+        ours = [row for row in rows if row.git_version == name]
         logs = [row.summary for row in ours if row.kind is CaptureKind.LOG]
         frames = sum(summary.frames for summary in logs)
         errors = sum(summary.errors for summary in logs)
@@ -60,12 +55,6 @@ async def compare_versions(question: Question) -> dict[str, Any]:
             _name(group) for group in groups if {version, other} <= group.versions.keys()
         ],
     }
-
-
-def _versions(ids: Sequence[int], load: Callable[[int], Capture | None]) -> dict[int, str]:
-    """Return the version that each capture was made by; blocks."""
-    captures = ((capture_id, load(capture_id)) for capture_id in ids)
-    return {number: capture.device.git_version for number, capture in captures if capture}
 
 
 def _newer(version: str, other: str) -> str | None:

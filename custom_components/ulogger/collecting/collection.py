@@ -133,6 +133,7 @@ class Collection:
                             await self._keep(capture)
                     finally:
                         self._notify()
+                    self._device.show(phase=Phase.IDLE, bytes_done=None, bytes_total=None)
             ended = True
         finally:
             dump_waits = CaptureKind.CORE_DUMP in self.memory.partials
@@ -146,14 +147,16 @@ class Collection:
 
     @callback
     def _began(self, session: AgentSession) -> None:
-        """Show that captures are coming."""
+        """Take note that the device is asked for its captures from now on."""
         self._session = session
-        self._device.show(phase=Phase.DOWNLOADING, present=True)
+        self._device.show(present=True)
 
     @callback
     def _on_progress(self, progress: Progress) -> None:
         """Show how much of the capture is here."""
-        self._device.show(bytes_done=progress.done, bytes_total=progress.total)
+        self._device.show(
+            phase=Phase.DOWNLOADING, bytes_done=progress.done, bytes_total=progress.total
+        )
 
     async def _read_rssi(self, session: AgentSession) -> None:
         """Ask the device how well it hears us: it measures that every two seconds."""

@@ -22,6 +22,7 @@ from ..account.firmware_images import (
     read_image_file,
 )
 from ..const import CONF_APPLICATION_ID, CONF_FILE, CONF_GIT_HASH, CONF_SOURCE, CONF_VERSION
+from ..model.plain_text import plain_text
 
 CONF_IMAGE = "image"
 LARGEST_APPLICATION_ID = 0xFFFFFFFF
@@ -185,11 +186,11 @@ class FirmwareImageFlow(ConfigSubentryFlow):
             data_schema=self.add_suggested_values_to_schema(schema, shown or {}),
             errors={CONF_IMAGE: refused.reason} if refused else errors or {},
             description_placeholders={
-                "detail": str(refused) if refused else "",
-                "file": self._uploaded or self._source,
+                "detail": plain_text(refused) if refused else "",
+                "file": plain_text(self._uploaded or self._source),
                 "functions": str(imported.functions if imported else 0),
                 "lines": str(imported.lines if imported else 0),
-                "modules": ", ".join(imported.modules if imported else ()) or "-",
+                "modules": ", ".join(map(plain_text, imported.modules if imported else ())) or "-",
             },
         )
 

@@ -12,16 +12,19 @@ from ..const import (
     CONF_API_TOKEN,
     CONF_APPLICATIONS,
     CONF_CONNECTION,
+    CONF_DAILY_QUOTA_KB,
     CONF_DEVICE_TYPES,
     CONF_FIRMWARE_FOLDER,
     CONF_FORWARD_LOGS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
     CONF_NAME_PATTERNS,
-    CONNECTION_NONE,
+    CONNECTION_HTTP,
     DOMAIN,
     LEVEL_OFF,
+    WITHOUT_CAPTURES,
 )
+from .api_token import InvalidOption, parse_api_token
 from .options_schema import (
     FLAT_SECTIONS,
     SECTION_APPROVAL,
@@ -36,10 +39,6 @@ LARGEST_APPLICATION_ID = 0xFFFFFFFF
 LONGEST_APPLICATION_ID = len(str(LARGEST_APPLICATION_ID))
 LITERAL_START = 3
 """Home Assistant's Bluetooth matcher refuses wildcards in the first characters of a name."""
-
-
-class InvalidOption(Exception):
-    """An option can't be taken; the text is the key of the message."""
 
 
 def parse_patterns(typed: Iterable[str]) -> list[str]:
@@ -74,14 +73,6 @@ def parse_forwarding(typed: Mapping[str, Any]) -> dict[str, Any]:
     return {CONF_LEVEL: typed[CONF_LEVEL], CONF_INTEGRATIONS: integrations}
 
 
-def parse_api_token(typed: str) -> str:
-    """Return the API token without blanks around it; empty, there is none."""
-    token = typed.strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise InvalidOption("invalid_api_token")
-    return token
-
-
 class UloggerOptionsFlow(OptionsFlowWithReload):
     """One form in sections; saving it reloads the account."""
 
@@ -89,7 +80,8 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
 
     async def async_step_init(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the options, or check and save them."""
-        has_ulogger = self.config_entry.data.get(CONF_CONNECTION) != CONNECTION_NONE
+        connection = self.config_entry.data.get(CONF_CONNECTION)
+        has_ulogger = connection not in WITHOUT_CAPTURES
         errors: dict[str, str] = {}
         if user_input is not None:
             changed, errors = self._parse(user_input)
@@ -110,7 +102,12 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
         secrets = await async_load_secrets(self.hass, self.config_entry)
         token = {CONF_API_TOKEN: secrets[CONF_API_TOKEN]} if CONF_API_TOKEN in secrets else {}
         shown = user_input or as_typed({**options, **token})
-        form = options_schema(self.hass, options, has_ulogger=has_ulogger)
+        form = options_schema(
+            self.hass,
+            options,
+            has_ulogger=has_ulogger,
+            has_telemetry=connection == CONNECTION_HTTP,
+        )
         schema = self.add_suggested_values_to_schema(form, shown)
         return self.async_show_form(step_id="init", data_schema=schema, errors=errors)
 
@@ -168,7 +165,7 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
                 approval[CONF_APPLICATIONS],
             ),
         ]
-        if (cloud := typed.get(SECTION_CLOUD)) is not None:
+        if (cloud := typed.get(SECTION_CLOUD)) is not None and CONF_DAILY_QUOTA_KB in cloud:
             token = cloud.get(CONF_API_TOKEN, "")
             fields.append((SECTION_CLOUD, CONF_API_TOKEN, parse_api_token, token))
         if (forwarding := typed.get(CONF_FORWARD_LOGS)) is not None:

@@ -32,6 +32,8 @@ from ..const import (
     CONF_HEARTBEATS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
+    CONF_LOG_EVENTS,
+    CONF_METRIC_LIMIT,
     CONF_NAME_PATTERNS,
     CONF_OFFER_TO_ASSISTANTS,
     CONF_RETENTION_DAYS,
@@ -42,6 +44,8 @@ from ..const import (
     DEFAULT_DAILY_QUOTA_KB,
     DEFAULT_DEVICE_LIMIT,
     DEFAULT_HEARTBEATS,
+    DEFAULT_LOG_EVENTS,
+    DEFAULT_METRIC_LIMIT,
     DEFAULT_NAME_PATTERNS,
     DEFAULT_RETENTION_DAYS,
     DEFAULT_RETENTION_MB,
@@ -54,6 +58,7 @@ from ..const import (
 
 SECTION_COLLECTION = "collection"
 SECTION_APPROVAL = "approval"
+SECTION_SAID = "said"
 SECTION_CLOUD = "cloud"
 SECTION_STORAGE = "storage"
 SECTION_FIRMWARE = "firmware"
@@ -61,9 +66,11 @@ SECTION_KEPT = "kept"
 """What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
 SECTION_PANEL = "panel"
+MOST_METRICS = 500
 SECTION_ASSISTANTS = "assistants"
 FLAT_SECTIONS = (
     SECTION_COLLECTION,
+    SECTION_SAID,
     SECTION_CLOUD,
     SECTION_STORAGE,
     SECTION_KEPT,
@@ -74,14 +81,22 @@ FLAT_SECTIONS = (
 
 
 def options_schema(
-    hass: HomeAssistant, options: Mapping[str, Any], *, has_ulogger: bool
+    hass: HomeAssistant,
+    options: Mapping[str, Any],
+    *,
+    has_ulogger: bool,
+    has_telemetry: bool = False,
 ) -> probatio.Schema:
-    """Return the form; what can be chosen depends on the account and on what is loaded."""
+    """Return the form; what can be chosen depends on the account and on what is loaded.
+
+    ``has_telemetry`` is an account that has uLogger for metrics and events alone.
+    """
     applications = _applications_selector(options.get(CONF_APPLICATIONS, {}))
     approval = {probatio.Required(CONF_APPLICATIONS, default=list): applications}
     sections: dict[str, tuple[probatio.Schema, bool]] = {
         SECTION_COLLECTION: (COLLECTION_SCHEMA, False),
         SECTION_APPROVAL: (probatio.Schema(approval), False),
+        SECTION_SAID: (SAID_SCHEMA, True),
     }
     if has_ulogger:
         forwarding = {
@@ -92,6 +107,8 @@ def options_schema(
         sections[SECTION_STORAGE] = (STORAGE_SCHEMA, True)
         sections[CONF_FORWARD_LOGS] = (probatio.Schema(forwarding), True)
     else:
+        if has_telemetry:
+            sections[SECTION_CLOUD] = (TELEMETRY_SCHEMA, True)
         sections[SECTION_KEPT] = (KEPT_SCHEMA, False)
     form: dict[probatio.Marker, section] = {
         probatio.Required(name): section(schema, {"collapsed": collapsed})
@@ -170,6 +187,15 @@ COLLECTION_SCHEMA = probatio.Schema(
     }
 )
 
+SAID_SCHEMA = probatio.Schema(
+    {
+        probatio.Required(CONF_LOG_EVENTS, default=DEFAULT_LOG_EVENTS): LEVEL_SELECTOR,
+        probatio.Required(CONF_METRIC_LIMIT, default=DEFAULT_METRIC_LIMIT): _whole_number(
+            0, MOST_METRICS
+        ),
+    }
+)
+
 CLOUD_SCHEMA = probatio.Schema(
     {
         probatio.Required(CONF_HEARTBEATS, default=DEFAULT_HEARTBEATS): BooleanSelector(),
@@ -184,6 +210,9 @@ CLOUD_SCHEMA = probatio.Schema(
 
 PANEL_SCHEMA = probatio.Schema(
     {probatio.Required(CONF_SHOW_PANEL, default=DEFAULT_SHOW_PANEL): BooleanSelector()}
+)
+TELEMETRY_SCHEMA = probatio.Schema(
+    {probatio.Required(CONF_HEARTBEATS, default=DEFAULT_HEARTBEATS): BooleanSelector()}
 )
 ASSISTANTS_SCHEMA = probatio.Schema(
     {probatio.Required(CONF_OFFER_TO_ASSISTANTS, default=False): BooleanSelector()}

@@ -195,12 +195,15 @@ class Crashes:
     @callback
     def images_changed(self, image: ImageKey) -> None:
         """Have the core dumps read again that an image is for, whatever their devices run now."""
+        explained: dict[tuple[int, str, str], bool] = {}
         for group in self.groups:
             for each in group.occurrences.values():
-                ran = DeviceIdentity(
-                    each.application_id, each.device, "", each.version, each.git_hash
-                )
-                if match(image, ran):
+                ran = (each.application_id, each.version, each.git_hash)
+                if ran not in explained:
+                    application_id, version, git_hash = ran
+                    identity = DeviceIdentity(application_id, "", "", version, git_hash)
+                    explained[ran] = bool(match(image, identity))
+                if explained[ran]:
                     self._due[int(each.capture_id)] = None
         self._work()
 

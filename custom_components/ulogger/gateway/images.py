@@ -122,6 +122,16 @@ class Images:
         known = (record.identity for record in self._account.store.devices.values())
         return [identity for identity in known if match(key, identity)]
 
+    def missing(self) -> dict[ImageKey, list[DeviceIdentity]]:
+        """Return what no image is of and devices of the account run, with these devices."""
+        found: dict[ImageKey, list[DeviceIdentity]] = {}
+        for record in self._account.store.devices.values():
+            device = record.identity
+            if self._of(device) is None:
+                key = ImageKey(device.git_version, device.git_hash, device.application_id)
+                found.setdefault(key, []).append(device)
+        return found
+
     # What comes and goes
 
     async def async_add(

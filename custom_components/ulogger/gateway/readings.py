@@ -9,6 +9,7 @@ changes what names their crash.
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,7 +29,10 @@ from ..firmware.matching import ImageKey
 from ..firmware.symbols import Symbols
 from ..insight.cache import ReadingCache
 from ..insight.crash_report import crash_report
+from ..insight.hourly import HOUR, hourly
+from ..insight.news import News, news_of
 from ..insight.reading import Reading, read
+from ..insight.repeated_metrics import RepeatedMetrics
 from ..insight.summary import summarize
 from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceKey
@@ -36,6 +40,7 @@ from ..model.signal import Signal
 from ..outbox.errors import NoSuchCapture, OutboxClosed, OutboxError
 from ..outbox.model import Row
 from .images import Images
+from .metric_hours import DueHour
 from .summary_file import SummaryFile, SummaryRow
 
 _LOGGER = logging.getLogger(__name__)
@@ -64,7 +69,8 @@ class Readings:
     ``read`` notifies of each capture once, also over restarts, in the order in which a device's
     captures came: of the device (None for one that is not collected any more), the capture's ID,
     the capture and what it says. ``read_again`` notifies in the same way of each core dump that
-    another firmware image explains now, or none any more.
+    another firmware image explains now, or none any more. ``news`` notifies in the same
+    way of what a capture says that none before it has said.
     """
 
     def __init__(
@@ -92,13 +98,27 @@ class Readings:
         self._loading = asyncio.Semaphore(_JOBS_AT_ONCE)
         self.read = Signal[DeviceCoordinator | None, int, Capture, Reading]()
         self.read_again = Signal[DeviceCoordinator | None, int, Capture, Reading]()
+        self.news = Signal[DeviceCoordinator | None, int, Capture, News]()
+        self._repeated = RepeatedMetrics()
 
     # Life
 
     async def async_start(self) -> None:
         """Open the file."""
         self._file = await self._hass.async_add_executor_job(SummaryFile.opened, self._path)
-        self._known = await self._hass.async_add_executor_job(self._file.known)
+        self._known = await self._hass.async_add_executor_job(self._remember, self._file)
+
+    def _remember(self, file: SummaryFile) -> dict[int, float]:
+        """Recall what is not new any more, and return what was read; blocks."""
+        try:
+            for device, metric in file.seen():
+                self._repeated.remember(device, (metric,))
+            return file.known()
+        except sqlite3.Error as error:
+            _LOGGER.warning("%s can't be read, and is made anew: %s", self._path.name, error)
+            self._repeated = RepeatedMetrics()
+            file.renew()
+            return {}
 
     @callback
     def begin(self) -> None:
@@ -129,7 +149,11 @@ class Readings:
     async def async_forget(self, key: DeviceKey) -> None:
         """Forget a device that is removed, but not its captures."""
         if (file := self._file) is not None:
-            await self._async_ask(file, partial(file.forget, key))
+            await self._async_ask(file, partial(self._forget, file, key))
+
+    def _forget(self, file: SummaryFile, key: DeviceKey) -> None:
+        self._repeated.forget(key)
+        file.forget(key)
 
     @callback
     def _read_soon(self, key: DeviceKey | None) -> None:
@@ -173,6 +197,18 @@ class Readings:
         """
         async with self._loading:
             return await self._hass.async_add_executor_job(job)
+
+    async def async_hours_due(self, before: int) -> list[DueHour]:
+        """Return the hours of metrics before an hour (since 1970) that have something new."""
+        if (file := self._file) is None:
+            return []
+        return await self._async_ask(file, partial(file.due_hours, before)) or []
+
+    async def async_hours_done(self, hours: Iterable[DueHour]) -> None:
+        """Note that hours of metrics were imported, unless they got more meanwhile."""
+        if (file := self._file) is not None:
+            now = int(time.time() // HOUR)
+            await self._async_ask(file, partial(file.hours_done, hours, now))
 
     def load(self, capture_id: int) -> Capture | None:
         """Load a capture from an executor's thread, None where it is gone; blocks."""
@@ -280,18 +316,24 @@ class Readings:
                 _LOGGER.debug("Capture %s can't be read: %s", capture_id, err)
             self._unreadable.add(capture_id)
             return
-        job = partial(self._read_and_keep, file, row, capture)
+        device = self._device_of(capture.device.key)
+        names = [] if device is None else device.heard.names(self._metric_limit)
+        job = partial(self._read_and_keep, file, row, capture, names)
         # A second time with a file that was made anew.
-        reading = await self._async_ask(file, job) or await self._async_ask(file, job)
-        if reading is None:
+        done = await self._async_ask(file, job) or await self._async_ask(file, job)
+        if done is None:
             self._unreadable.add(capture_id)
             return
+        reading, news = done
         self._known[capture_id] = row.captured_at
         self._put(capture_id, reading, changes)
-        self.read.notify(self._device_of(capture.device.key), capture_id, capture, reading)
+        self.read.notify(device, capture_id, capture, reading)
+        self.news.notify(device, capture_id, capture, news)
 
-    def _read_and_keep(self, file: SummaryFile, row: Row, capture: Capture) -> Reading:
-        """Read a capture and write its summary; blocks."""
+    def _read_and_keep(
+        self, file: SummaryFile, row: Row, capture: Capture, names: Iterable[str]
+    ) -> tuple[Reading, News]:
+        """Read a capture, write its summary, and tell what is new in it; blocks."""
         continues = row.continues is not None and not row.may_repeat
         before = None
         if capture.kind is CaptureKind.LOG:
@@ -301,21 +343,27 @@ class Readings:
         name = self._images.name_of(capture.device)
         image = self._images.image_of(capture.device)
         reading = read(capture, image, before, continues=continues)
-        file.put(
-            SummaryRow(
-                row.capture_id,
-                row.captured_at,
-                row.key,
-                row.kind,
-                summarize(reading, _fingerprint(capture, image)),
-                before,
-                continues,
-                capture.device.git_version,
-                capture.device.git_hash,
-                name,
+        summary = summarize(reading, _fingerprint(capture, image))
+        level, limit = self._account.settings.event_level, self._metric_limit
+        news = news_of(reading, row.key, self._repeated, level, names=names, most_names=limit)
+        with file.transaction():
+            file.put(
+                SummaryRow(
+                    row.capture_id,
+                    row.captured_at,
+                    row.key,
+                    row.kind,
+                    summary,
+                    before,
+                    continues,
+                    capture.device.git_version,
+                    capture.device.git_hash,
+                    name,
+                )
             )
-        )
-        return reading
+            file.remember(row.key, news.dated)
+            file.add_hours(row.key, hourly(news.metrics))
+        return reading, news
 
     def _summarize_again(self, file: SummaryFile, row: SummaryRow, capture: Capture) -> Reading:
         """Read a core dump again and write its summary; blocks."""
@@ -332,6 +380,10 @@ class Readings:
         if row is None:
             return read(capture, image)
         return read(capture, image, row.before, continues=row.continues)
+
+    @property
+    def _metric_limit(self) -> int:
+        return self._account.settings.metric_limit
 
     async def _async_row(self, capture_id: int) -> SummaryRow | None:
         if (file := self._file) is None:
@@ -367,6 +419,8 @@ class Readings:
     async def _async_renew(self, file: SummaryFile, error: sqlite3.Error) -> None:
         """Begin a new file in place of one that failed; what was notified of stays so."""
         _LOGGER.warning("%s is made anew: %s", self._path.name, error)
+        # What was remembered was to be the same as what the file holds.
+        self._repeated = RepeatedMetrics()
         try:
             await self._hass.async_add_executor_job(file.renew)
         except (sqlite3.Error, OSError) as err:

@@ -69,7 +69,7 @@ async def add_image(
         raise ServiceValidationError(
             translation_domain=DOMAIN,
             translation_key=err.reason,
-            translation_placeholders={"file": name, "detail": str(err)},
+            translation_placeholders={"file": name, "path": name, "detail": str(err)},
         ) from err
     answer: AddedImage = {"title": image_title(added.key), "replaced": added.replaced}
     connection.send_result(message["id"], answer)
@@ -85,7 +85,7 @@ def _take(hass: HomeAssistant, file_id: str) -> tuple[str, bytes]:
         with process_uploaded_file(hass, file_id) as path:
             return path.name, read_image_file(path)
     except ValueError as err:
-        raise FirmwareRefused("file_unreadable", "the upload is gone") from err
+        raise FirmwareRefused("upload_gone") from err
     except OSError as err:
         raise FirmwareRefused("file_unreadable", err.strerror or type(err).__name__) from err
 

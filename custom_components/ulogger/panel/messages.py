@@ -12,7 +12,9 @@ type LevelName = Literal[
 ]
 type CrashStateName = Literal["open", "resolved", "ignored", "regressed"]
 type PersonsState = Literal["open", "resolved", "ignored"]
-type PhaseName = Literal["idle", "connecting", "downloading", "waiting_for_cloud", "error"]
+type PhaseName = Literal[
+    "idle", "connecting", "waiting_for_slot", "downloading", "waiting_for_cloud", "error"
+]
 type Value = int | float | str | bool
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from custom_components.ulogger.cloud.folder.errors import (
@@ -68,9 +68,13 @@ def test_the_same_capture_again_changes_nothing(chosen: Path) -> None:
 
 
 @given(st.text())
+@example("-")
+@example("_")
+@example("-rf")
 def test_no_serial_leads_out_of_the_directory(serial: str) -> None:
     folder = safe_folder(serial)
     assert folder
+    assert not folder.startswith("-")
     assert len(folder.encode()) <= 64
     assert folder.replace("-", "").replace("_", "").isalnum()
     assert folder.isascii()
@@ -140,6 +144,23 @@ def test_without_its_marker_a_directory_is_not_written(chosen: Path) -> None:
     assert not files(chosen)
     with pytest.raises(FolderMissing):
         check(chosen / "gone")
+
+
+@pytest.mark.parametrize("beneath", [True, False])
+def test_a_capture_written_while_its_disk_goes_does_not_count(
+    chosen: Path, monkeypatch: pytest.MonkeyPatch, beneath: bool
+) -> None:
+    def check_and_unmount(directory: Path) -> None:
+        check(directory)
+        directory.rename(directory.with_name("elsewhere"))
+        if beneath:
+            directory.mkdir()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("custom_components.ulogger.cloud.folder.writing.check", check_and_unmount)
+        with pytest.raises(FolderMissing):
+            store(chosen, capture(), 7)
+    assert not files(chosen.with_name("elsewhere"))
 
 
 def test_a_full_disk_says_so_and_leaves_nothing_half(

@@ -50,9 +50,9 @@ class CaptureFiles:
 
 
 def safe_folder(serial: str) -> str:
-    """Return a folder's name for a serial, whatever it is."""
-    safe = _UNSAFE.sub("_", serial)[:LONGEST_SERIAL]
-    if safe == serial and safe:
+    """Return a folder's name for a serial, whatever it is; no command takes it for an option."""
+    safe = _UNSAFE.sub("_", serial)[:LONGEST_SERIAL].lstrip("-")
+    if safe == serial and safe.strip("_-"):
         return safe
     digest = sha256(serial.encode(errors="surrogatepass")).hexdigest()[:12]
     return f"{safe}-{digest}" if safe else digest

@@ -69,16 +69,31 @@ def check(directory: Path) -> None:
 
 def store(directory: Path, capture: Capture, capture_id: int) -> None:
     """Write a capture's two files; they are on the disk, for good, when this returns."""
-    check(directory)
     files = CaptureFiles.of(capture, capture_id)
     folder = directory / files.folder
-    with narrowed(directory):
+    with narrowed(directory), _in_place(directory):
+        check(directory)
         folder.mkdir(exist_ok=True)
         _write(folder / files.description, _description(capture, capture_id))
         _write(folder / files.data, capture.data)
         _sync(folder)
         # Each time: whoever made the folder may have been stopped before this.
         _sync(directory)
+
+
+@contextmanager
+def _in_place(directory: Path) -> Iterator[None]:
+    """Raise FolderMissing at the end if another directory stands there by then.
+
+    A disk that goes while a file is written leaves the file on what was beneath it.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield
+        if not os.path.samestat(os.fstat(descriptor), directory.stat()):
+            raise FolderMissing(f"{directory} is another directory than it was a moment ago")
+    finally:
+        os.close(descriptor)
 
 
 def _description(capture: Capture, capture_id: int) -> bytes:
