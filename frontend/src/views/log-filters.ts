@@ -21,6 +21,8 @@ export class LogFilters extends LitElement {
   @property({ attribute: false }) devices: readonly string[] = [];
   @property() wrong: string | null = null;
   private timer?: ReturnType<typeof setTimeout>;
+  /** What was typed and is not fired yet. */
+  private typed: Changes = {};
 
   static override styles = [
     shared,
@@ -192,14 +194,17 @@ export class LogFilters extends LitElement {
   /** Waits until somebody has stopped typing. */
   private soon(change: Changes): void {
     clearTimeout(this.timer);
+    this.typed = { ...this.typed, ...change };
     this.timer = setTimeout(() => {
-      this.change(change);
+      this.change({});
     }, TYPING);
   }
 
   private change(change: Changes): void {
+    const changes = { ...this.typed, ...change };
+    this.typed = {};
     const query = Object.fromEntries(
-      Object.entries({ ...this.query, ...change }).filter(([, value]) => value !== undefined),
+      Object.entries({ ...this.query, ...changes }).filter(([, value]) => value !== undefined),
     ) as LogQuery;
     this.dispatchEvent(new CustomEvent("query", { detail: query }));
   }
