@@ -56,6 +56,13 @@ export class UloggerChart extends LitElement {
   protected override updated(changed: Map<string, unknown>): void {
     const place = this.renderRoot.querySelector("div");
     if (!place || !(changed.has("chart") || changed.has("dark"))) return;
+    if (this.plot && this.plot.select.width > 0) {
+      // Somebody is dragging over it: what is new waits for that.
+      setTimeout(() => {
+        this.requestUpdate("chart");
+      }, 200);
+      return;
+    }
     this.plot?.destroy();
     const { data, options, height } = this.chart;
     const width = Math.max(this.clientWidth, 1);

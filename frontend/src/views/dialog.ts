@@ -70,7 +70,7 @@ export class UloggerDialog extends LitElement {
   };
 
   private readonly closed = (): void => {
-    this.dispatchEvent(new Event("closed"));
+    this.dispatchEvent(new Event("closed", { bubbles: true, composed: true }));
   };
 
   private readonly clicked = (event: Event): void => {

@@ -23,7 +23,7 @@ export class HexView extends LitElement {
         line-height: 1.5;
       }
       b {
-        color: var(--primary-color);
+        text-decoration: underline var(--primary-color);
         font-weight: 500;
       }
     `,

@@ -23,7 +23,7 @@ export class LogsView extends LitElement {
   @property({ attribute: false }) context!: PanelContext;
   @property({ type: Boolean, reflect: true }) narrow = false;
   @state() private query: LogQuery = {};
-  @state() private opened?: Frame;
+  @state() private opened: Frame | undefined;
   private search?: LogSearch;
   private shown: readonly Frame[] = [];
 
@@ -160,8 +160,7 @@ export class LogsView extends LitElement {
               .context=${this.context}
               .frame=${this.opened}
               @closed=${() => {
-                delete this.opened;
-                this.requestUpdate();
+                this.opened = undefined;
               }}
             ></ulogger-frame-dialog>`
           : nothing
