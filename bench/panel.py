@@ -28,7 +28,7 @@ from playwright.async_api import Page
 from custom_components.ulogger.capture.log_buffer import xor_checksum
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.outbox.outbox import Outbox
-from demo.api import PASSWORD, USER
+from demo.api import PASSWORD, USER, ApiError
 from demo.device.log_memory import DEFAULT_HEADER
 from demo.device.virtual import VirtualDevice
 from demo.fleet import Buffers, make_fleet
@@ -194,7 +194,10 @@ async def _quiet(demo: Harness) -> None:
     """Wait until Home Assistant has read what it found at its start."""
     end, before = time.monotonic() + PATIENCE, -1.0
     while time.monotonic() < end:
-        spent = (await demo.api.command("ulogger_demo/lateness"))["processor_seconds"]
+        try:
+            spent = (await demo.api.command("ulogger_demo/lateness"))["processor_seconds"]
+        except ApiError:
+            spent = -1.0  # Home Assistant is not that far yet.
         if before >= 0 and spent - before < 0.3:
             return
         before = spent

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -225,3 +225,28 @@ def serials(text: str) -> set[str]:
 def as_json(lines: list[str]) -> list[dict[str, Any]]:
     """Read NDJSON."""
     return [json.loads(line) for line in lines]
+
+
+async def take_pictures(walk: PanelWalk, picture: Callable[[str], Awaitable[None]]) -> None:
+    """Show each view as a picture."""
+    page = walk.page
+    await walk.sign_in()
+    for number in (0, 3, 4):
+        await walk.collect(number)
+    await walk.count()
+    await picture("panel-logs")
+    await walk.open_view("Crashes")
+    await page.get_by_text("read_register (session.c:3)").first.click()
+    await page.get_by_text("CFSR.PRECISERR (9)").wait_for()
+    await picture("panel-crash")
+    await walk.open_view("Devices")
+    charts = page.locator("ulogger-devices-view ulogger-chart")
+    await charts.nth(DEVICES - 1).wait_for()
+    await picture("panel-devices")
+    await page.locator("ulogger-devices-view tbody tr").first.get_by_role("link").click()
+    await page.locator("ulogger-device-timeline").get_by_text("battery_mv").wait_for()
+    await picture("panel-timeline")
+    await page.emulate_media(color_scheme="dark")
+    await walk.go("logs?level=warning")
+    await walk.count()
+    await picture("panel-dark")

@@ -101,7 +101,7 @@ async def test_a_search_that_is_ended_looks_no_further(
     await keep(account, log_of(said("one")))
     asked, ended = asyncio.Event(), asyncio.Event()
 
-    async def forever(_search: LogSearch, _most: int) -> Any:
+    async def forever(_search: LogSearch, _most: int, _seconds: float) -> Any:
         asked.set()
         try:
             await asyncio.Event().wait()

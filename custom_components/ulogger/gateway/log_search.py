@@ -101,11 +101,11 @@ class LogSearch:
         """How many captures there are."""
         return len(self._found)
 
-    async def async_more(self, most: int) -> list[FoundLine]:
-        """Search for a moment; returns up to ``most`` further lines, maybe none."""
+    async def async_more(self, most: int, seconds: float = AT_A_TIME) -> list[FoundLine]:
+        """Search for some seconds at most; returns up to ``most`` further lines, maybe none."""
         if self._run is None:
             return []
-        hits = await self._run(partial(_search, self._search, most))
+        hits = await self._run(partial(_search, self._search, most, seconds))
         return [FoundLine(*self._found[hit.capture_id], hit.frame) for hit in hits]
 
 
@@ -174,7 +174,7 @@ def _source(number: int, gateway: Gateway, row: Row, known: SummaryRow | None) -
     )
 
 
-def _search(search: Search, most: int) -> list[Hit]:
+def _search(search: Search, most: int, seconds: float) -> list[Hit]:
     """Search for a while; blocks."""
-    until = time.monotonic() + AT_A_TIME
+    until = time.monotonic() + seconds
     return search.more(most, leave=lambda: time.monotonic() > until)

@@ -20,7 +20,7 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 
 from ..coordinator import DeviceCoordinator
 from ..gateway.gateway import Gateway
-from ..gateway.log_search import LogSearch
+from ..gateway.log_search import AT_A_TIME, LogSearch
 from ..insight.reading import LogFrame, Reading
 from ..insight.search import Query, wants
 from ..model.capture import Capture
@@ -35,7 +35,11 @@ MOST_FRAMES: Final = 100_000
 """Frames that one search answers with at most."""
 FIRST: Final = 100
 """Frames of a first answer, which is to be seen at once."""
-AT_ONCE: Final = 1_000
+AT_ONCE: Final = 200
+"""Frames of a later answer; with more, Python would look through all of Home Assistant's memory for
+garbage ever again, and hold everything up meanwhile."""
+FIRST_SECONDS: Final = 0.04
+"""How long is searched for a first answer, which may be a short one."""
 NEIGHBOURS: Final = 8
 LONGEST_TEXT: Final = 256
 LEVELS: Final = tuple(level.name.lower() for level in Level if level <= Level.METRIC)
@@ -99,12 +103,12 @@ async def _search(
     hass: HomeAssistant, connection: ActiveConnection, message: dict[str, Any]
 ) -> None:
     names = Names(hass)
-    left, most = message["limit"], FIRST
+    left, most, seconds = message["limit"], FIRST, FIRST_SECONDS
     devices = devices_of(hass, message["filter"].get("devices", ()))
     try:
         found = await LogSearch.async_begin(hass, devices, query_of(message["filter"]))
         while True:
-            lines = await found.async_more(min(left, most))
+            lines = await found.async_more(min(left, most), seconds)
             left -= len(lines)
             sources = [
                 (
@@ -129,7 +133,8 @@ async def _search(
             connection.send_event(message["id"], event)
             if done:
                 return
-            most = AT_ONCE
+            if lines:
+                most, seconds = AT_ONCE, AT_A_TIME
     except OutboxError as err:
         connection.send_error(message["id"], err.reason, str(err))
 
