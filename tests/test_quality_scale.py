@@ -235,7 +235,10 @@ def test_every_selector_that_is_translated_has_texts() -> None:
     used = set(re.findall(r"translation_key: (\w+)", (PACKAGE / "services.yaml").read_text()))
     for tree in sources().values():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "SelectSelectorConfig":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                "NumberSelectorConfig",
+                "SelectSelectorConfig",
+            }:
                 used |= {
                     ast.literal_eval(keyword.value)
                     for keyword in node.keywords

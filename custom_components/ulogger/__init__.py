@@ -1,5 +1,7 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
 
+import logging
+
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
@@ -19,6 +21,7 @@ from .actions.devices import async_register_actions
 from .assistant.api import async_offer_to_assistants
 from .collecting.kept import forget_kept
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
+from .entity import give_up_states
 from .gateway.device_news import DeviceNews
 from .gateway.discovery import Discovery
 from .gateway.fleet import async_forget_stored
@@ -36,6 +39,8 @@ from .outbox.outbox import Outbox
 from .panel.commands import async_register_commands
 from .panel.downloads import async_register_downloads
 from .panel.sidebar import async_offer_panel
+
+_LOGGER = logging.getLogger(__name__)
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
@@ -76,6 +81,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     try:
         outbox = await Outbox.open(outbox_path(hass, entry.entry_id), hass.async_add_executor_job)
     except OutboxError as err:
+        _LOGGER.info("The outbox of %s can't be used: %s", entry.title, err)
         raise ConfigEntryNotReady(
             translation_domain=DOMAIN,
             translation_key=err.reason,
@@ -119,6 +125,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
     """Let sessions end while entities still tell of them, then let go of the outbox."""
     await entry.runtime_data.async_finish_sessions()
     if unloaded := await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
+        give_up_states(hass, entry)
         await entry.runtime_data.async_stop()
     return unloaded
 

@@ -1,7 +1,9 @@
 """Binary sensors: an account's connections; whether a device is near, registered, has crashed."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import override
 
 from homeassistant.components.binary_sensor import (
@@ -9,9 +11,10 @@ from homeassistant.components.binary_sensor import (
     BinarySensorEntityDescription,
 )
 from homeassistant.components.binary_sensor.const import BinarySensorDeviceClass
-from homeassistant.const import EntityCategory
-from homeassistant.core import HomeAssistant
+from homeassistant.const import STATE_ON, EntityCategory
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from homeassistant.helpers.event import async_call_later
 
 from .coordinator import DeviceCoordinator
 from .entity import (
@@ -24,6 +27,9 @@ from .entity import (
 from .gateway.gateway import Gateway, UloggerConfigEntry
 
 PARALLEL_UPDATES = 0
+
+SETTLED_WITHIN = 30.0
+"""Seconds after a reload until a connection that is not there again is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,7 @@ DEVICE_BINARY_SENSORS = (
         key="crashed_since",
         translation_key="crashed_since",
         device_class=BinarySensorDeviceClass.PROBLEM,
+        entity_registry_enabled_default=False,
         value=lambda gateway, device: gateway.crashes.crashed_since(device),
     ),
 )
@@ -119,21 +126,50 @@ class DeviceBinarySensor(DeviceEntity, BinarySensorEntity):
         return self.entity_description.value(self.gateway, self.coordinator)
 
 
-class AccountBinarySensor(AccountEntity, BinarySensorEntity):
+class ConnectionSensor(BinarySensorEntity):
+    """Whether something is connected; a reload, which connects anew, is not told as a fault."""
+
+    _settling = False
+
+    @override
+    async def async_added_to_hass(self) -> None:
+        await super().async_added_to_hass()
+        before = self.hass.states.get(self.entity_id)
+        if before is not None and before.state == STATE_ON:
+            self._settling = True
+            self.async_on_remove(async_call_later(self.hass, SETTLED_WITHIN, self._settled))
+
+    @callback
+    def _settled(self, _now: datetime) -> None:
+        self._settling = False
+        self.async_write_ha_state()
+
+    @property
+    @override
+    def is_on(self) -> bool:
+        return self._connected or self._settling
+
+    @property
+    @abstractmethod
+    def _connected(self) -> bool:
+        """Whether it is connected."""
+
+
+class AccountBinarySensor(ConnectionSensor, AccountEntity):
     """A binary sensor of the account."""
 
     entity_description: AccountBinaryDescription
 
     @property
     @override
-    def is_on(self) -> bool:
+    def _connected(self) -> bool:
         return self.entity_description.value(self.gateway)
 
 
-class DestinationBinarySensor(DestinationEntity, BinarySensorEntity):
+class DestinationBinarySensor(ConnectionSensor, DestinationEntity):
     """Whether a destination takes captures now."""
 
     @property
     @override
-    def is_on(self) -> bool:
+    def _connected(self) -> bool:
         return self.destination.connected

@@ -7,13 +7,18 @@ import probatio
 from homeassistant.components.http.auth import async_sign_path
 from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
 from homeassistant.components.repairs.const import FlowType
-from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState, ConfigFlowContext
+from homeassistant.config_entries import (
+    SOURCE_REAUTH,
+    ConfigEntry,
+    ConfigEntryState,
+    ConfigFlowContext,
+)
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 
-from .account import removal
+from .account import approval, removal
 from .const import CONF_DEVICE_LIMIT, DOMAIN
-from .flows.options_schema import device_limit_field
+from .flows.options_schema import MOST_DEVICES, device_limit_field
 from .gateway.gateway import UloggerConfigEntry
 from .model.plain_text import LONGEST_LINE, plain_text
 from .outbox.errors import OutboxError
@@ -255,17 +260,18 @@ class DeviceLimitFlow(_NewcomersFlow):
         if (entry := self.entry) is None:
             return self.not_loaded()
         gateway = entry.runtime_data
-        if user_input is None:
-            devices = len(gateway.devices)
+        devices = len(gateway.devices)
+        limit = None if user_input is None else user_input[CONF_DEVICE_LIMIT]
+        if limit is None or not devices < limit <= max(devices + 1, MOST_DEVICES):
             field = probatio.Required(
                 CONF_DEVICE_LIMIT, default=devices + len(gateway.fleet.waiting())
             )
             return self.async_show_form(
                 step_id="raise",
                 data_schema=probatio.Schema({field: device_limit_field(devices + 1)}),
-                description_placeholders=self.placeholders,
+                errors={} if limit is None else {CONF_DEVICE_LIMIT: "device_limit_bounds"},
+                description_placeholders={**self.placeholders, "least": str(devices + 1)},
             )
-        limit = user_input[CONF_DEVICE_LIMIT]
         self.hass.config_entries.async_update_entry(
             entry, options={**entry.options, CONF_DEVICE_LIMIT: limit}
         )
@@ -295,6 +301,53 @@ class NewDevicesAtAddressFlow(_NewcomersFlow):
         gateway.fleet.allow_at(self._address)
         gateway.account.changed.notify()
         return self.async_create_entry(data={})
+
+
+class ApplicationConflictFlow(_EntryFlow):
+    """Two accounts were given one application: a person says whose it is."""
+
+    def __init__(self, data: IssueData) -> None:
+        super().__init__(data)
+        self._application = int(str(data["about"]))
+
+    async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Ask."""
+        if self.entry is None:
+            return self.not_loaded()
+        return self.async_show_menu(
+            step_id="init",
+            menu_options=["keep", "move"],
+            description_placeholders=self.placeholders,
+        )
+
+    async def async_step_keep(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Leave the application with the account that collects it now."""
+        if (entry := self.entry) is None:
+            return self.not_loaded()
+        self._withdraw(entry)
+        return self.async_create_entry(data={})
+
+    async def async_step_move(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Move its devices to this account; what waits stays with the account that took it."""
+        if (entry := self.entry) is None:
+            return self.not_loaded()
+        others = [each for each in self._claiming() if each is not entry]
+        for other in others:
+            self._withdraw(other)
+        # Devices that this account has met are taken in where it is set up anew.
+        self.hass.config_entries.async_schedule_reload(entry.entry_id)
+        return self.async_create_entry(data={})
+
+    def _claiming(self) -> list[ConfigEntry[Any]]:
+        entries = self.hass.config_entries.async_entries(DOMAIN, include_ignore=False)
+        return [each for each in entries if approval.is_approved(each.options, self._application)]
+
+    def _withdraw(self, entry: ConfigEntry[Any]) -> None:
+        """Take the application from an account, and end what it does with its devices."""
+        options = approval.without_application(entry.options, self._application)
+        self.hass.config_entries.async_update_entry(entry, options=options)
+        if entry.state is ConfigEntryState.LOADED:
+            self.hass.config_entries.async_schedule_reload(entry.entry_id)
 
 
 class LeftBehindFlow(_Flow):
@@ -329,6 +382,7 @@ async def _quarantined(outbox: Outbox) -> list[Row]:
 
 
 FLOWS = {
+    "application_conflict": ApplicationConflictFlow,
     "certificate_expired": CertificateFlow,
     "certificate_expires": CertificateFlow,
     "certificate_refused": CertificateFlow,

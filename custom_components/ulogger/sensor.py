@@ -48,8 +48,9 @@ MOST_NAMED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceSensorDescription(SensorEntityDescription):
-    """A sensor of one device."""
+    """A sensor of one device; most are for those who look for them."""
 
+    entity_registry_enabled_default: bool = False
     value: Callable[[DeviceCoordinator], StateType | datetime]
     available: Callable[[DeviceCoordinator], bool] = lambda _: True
     attributes: Callable[[DeviceCoordinator], dict[str, object]] | None = None
@@ -152,6 +153,7 @@ DEVICE_SENSORS = (
         translation_key="state",
         device_class=SensorDeviceClass.ENUM,
         options=[phase.value for phase in Phase],
+        entity_registry_enabled_default=True,
         value=lambda device: device.phase.value,
         attributes=lambda device: {
             "bytes_done": device.data.bytes_done,
@@ -162,6 +164,7 @@ DEVICE_SENSORS = (
         key="last_upload",
         translation_key="last_upload",
         device_class=SensorDeviceClass.TIMESTAMP,
+        entity_registry_enabled_default=True,
         value=lambda device: _moment(device.data.counters.last_upload),
     ),
     DeviceSensorDescription(
@@ -203,6 +206,7 @@ DEVICE_SENSORS = (
         key="captures_waiting",
         translation_key="captures_waiting",
         state_class=SensorStateClass.MEASUREMENT,
+        entity_registry_enabled_default=True,
         value=lambda device: device.data.counters.waiting,
     ),
     DeviceSensorDescription(
@@ -234,6 +238,7 @@ DEVICE_SENSORS = (
     DeviceSensorDescription(
         key="last_crash",
         translation_key="last_crash",
+        entity_registry_enabled_default=True,
         value=_last_crash,
         attributes=_last_crash_attributes,
     ),
@@ -242,7 +247,6 @@ DEVICE_SENSORS = (
         translation_key="duplicates",
         state_class=SensorStateClass.TOTAL_INCREASING,
         entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
         value=lambda device: device.data.counters.duplicates,
     ),
     DeviceSensorDescription(
@@ -263,6 +267,7 @@ DEVICE_SENSORS = (
         device_class=SensorDeviceClass.ENUM,
         options=[NO_ERROR, *(reason.value for reason in Reason)],
         entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=True,
         value=lambda device: device.data.last_error or NO_ERROR,
     ),
     DeviceSensorDescription(
@@ -270,7 +275,6 @@ DEVICE_SENSORS = (
         translation_key="next_collection",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
         value=lambda device: device.data.next_collection if device.data.present else None,
     ),
     DeviceSensorDescription(
@@ -278,13 +282,13 @@ DEVICE_SENSORS = (
         translation_key="last_seen",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
         value=lambda device: device.data.last_seen,
     ),
     DeviceSensorDescription(
         key="firmware_version",
         translation_key="firmware_version",
         entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=True,
         value=lambda device: device.identity.git_version or None,
         attributes=_firmware,
     ),
@@ -294,7 +298,6 @@ DEVICE_SENSORS = (
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=SIGNAL_STRENGTH_DECIBELS_MILLIWATT,
         entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
         value=lambda device: device.data.rssi,
         available=lambda device: device.data.present,
     ),
@@ -430,6 +433,7 @@ class MetricSensor(DeviceEntity, SensorEntity):
             device_class=device_class,
             native_unit_of_measurement=unit,
             state_class=SensorStateClass.MEASUREMENT,
+            entity_category=EntityCategory.DIAGNOSTIC,
         )
         super().__init__(coordinator, description)
         self._attr_name = name

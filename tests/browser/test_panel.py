@@ -209,6 +209,13 @@ async def devices(panel: PanelWalk) -> None:
                 await panel.page.wait_for_timeout(100)
         assert each.device.firmware.log_config.level == 0
 
+    await view.get_by_label("Select all").uncheck()
+    await rows.first.get_by_role("checkbox").check()
+    await panel.action("live").click()
+    await rows.first.get_by_text("Live").wait_for()
+    await panel.action("live").click()
+    await panel.action("live").get_by_text("Go live").wait_for()
+
     await rows.first.get_by_role("link").click()
     timeline = panel.page.locator("ulogger-device-timeline")
     await timeline.get_by_text("What happened").wait_for()

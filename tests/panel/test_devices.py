@@ -72,7 +72,7 @@ async def test_a_row_tells_how_a_device_is(
     assert row["name"] == f"{SENSOR.device_type} {SENSOR.serial}"
     assert (row["serial"], row["application_id"], row["version"]) == (SENSOR.serial, 42, "4.24.2")
     assert (row["has_image"], row["state"], row["progress"]) == (False, "idle", None)
-    assert (row["in_range"], row["live"]) == (False, None)
+    assert (row["in_range"], row["live"]) == (False, False)
     assert row["last_seen"] == round(device.record.last_seen)
     assert (row["errors_24h"], row["crashes_24h"], row["metrics"]) == (0, 0, [])
     device.show(bytes_done=50, bytes_total=200, rssi=-60, present=True)
@@ -139,6 +139,16 @@ async def test_a_name_that_a_person_gave_is_shown(
     dr.async_get(hass).async_update_device(id_, name_by_user="Front door")
     device.async_update_listeners()
     await rows.until(lambda rows: id_ in rows and rows[id_]["name"] == "Front door")
+
+
+async def test_devices_are_live_as_long_as_somebody_wants_that(
+    account: MockConfigEntry, device: DeviceCoordinator, panel: MockHAClientWebSocket
+) -> None:
+    other = meet(account, OTHER, OTHER_ADDRESS)
+    await ask(panel, "devices/set_live", devices=[device_id(device)], live=True)
+    assert (device.live, other.live) == (True, False)
+    await ask(panel, "devices/set_live", devices=[device_id(device)], live=False)
+    assert not device.live
 
 
 async def test_a_timeline_tells_what_happened(

@@ -104,6 +104,7 @@ COMMANDS: list[dict[str, Any]] = [
     {"type": "crashes/get", "account": "a", "capture": 1},
     {"type": "crashes/set_state", "account": "a", "fingerprint": "f", "state": "open"},
     {"type": "devices/subscribe"},
+    {"type": "devices/set_live", "devices": ["d"], "live": True},
     {"type": "devices/timeline", "device": "d", "since": 0},
     {"type": "images/add", "account": "a", "file_id": "f"},
 ]

@@ -19,11 +19,12 @@ class Phase(StrEnum):
     CONNECTING = "connecting"
     WAITING_FOR_SLOT = "waiting_for_slot"
     DOWNLOADING = "downloading"
+    LIVE = "live"
     WAITING = "waiting_for_cloud"
     ERROR = "error"
 
 
-LASTING = frozenset({Phase.IDLE, Phase.ERROR})
+LASTING = frozenset({Phase.IDLE, Phase.LIVE, Phase.ERROR})
 """What a device is at rest in; everything else passes."""
 
 
@@ -42,6 +43,11 @@ SIGNAL_DEVICE_EVENT: SignalType[Any, DeviceEvent, Mapping[str, Any]] = SignalTyp
     f"{DOMAIN}_device_event"
 )
 """Sent with the device, what happened to it, and the attributes of that."""
+
+SIGNAL_DEVICE_LOGGED: SignalType[Any, str, Mapping[str, Any]] = SignalType(
+    f"{DOMAIN}_device_logged"
+)
+"""Sent with the device, the level of a line that it logged, and what there is to say of it."""
 
 ROUTINE = frozenset({DeviceEvent.COLLECTED, DeviceEvent.UPLOADED, DeviceEvent.DUPLICATE})
 """What every collection brings; the rest is worth a line in Home Assistant's activity."""

@@ -13,6 +13,7 @@ from homeassistant.helpers.event import async_track_time_interval
 from homeassistant.helpers.singleton import singleton
 from homeassistant.util import dt as dt_util
 
+from ..account import approval
 from ..account.device_registry import registered_device
 from ..cloud.destination import ConnectionState
 from ..cloud.folder.folder import FolderDestination
@@ -135,6 +136,7 @@ class Issues:
             self._devices,
             self._metrics,
             self._newcomers,
+            self._applications,
         ):
             yield from rule()
 
@@ -253,7 +255,7 @@ class Issues:
         for device in self._gateway.devices.values():
             identity = device.identity
             about = f"{identity.application_id}-{identity.serial}"
-            placeholders = {"device": identity.serial}
+            placeholders = {"device": device.called}
             since = device.unreachable_since
             seen = now - device.record.last_seen < DEVICE_PATIENCE
             failing = since is not None and now - since >= DEVICE_PATIENCE
@@ -268,7 +270,7 @@ class Issues:
             if names := device.heard.left_out(limit):
                 identity = device.identity
                 placeholders = {
-                    "device": identity.serial,
+                    "device": device.called,
                     "limit": str(limit),
                     "names": ", ".join(names),
                 }
@@ -293,6 +295,13 @@ class Issues:
                     "device": self._name_at(address),
                     "most": str(MOST_AT_ADDRESS),
                 },
+            )
+
+    def _applications(self) -> Iterator[Issue]:
+        for application, owner in approval.claimed_elsewhere(self.hass, self._entry).items():
+            placeholders = {"application": str(application), "other": owner.title}
+            yield Issue(
+                "application_conflict", str(application), fixable=True, placeholders=placeholders
             )
 
     def _name_at(self, address: str) -> str:

@@ -20,7 +20,7 @@ from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from ..coordinator import DeviceCoordinator
 from ..gateway.gateway import Gateway
 from ..model.identity import DeviceKey
-from .gateways import Names, follow, loaded
+from .gateways import Names, devices_of, follow, loaded
 from .measured import async_read_series, errors_since
 from .messages import Device, DevicesEvent, MetricSeries
 
@@ -42,6 +42,7 @@ type _Id = tuple[str, DeviceKey]
 def async_register_device_commands(hass: HomeAssistant) -> None:
     """Offer the commands."""
     async_register_command(hass, subscribe)
+    async_register_command(hass, set_live)
 
 
 @require_admin
@@ -53,6 +54,24 @@ def subscribe(hass: HomeAssistant, connection: ActiveConnection, message: dict[s
     connection.subscriptions[message["id"]] = table.stop
     connection.send_result(message["id"])
     table.start()
+
+
+@require_admin
+@websocket_command(
+    {
+        probatio.Required("type"): "ulogger/devices/set_live",
+        probatio.Required("devices"): probatio.All(
+            [probatio.All(str, probatio.Length(max=64))], probatio.Length(min=1, max=10_000)
+        ),
+        probatio.Required("live"): bool,
+    }
+)
+@callback
+def set_live(hass: HomeAssistant, connection: ActiveConnection, message: dict[str, Any]) -> None:
+    """Have devices live, as long as the account's options say, or not any more."""
+    for device in devices_of(hass, message["devices"]):
+        device.set_live(live=message["live"])
+    connection.send_result(message["id"])
 
 
 class _Measured:
@@ -237,7 +256,7 @@ class _Table:
             else state.next_collection.timestamp(),
             "collect": device.record.collect,
             "log_level": None if level is None else level.level_name,
-            "live": None,
+            "live": device.live,
         }
 
     # What is read of captures

@@ -13,7 +13,7 @@ type LevelName = Literal[
 type CrashStateName = Literal["open", "resolved", "ignored", "regressed"]
 type PersonsState = Literal["open", "resolved", "ignored"]
 type PhaseName = Literal[
-    "idle", "connecting", "waiting_for_slot", "downloading", "waiting_for_cloud", "error"
+    "idle", "connecting", "waiting_for_slot", "downloading", "live", "waiting_for_cloud", "error"
 ]
 type Value = int | float | str | bool
 

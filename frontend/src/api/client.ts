@@ -92,6 +92,10 @@ export class Client {
     await this.hass().callService("ulogger", action, data, { device_id: devices });
   }
 
+  async setLive(devices: string[], live: boolean): Promise<void> {
+    await this.ask({ type: "ulogger/devices/set_live", devices, live });
+  }
+
   private ask(message: object): Promise<unknown> {
     return this.hass().connection.sendMessagePromise(message);
   }

@@ -2,7 +2,7 @@
 export type LevelName = "debug" | "info" | "warning" | "error" | "critical" | "metric" | "reserved_6" | "reserved_7";
 export type CrashStateName = "open" | "resolved" | "ignored" | "regressed";
 export type PersonsState = "open" | "resolved" | "ignored";
-export type PhaseName = "idle" | "connecting" | "waiting_for_slot" | "downloading" | "waiting_for_cloud" | "error";
+export type PhaseName = "idle" | "connecting" | "waiting_for_slot" | "downloading" | "live" | "waiting_for_cloud" | "error";
 export type Value = number | string | boolean;
 
 export interface LogFilter {

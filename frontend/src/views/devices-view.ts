@@ -105,7 +105,7 @@ export class DevicesView extends LitElement {
   }
 
   private bar(devices: readonly Device[]): TemplateResult {
-    const { localize } = this.context;
+    const { localize, client } = this.context;
     const ids = [...this.selected];
     const none = ids.length === 0;
     const chosen = devices.filter(({ device }) => this.selected.has(device));
@@ -120,7 +120,7 @@ export class DevicesView extends LitElement {
           class="primary"
           data-action="collect"
           ?disabled=${none}
-          @click=${() => void this.act("upload", ids)}
+          @click=${() => void this.asked(ids.length, client.act("upload", ids))}
         >
           ${localize("collect_now")}
         </button>
@@ -130,7 +130,10 @@ export class DevicesView extends LitElement {
           ?disabled=${none}
           @change=${(event: Event) => {
             const select = event.target as HTMLSelectElement;
-            void this.act("set_log_level", ids, { level: select.value, duration: 3600 });
+            void this.asked(
+              ids.length,
+              client.act("set_log_level", ids, { level: select.value, duration: 3600 }),
+            );
             select.value = "";
           }}
         >
@@ -142,10 +145,12 @@ export class DevicesView extends LitElement {
             ? html`<button
                 data-action="live"
                 @click=${() =>
-                  void this.act(
-                    "set_live",
-                    offersLive.map(({ device }) => device),
-                    { live: !isLive },
+                  void this.asked(
+                    offersLive.length,
+                    client.setLive(
+                      offersLive.map(({ device }) => device),
+                      !isLive,
+                    ),
                   )}
               >
                 ${localize(isLive ? "live_off" : "live_on")}
@@ -156,11 +161,12 @@ export class DevicesView extends LitElement {
     `;
   }
 
-  private async act(action: string, devices: string[], data: object = {}): Promise<void> {
-    const { localize, client } = this.context;
-    this.said = localize("asked", { count: devices.length });
+  /** Says what was asked for, and what came of it where that failed. */
+  private async asked(count: number, doing: Promise<void>): Promise<void> {
+    const { localize } = this.context;
+    this.said = localize("asked", { count });
     try {
-      await client.act(action, devices, data);
+      await doing;
     } catch (error) {
       this.said = localize("failed", { reason: reason(error) });
     }
