@@ -17,6 +17,7 @@ from demo.folder import DATA, FolderReader
 from demo.harness import Harness
 
 from .clock import HostClock
+from .collector import FrailCollector
 from .destinations import (
     Judgement,
     Trouble,
@@ -55,6 +56,8 @@ class World:
         by_serial = {device.identity.serial: device for device in devices}
         self.outbox = OutboxReader(directory / "config/.storage/ulogger", by_serial)
         self.folder = FrailFolder(directory / "config/shelf")
+        self.frail_collector = FrailCollector()
+        self.otlp_id = ""
         self.demo = Harness(directory, devices, folder=self.folder.path)
         self.ledger = Ledger(self.demo.cloud, by_serial)
         self.folder_id = ""
@@ -84,6 +87,7 @@ class World:
         await self.demo.start()
         entry = await self.demo.set_up_account()
         self.folder_id = entry["folder_id"]
+        self.otlp_id = await self.demo.add_collector(entry["entry_id"]) or ""
         await self._set_options(entry["entry_id"])
         await self._until_saved()
 
@@ -95,6 +99,7 @@ class World:
             environment=environment,
             gated=True,
             folder=self.folder.path,
+            collector=self.frail_collector.collector,
         )
 
     async def stop(self) -> None:
@@ -146,6 +151,7 @@ class World:
         at = self._down_since = time.time()
         snapshot = await self.look()
         self.evidence.kills.append(Kill(at, snapshot.waiting(ULOGGER)))
+        self.frail_collector.evidence.kills.append(Kill(at, snapshot.waiting(self.otlp_id)))
 
     async def stop_hass(self) -> None:
         """Stop Home Assistant in good order, and look at what its outbox holds."""
@@ -259,7 +265,10 @@ class World:
         if lost_pieces(self.devices, None, self.ledger):
             return False
         self._read_folder()
-        return not lost_pieces(self.devices, None, self.filed)
+        if lost_pieces(self.devices, None, self.filed):
+            return False
+        filed = {each.capture_id: each for each in self._reader.captures.values()}
+        return filed.keys() <= self.frail_collector.complete(filed)
 
     def _read_folder(self) -> None:
         """Note what was written since the last look; the directory must be as it should be."""
@@ -276,7 +285,7 @@ class World:
         return ledger
 
     def judge(self, snapshot: Snapshot) -> dict[str, Judgement]:
-        """Judge both destinations when all has come to rest."""
+        """Judge all destinations when all has come to rest."""
         reader = FolderReader(self.folder.path)
         filed = self._note_files(reader)
         cloud = judge(ULOGGER, ULOGGER, self.devices, snapshot, self.ledger, self.evidence)
@@ -288,7 +297,29 @@ class World:
         folder.foreign += len(other)
         folder.details += [f"folder: {each}" for each in (*absent, *twice, *other)]
         self._compare(cloud, self.ledger, folder, filed)
-        return {"ulogger": cloud, "folder": folder}
+        collector = self._judge_collector(snapshot, reader)
+        return {"ulogger": cloud, "folder": folder, "otlp": collector}
+
+    def _judge_collector(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
+        """Judge the collector; the folder tells which bytes a capture's number stands for."""
+        frail = self.frail_collector
+        files = {each.capture_id: each for each in reader.captures.values()}
+        came = frail.ledger(self.demo.cloud, self._by_serial, files)
+        collector = judge("otlp", self.otlp_id, self.devices, snapshot, came, frail.evidence)
+        absent = snapshot.delivered(self.otlp_id) - frail.complete(files)
+        collector.lost += len(absent)
+        collector.details += [
+            f"otlp: capture {each} was delivered, and is not whole" for each in absent
+        ]
+        others = [*self.folder.dead, *self._unreachable]
+        both = [*self._down, *self._disk_full]
+        to_collector = journeys(self.devices, came)
+        excused = [
+            *until_caught_up(both, SETTLED, to_collector),
+            *until_caught_up(frail.dead, LIFTED, to_collector),
+        ]
+        compare_troubles(collector, came, to_collector, Trouble(frail.dead, excused), others)
+        return collector
 
     def _compare(self, cloud: Judgement, came: Ledger, folder: Judgement, filed: Ledger) -> None:
         """Look whether the trouble of one destination was felt at the other."""

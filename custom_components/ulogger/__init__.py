@@ -32,11 +32,14 @@ from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
 from .gateway.metric_statistics import MetricStatistics
+from .gateway.otlp import async_otlp_destinations, async_remove_otlp, start_entity_gauges
 from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
+from .panel.commands import async_register_commands
 from .panel.downloads import async_register_downloads
+from .panel.sidebar import async_offer_panel
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
     """Register the actions; they explain themselves when no account is loaded."""
     async_register_actions(hass)
     async_register_downloads(hass)
+    async_register_commands(hass)
+    await async_offer_panel(hass)
     for entry in hass.config_entries.async_entries(DOMAIN, include_ignore=False):
         if entry.disabled_by:
             await async_take_secrets_out(hass, entry)
@@ -85,8 +90,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         ) from err
     account = Account(hass, entry, store, outbox)
     reload_on_change(hass, entry)
-    folders = folder_destinations(account)
-    gateway = entry.runtime_data = Gateway(account, ulogger, folders, over_http)
+    destinations = [*folder_destinations(account), *await async_otlp_destinations(account)]
+    gateway = entry.runtime_data = Gateway(account, ulogger, destinations, over_http)
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
@@ -96,6 +101,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     gateway.crashes.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
+    start_entity_gauges(hass, entry)
     LogRelay(hass, entry).start()
     async_offer_to_assistants(hass, entry)
     for telemetry in gateway.telemetry.values():
@@ -128,6 +134,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 async def async_remove_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
+    await async_remove_otlp(hass, entry)
     close_pointless_cards(hass)
     forget_kept(hass, entry.entry_id)
     await async_remove_secrets(hass, entry)

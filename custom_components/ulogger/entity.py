@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import override
+from typing import Final, override
 
 import attr
 from homeassistant.config_entries import ConfigEntry, ConfigEntryState
@@ -21,6 +21,7 @@ from .coordinator import DeviceCoordinator
 from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
 
+REJECTED: Final = "records_rejected"
 RELOADED_WITHIN = 60.0
 """Seconds that states stand for after their account was unloaded."""
 
@@ -171,11 +172,18 @@ def add_destination_entities[DescriptionT: EntityDescription](
     descriptions: Iterable[DescriptionT],
     make: Callable[[Gateway, ActiveDestination, DescriptionT], Entity],
 ) -> None:
-    """Add the entities of each destination that is a subentry of the account."""
+    """Add the entities of each destination that is a subentry of the account.
+
+    What counts rejected records is only for those that may reject any.
+    """
     for each in gateway.destinations.values():
         if each.subentry_id is not None:
             async_add_entities(
-                [make(gateway, each, description) for description in descriptions],
+                [
+                    make(gateway, each, description)
+                    for description in descriptions
+                    if description.key != REJECTED or each.rejected is not None
+                ],
                 config_subentry_id=each.subentry_id,
             )
 

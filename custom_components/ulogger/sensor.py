@@ -26,6 +26,7 @@ from .account.firmware_images import image_title
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .entity import (
+    REJECTED,
     AccountEntity,
     DestinationEntity,
     DeviceEntity,
@@ -360,6 +361,13 @@ DESTINATION_SENSORS = (
         translation_key="captures_waiting",
         state_class=SensorStateClass.MEASUREMENT,
         value=lambda destination: destination.counters.waiting,
+    ),
+    DestinationSensorDescription(
+        key=REJECTED,
+        translation_key=REJECTED,
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda destination: destination.rejected,
     ),
 )
 

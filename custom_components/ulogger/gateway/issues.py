@@ -17,10 +17,12 @@ from ..account import approval
 from ..account.device_registry import registered_device
 from ..cloud.destination import ConnectionState
 from ..cloud.folder.folder import FolderDestination
+from ..cloud.otlp.otlp import OtlpDestination
 from ..const import DOMAIN
 from ..model.identity import ULOGGER
 from ..model.plain_text import LONGEST_LINE, plain_text
 from ..model.reason import Reason
+from .destinations import ActiveDestination
 from .gateway import UloggerConfigEntry
 from .newcomers import MOST_AT_ADDRESS
 
@@ -46,6 +48,33 @@ class Issue:
     severity: ir.IssueSeverity = ir.IssueSeverity.WARNING
     placeholders: dict[str, str] = field(default_factory=dict)
     count: int = 0
+
+
+def collector_issues(
+    active: ActiveDestination, collector: OtlpDestination, *, patience_over: bool
+) -> Iterator[Issue]:
+    """Say what is wrong with a collector that only a person can mend."""
+    failure = collector.failure
+    placeholders = {
+        "destination": active.title,
+        "detail": str(failure or ""),
+        "count": str(active.counters.waiting),
+    }
+    match failure and failure.reason:
+        case Reason.API_TOKEN_REFUSED:
+            severity = ir.IssueSeverity.ERROR
+            yield Issue("otlp_refused", active.id, severity=severity, placeholders=placeholders)
+        case Reason.TLS_UNTRUSTED:
+            yield Issue("otlp_untrusted", active.id, placeholders=placeholders)
+        case Reason.NOT_A_COLLECTOR:
+            yield Issue("otlp_not_a_collector", active.id, placeholders=placeholders)
+        case Reason.REDIRECTED:
+            yield Issue("otlp_redirected", active.id, placeholders=placeholders)
+        case _ if patience_over:
+            yield Issue("otlp_unreachable", active.id, placeholders=placeholders)
+    if collector.rejected:
+        rejected = {"count": str(collector.rejected), "detail": collector.rejection or "-"}
+        yield Issue("otlp_rejected", active.id, placeholders={**placeholders, **rejected})
 
 
 class Issues:
@@ -130,6 +159,7 @@ class Issues:
             self._certificate,
             self._cloud,
             self._folders,
+            self._collectors,
             self._firmware,
             self._bluetooth,
             self._outbox,
@@ -211,6 +241,13 @@ class Issues:
                         yield Issue("folder_unwritable", each.id, placeholders=placeholders)
                     case _:
                         yield Issue("folder_failed", each.id, placeholders=placeholders)
+
+    def _collectors(self) -> Iterator[Issue]:
+        for each in self._gateway.destinations.values():
+            if isinstance(collector := each.destination, OtlpDestination):
+                since = each.disconnected_since
+                patience_over = since is not None and time.time() - since >= CLOUD_PATIENCE
+                yield from collector_issues(each, collector, patience_over=patience_over)
 
     def _firmware(self) -> Iterator[Issue]:
         folder = self._gateway.firmware_folder
