@@ -1,5 +1,6 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
 
+from importlib import import_module
 from typing import Any
 
 from homeassistant.config_entries import ConfigEntry
@@ -11,11 +12,13 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
 from .account.account import Account
+from .account.destination_keys import async_tidy_keys
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
 from .actions.devices import async_register_actions
-from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
+from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION, SUBENTRY_CLESYDE
+from .gateway.destinations import ActiveDestination
 from .gateway.discovery import Discovery
 from .gateway.folders import folder_destinations, reload_on_change
 from .gateway.gateway import Gateway, UloggerConfigEntry
@@ -72,7 +75,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         ) from err
     account = Account(hass, entry, store, outbox)
     reload_on_change(hass, entry)
-    gateway = entry.runtime_data = Gateway(account, ulogger, folder_destinations(account))
+    destinations = [*folder_destinations(account), *await _async_clesyde(account)]
+    gateway = entry.runtime_data = Gateway(account, ulogger, destinations)
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
@@ -85,6 +89,17 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     for text_logs in gateway.text_logs.values():
         LogForwarding(hass, entry, text_logs).start()
     return True
+
+
+async def _async_clesyde(account: Account) -> list[ActiveDestination]:
+    """Make the account's things at Clesyde; its part of the code is loaded where there are any."""
+    if not account.entry.get_subentries_of_type(SUBENTRY_CLESYDE):
+        await async_tidy_keys(account.hass, account.entry)
+        return []
+    await account.hass.async_add_executor_job(import_module, f"{__package__}.gateway.clesyde")
+    from .gateway.clesyde import async_clesyde_destinations  # noqa: PLC0415
+
+    return await async_clesyde_destinations(account)
 
 
 async def async_migrate_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> bool:
@@ -108,6 +123,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
+    await async_tidy_keys(hass, entry, all_of_them=True)
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)

@@ -37,6 +37,7 @@ from .const import (
     CONNECTION_NONE,
     DOMAIN,
     ENTRY_VERSION,
+    SUBENTRY_CLESYDE,
     SUBENTRY_FOLDER,
     SUBENTRY_ULOGGER,
 )
@@ -50,6 +51,7 @@ from .flows.account_checks import (
 )
 from .flows.account_schema import CONF_ACCOUNT, UPLOADS_SCHEMA, accounts_schema
 from .flows.account_steps import CONNECTIONS, AccountSteps, async_without_key, changed_title
+from .flows.clesyde_flow import ClesydeSubentryFlow
 from .flows.folder_flow import FolderSubentryFlow
 from .flows.options_flow import UloggerOptionsFlow
 from .flows.ulogger_flow import UloggerSubentryFlow
@@ -86,7 +88,10 @@ class UloggerConfigFlow(
         cls, config_entry: ConfigEntry
     ) -> dict[str, type[ConfigSubentryFlow]]:
         """Return the destinations that can be added; an account has one uLogger at most."""
-        flows: dict[str, type[ConfigSubentryFlow]] = {SUBENTRY_FOLDER: FolderSubentryFlow}
+        flows: dict[str, type[ConfigSubentryFlow]] = {
+            SUBENTRY_CLESYDE: ClesydeSubentryFlow,
+            SUBENTRY_FOLDER: FolderSubentryFlow,
+        }
         # Asked before an entry of an earlier version is migrated, too.
         if config_entry.data.get(CONF_CONNECTION) == CONNECTION_NONE:
             flows[SUBENTRY_ULOGGER] = UloggerSubentryFlow

@@ -25,13 +25,27 @@ CONNECTION_MQTT: Final = "mqtt"
 ENTRY_VERSION: Final = 2
 """Of config entries: what `async_migrate_entry` brings them to."""
 SUBENTRY_FOLDER: Final = "folder"
+SUBENTRY_CLESYDE: Final = "clesyde"
 SUBENTRY_ULOGGER: Final = "ulogger"
 """Adds uLogger to an account without it; no subentry of this type is ever made."""
-DESTINATION_SUBENTRIES: Final = frozenset({SUBENTRY_FOLDER})
+DESTINATION_SUBENTRIES: Final = frozenset({SUBENTRY_CLESYDE, SUBENTRY_FOLDER})
 CONF_PATH: Final = "path"
 CONF_KEEP_DAYS: Final = "keep_days"
 CONF_KEEP_MB: Final = "keep_mb"
 CONF_SINCE: Final = "since"
+CONF_API: Final = "api"
+CONF_SERIAL: Final = "serial"
+CONF_TOKEN: Final = "token"  # noqa: S105 - its name
+CONF_THING: Final = "thing"
+CONF_KEYS: Final = "keys"
+"""Names the private file of a destination's keys; it is made once and never changes."""
+CONF_LOGS_TOPIC: Final = "logs_topic"
+CONF_METRICS_TOPIC: Final = "metrics_topic"
+CONF_CRASHES_TOPIC: Final = "crashes_topic"
+CAPTURE_TOPICS: Final = (CONF_LOGS_TOPIC, CONF_METRICS_TOPIC, CONF_CRASHES_TOPIC)
+CONF_FORMAT: Final = "format"
+FORMAT_RAW: Final = "raw"
+FORMAT_DECODED: Final = "decoded"
 CONNECTION_NONE: Final = "none"
 CONNECTION_HOME_ASSISTANT: Final = "home_assistant"
 

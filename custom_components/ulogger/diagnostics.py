@@ -25,7 +25,10 @@ from .const import (
     CONF_CUSTOMER_ID,
     CONF_PATH,
     CONF_PRIVATE_KEY,
+    CONF_SERIAL,
+    CONF_THING,
     DOMAIN,
+    SUBENTRY_CLESYDE,
     SUBENTRY_FOLDER,
 )
 from .coordinator import DeviceCoordinator
@@ -171,6 +174,9 @@ async def _without_secrets(
     values = {str(named[name]) for name in SECRETS if named.get(name)}
     # The errors of a directory name it, and its path may name a person.
     values |= {str(each.data[CONF_PATH]) for each in entry.get_subentries_of_type(SUBENTRY_FOLDER)}
+    # The topics of a thing name it.
+    for each in entry.get_subentries_of_type(SUBENTRY_CLESYDE):
+        values |= {str(each.data[name]) for name in (CONF_SERIAL, CONF_THING)}
     values |= {str(stored["token"]) for stored in entry.runtime_data.account.store.tokens.values()}
     long = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
     patterns = [PEM, *map(re.escape, long)]

@@ -1,7 +1,7 @@
 """What all entities of the integration share."""
 
 from collections.abc import Callable, Iterable
-from typing import override
+from typing import cast, override
 
 from homeassistant.core import callback
 from homeassistant.helpers.device_registry import DeviceEntryType, DeviceInfo
@@ -10,6 +10,7 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .account.device_registry import registered_device
+from .cloud.destination import OffersRemoteAccess
 from .const import DOMAIN, MANUFACTURER
 from .coordinator import DeviceCoordinator
 from .gateway.destinations import ActiveDestination
@@ -104,6 +105,31 @@ def add_destination_entities[DescriptionT: EntityDescription](
                 [make(gateway, each, description) for description in descriptions],
                 config_subentry_id=each.subentry_id,
             )
+
+
+@callback
+def add_remote_access_entities[DescriptionT: EntityDescription](
+    gateway: Gateway,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+    descriptions: Iterable[DescriptionT],
+    make: Callable[[Gateway, ActiveDestination, DescriptionT], Entity],
+) -> None:
+    """Add the entities of each destination through which browsers may come."""
+    for each in gateway.destinations.values():
+        if isinstance(each.destination, OffersRemoteAccess):
+            async_add_entities(
+                [make(gateway, each, description) for description in descriptions],
+                config_subentry_id=each.subentry_id,
+            )
+
+
+class RemoteAccessEntity(DestinationEntity):
+    """An entity about remote access through a destination."""
+
+    @property
+    def remote(self) -> OffersRemoteAccess:
+        """Who offers it."""
+        return cast("OffersRemoteAccess", self.destination.destination)
 
 
 @callback

@@ -21,14 +21,17 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
+from .cloud.destination import OffersRemoteAccess
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .entity import (
     AccountEntity,
     DestinationEntity,
     DeviceEntity,
+    RemoteAccessEntity,
     add_destination_entities,
     add_device_entities,
+    add_remote_access_entities,
 )
 from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
@@ -60,6 +63,13 @@ class DestinationSensorDescription(SensorEntityDescription):
     """A sensor of a destination that was added to the account."""
 
     value: Callable[[ActiveDestination], StateType]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteAccessSensorDescription(SensorEntityDescription):
+    """A sensor of a destination through which browsers may come; a moment in Unix seconds."""
+
+    value: Callable[[OffersRemoteAccess], float | None]
 
 
 def _moment(seconds: float | None) -> datetime | None:
@@ -264,6 +274,30 @@ DESTINATION_SENSORS = (
     ),
 )
 
+REMOTE_ACCESS_SENSORS = (
+    RemoteAccessSensorDescription(
+        key="certificate_expiry",
+        translation_key="certificate_expiry",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda remote: remote.certificate_expires_at,
+    ),
+    RemoteAccessSensorDescription(
+        key="remote_token_expiry",
+        translation_key="remote_token_expiry",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda remote: remote.remote_token_expires_at,
+    ),
+    RemoteAccessSensorDescription(
+        key="remote_certificate_expiry",
+        translation_key="remote_certificate_expiry",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda remote: remote.remote_certificate_expires_at,
+    ),
+)
+
 
 async def async_setup_entry(
     hass: HomeAssistant,
@@ -278,6 +312,9 @@ async def async_setup_entry(
         if description.key != "certificate_expiry" or _certificate_expiry(gateway) is not None
     )
     add_destination_entities(gateway, async_add_entities, DESTINATION_SENSORS, DestinationSensor)
+    add_remote_access_entities(
+        gateway, async_add_entities, REMOTE_ACCESS_SENSORS, RemoteAccessSensor
+    )
     add_device_entities(
         entry,
         async_add_entities,
@@ -327,3 +364,14 @@ class DestinationSensor(DestinationEntity, SensorEntity):
     @override
     def native_value(self) -> StateType:
         return self.entity_description.value(self.destination)
+
+
+class RemoteAccessSensor(RemoteAccessEntity, SensorEntity):
+    """A moment that matters for remote access."""
+
+    entity_description: RemoteAccessSensorDescription
+
+    @property
+    @override
+    def native_value(self) -> datetime | None:
+        return _moment(self.entity_description.value(self.remote))

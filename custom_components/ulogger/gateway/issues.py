@@ -13,18 +13,22 @@ from homeassistant.helpers.singleton import singleton
 from homeassistant.util import dt as dt_util
 
 from ..account.device_registry import registered_device
-from ..cloud.destination import ConnectionState
+from ..cloud.destination import ConnectionState, OffersRemoteAccess
 from ..cloud.folder.folder import FolderDestination
-from ..const import DOMAIN
+from ..const import DOMAIN, SUBENTRY_CLESYDE
 from ..model.identity import ULOGGER
 from ..model.plain_text import LONGEST_LINE, plain_text
 from ..model.reason import Reason
+from .destinations import ActiveDestination
 from .gateway import UloggerConfigEntry
 from .newcomers import MOST_AT_ADDRESS
 
 EVALUATE_EVERY = timedelta(minutes=1)
 CERTIFICATE_NOTICE = timedelta(days=30)
 CLOUD_PATIENCE = 3600.0
+REMOTE_PATIENCE = 600.0
+REMOTE_CERTIFICATE_NOTICE = 7 * 24 * 3600.0
+"""Seconds; it is rotated without a person, so less notice is enough."""
 DEVICE_PATIENCE = 24 * 3600.0
 QUOTA_DAYS = 3
 
@@ -119,6 +123,7 @@ class Issues:
             self._certificate,
             self._cloud,
             self._folders,
+            self._things,
             self._bluetooth,
             self._outbox,
             self._devices,
@@ -179,6 +184,52 @@ class Issues:
                         yield Issue("folder_unwritable", each.id, placeholders=placeholders)
                     case _:
                         yield Issue("folder_failed", each.id, placeholders=placeholders)
+
+    def _things(self) -> Iterator[Issue]:
+        for each in self._gateway.destinations.values():
+            subentry = self._entry.subentries.get(each.subentry_id or "")
+            if subentry is None or subentry.subentry_type != SUBENTRY_CLESYDE:
+                continue
+            placeholders = {"destination": each.title, "count": str(each.counters.waiting)}
+            match each.destination.state:
+                case ConnectionState.CREDENTIALS_REFUSED:
+                    severity = ir.IssueSeverity.ERROR
+                    yield Issue(
+                        "clesyde_refused", each.id, severity=severity, placeholders=placeholders
+                    )
+                case ConnectionState.CLIENT_ID_CONFLICT:
+                    yield Issue("clesyde_name_conflict", each.id, placeholders=placeholders)
+            if (thing := each.destination) and isinstance(thing, OffersRemoteAccess):
+                yield from self._thing(each, thing, placeholders)
+
+    def _thing(
+        self, active: ActiveDestination, thing: OffersRemoteAccess, placeholders: dict[str, str]
+    ) -> Iterator[Issue]:
+        """Say what is wrong with a thing that has its keys."""
+        now, about = time.time(), active.id
+        since = active.disconnected_since
+        if since is not None and now - since >= CLOUD_PATIENCE:
+            yield Issue("clesyde_unreachable", about, placeholders=placeholders)
+        notice = CERTIFICATE_NOTICE.total_seconds()
+        date = dt_util.utc_from_timestamp(thing.certificate_expires_at).date().isoformat()
+        if thing.certificate_expires_at - now <= notice:
+            said = {**placeholders, "date": date}
+            yield Issue("clesyde_certificate_expires", about, placeholders=said)
+        if not thing.remote_wanted:
+            return
+        date = dt_util.utc_from_timestamp(thing.remote_certificate_expires_at).date().isoformat()
+        if thing.remote_certificate_expires_at - now <= REMOTE_CERTIFICATE_NOTICE:
+            said = {**placeholders, "date": date}
+            yield Issue("remote_certificate_expires", about, placeholders=said)
+        if (failure := thing.remote_failure) is None or now - failure[1] < REMOTE_PATIENCE:
+            return
+        match failure[0]:
+            case "no_token":
+                yield Issue("remote_no_token", about, placeholders=placeholders)
+            case "certificate":
+                yield Issue("remote_certificate_unusable", about, placeholders=placeholders)
+            case _:
+                yield Issue("remote_no_tunnel", about, placeholders=placeholders)
 
     def _bluetooth(self) -> Iterator[Issue]:
         if not bluetooth.async_scanner_count(self.hass, connectable=True):
