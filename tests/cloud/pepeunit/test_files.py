@@ -24,7 +24,7 @@ from custom_components.ulogger.cloud.pepeunit.errors import (
     InvalidCommand,
     InvalidFile,
 )
-from custom_components.ulogger.cloud.pepeunit.machine import machine_state
+from custom_components.ulogger.cloud.pepeunit.machine import machine_state, own_address
 from custom_components.ulogger.cloud.pepeunit.records import (
     LARGEST_MESSAGE,
     LEVELS,
@@ -360,13 +360,26 @@ def test_a_zip_with_a_link_in_it_is_refused() -> None:
 # This machine
 
 
+@pytest.mark.usefixtures("socket_enabled")
 def test_the_state_of_this_machine_is_what_the_backend_reads() -> None:
-    state = machine_state("abc", "/", ("192.0.2.7", "255.255.255.0"))
+    state = machine_state("abc", "/", own_address("127.0.0.1", 1883))
     assert judge(UNIT, UNIT.topic("state"), json.dumps(state).encode()) is None
     assert state["pu_commit_version"] == "abc"
     assert state["mem_free"] > 1_000_000
     assert state["statvfs"][0] == os.statvfs("/").f_bsize
-    assert state["ifconfig"][:2] == ["192.0.2.7", "255.255.255.0"]
+    assert state["ifconfig"][0] == "127.0.0.1"
+
+
+def test_netmask_and_gateway_are_the_kernels(tmp_path: Any) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/route").write_text(
+        "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU\n"
+        "eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0\n"
+        "eth0 000200C0 00000000 0001 0 0 0 00FFFFFF 0 0 0\n"
+        "broken\nx zz 00 00 0 0 0 zz\n"
+    )
+    state = machine_state("", "/", "192.0.2.7", proc=tmp_path)
+    assert state["ifconfig"][:3] == ["192.0.2.7", "255.255.255.0", "192.0.2.1"]
 
 
 def test_what_this_machine_does_not_tell_is_left_out(tmp_path: Any) -> None:

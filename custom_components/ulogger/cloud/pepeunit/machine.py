@@ -1,30 +1,33 @@
 """The state of this machine, as a unit reports it; every value is real or left out. Blocks."""
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final
 
 _PROC: Final = Path("/proc")
 _FREQUENCY: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
 _RESOLVER: Final = Path("/etc/resolv.conf")
+NONE: Final = "0.0.0.0"  # noqa: S104 - says that there is none
 KILO: Final = 1024
 
 
 def machine_state(
     commit: str,
     directory: str,
-    address: tuple[str, str] | None = None,
+    address: str | None = None,
     *,
     now: Callable[[], float] = time.time,
     proc: Path = _PROC,
 ) -> dict[str, Any]:
     """Return the seven values of the topic ``state/pepeunit``.
 
-    ``directory`` is on the disk whose space is told; ``address`` is that of this machine with
-    its netmask. Memory is in bytes, ``freq`` in MHz, ``millis`` in Unix milliseconds.
+    ``directory`` is on the disk whose space is told; ``address`` is that of this machine (IPv4).
+    Memory is in bytes, ``freq`` in MHz, ``millis`` in Unix milliseconds.
     """
     state: dict[str, Any] = {"millis": round(now() * 1000), "pu_commit_version": commit}
     if memory := _memory(proc):
@@ -34,7 +37,7 @@ def machine_state(
     with suppress(OSError):
         state["statvfs"] = list(os.statvfs(directory))[:10]
     if address is not None:
-        state["ifconfig"] = [*address, _gateway(proc), _name_server()]
+        state["ifconfig"] = [address, *_route(proc, address), _name_server()]
     return state
 
 
@@ -65,16 +68,40 @@ def _frequency(proc: Path) -> float | None:
     return None
 
 
-def _gateway(proc: Path) -> str:
-    """Return the address of the default gateway, as the kernel has it in hexadecimal."""
+def own_address(host: str, port: int) -> str | None:
+    """Return the address that this machine reaches a host from; nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, port))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _route(proc: Path, address: str) -> tuple[str, str]:
+    """Return the netmask of an address and the default gateway, as the kernel routes."""
+    mask = gateway = NONE
+    own = IPv4Address(address)
     for line in _lines(proc / "net/route")[1:]:
         fields = line.split()
-        if len(fields) > 2 and fields[1] == "00000000" and len(fields[2]) == 8:
-            try:
-                return ".".join(str(byte) for byte in reversed(bytes.fromhex(fields[2])))
-            except ValueError:
-                break
-    return "0.0.0.0"  # noqa: S104 - says that there is none
+        if len(fields) < 8:
+            continue
+        target, via, masking = (_address(fields[place]) for place in (1, 2, 7))
+        if target == via == masking:
+            continue
+        if int(target) == int(masking) == 0:
+            gateway = str(via)
+        elif int(via) == 0 and int(own) & int(masking) == int(target):
+            mask = str(masking)
+    return mask, gateway
+
+
+def _address(text: str) -> IPv4Address:
+    """Read an address in the kernel's hexadecimal, whose first byte comes last."""
+    try:
+        return IPv4Address(bytes.fromhex(text)[::-1])
+    except ValueError:
+        return IPv4Address(0)
 
 
 def _name_server() -> str:
@@ -82,7 +109,7 @@ def _name_server() -> str:
         fields = line.split()
         if len(fields) > 1 and fields[0] == "nameserver":
             return fields[1]
-    return "0.0.0.0"  # noqa: S104 - says that there is none
+    return NONE
 
 
 def _lines(path: Path) -> list[str]:
