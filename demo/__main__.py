@@ -25,12 +25,15 @@ from .fleet import Buffers, UnusableBufferError, make_fleet
 from .folder import FolderReader
 from .harness import Harness
 from .hass import REPOSITORY, HassError
+from .readback import wait_until_read
 
 DEMO_DIRECTORY = REPOSITORY / ".demo"
 FOLDER = "folder"
 DESTINATIONS = (FOLDER,)
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
+READ_SECONDS = 30.0
+"""How long --check waits for Home Assistant to have read what it collected."""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -58,6 +61,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="the devices' log buffer")
     parser.add_argument("--core-dump", type=Path, metavar="FILE", help="the devices' core dump")
+    parser.add_argument(
+        "--symbols",
+        type=Path,
+        metavar="ELF",
+        help="the firmware's image; --check then reports lines, metrics and the crash, too",
+    )
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="how many (1)")
     parser.add_argument("--port", type=int, default=8123, help="the browser's port (8123)")
     parser.add_argument(
@@ -92,15 +101,24 @@ def make_harness(
     return Harness(directory, devices, port=port, to_cloud=not options.no_cloud, folder=folder)
 
 
+async def read_symbols(options: argparse.Namespace) -> bytes | None:
+    """Read the image that the command line names."""
+    path: Path | None = options.symbols
+    return None if path is None else await asyncio.to_thread(path.read_bytes)
+
+
 async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run headless until everything was delivered; prints the report and returns the exit code."""
     started = time.monotonic()
+    symbols = await read_symbols(options)
     devices = make_fleet(options.devices, buffers)
     size = options.devices * (len(buffers.log) + len(buffers.core_dump))
     patience = options.timeout or PATIENCE_SECONDS + size * PATIENCE_SECONDS_PER_BYTE
     async with make_harness(options, devices, directory) as demo:
         say(f"Home Assistant answers on {demo.hass.url} after {time.monotonic() - started:.1f} s")
         entry = await demo.set_up_account()
+        if symbols is not None:
+            await demo.add_firmware(entry["entry_id"], symbols)
         say(f"Account set up; waiting for {2 * options.devices} captures, {patience:.0f} s at most")
         end = time.monotonic() + patience
         destinations: dict[str, Comparison] = {}
@@ -126,6 +144,9 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
         outcome = report(
             destinations, kept, devices, started=started, log_problems=demo.hass.problems()
         )
+        if symbols is not None:
+            said = await wait_until_read(demo.api, entry["entry_id"], devices[0], READ_SECONDS)
+            outcome |= said.as_dict()
         if not outcome["identical"]:
             say("Not everything arrived as it was. Home Assistant's last words:")
             say(demo.hass.tail(40))
@@ -138,12 +159,15 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run for a person with a browser until Ctrl-C."""
     devices = make_fleet(options.devices, buffers)
+    symbols = await read_symbols(options)
     say("Starting Home Assistant ...")
     async with (
         make_harness(options, devices, directory, options.port) as demo,
         asyncio.TaskGroup() as life,
     ):
         entry = await demo.set_up_account()
+        if symbols is not None:
+            await demo.add_firmware(entry["entry_id"], symbols)
         received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
         filed = f"  what went into the folder: {demo.folder}\n"
         say(

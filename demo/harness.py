@@ -32,6 +32,7 @@ from .cloud.service import LocalCloud
 from .device.server import RadioServer
 from .device.virtual import VirtualDevice
 from .hass import Hass, free_port
+from .readback import image_keys
 
 CUSTOMER_ID = 4711
 CARD_SECONDS = 60.0
@@ -201,6 +202,21 @@ class Harness:
         [added] = await self.api.command("config_entries/subentries/list", entry_id=entry_id)
         folder_id: str = added["subentry_id"]
         return folder_id
+
+    async def add_firmware(self, entry_id: str, image: bytes) -> None:
+        """Add an image for what the devices run and what their core dumps are of."""
+        path = self.hass.images / "firmware.elf"
+        await asyncio.to_thread(path.write_bytes, image)
+        for key in dict.fromkeys(key for device in self.devices for key in image_keys(device)):
+            await self.api.call(
+                c.DOMAIN,
+                "add_firmware",
+                config_entry_id=entry_id,
+                path=str(path),
+                version=key.version,
+                git_hash=key.git_hash,
+                application_id=key.application_id,
+            )
 
     async def kept(self, entry_id: str) -> list[Held]:
         """Download the account's captures that are nowhere but in Home Assistant."""

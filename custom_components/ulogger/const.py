@@ -20,6 +20,7 @@ CONF_CA: Final = "ca"
 CONF_TOPIC_PREFIX: Final = "topic_prefix"
 CONF_CLIENT_SUFFIX: Final = "client_suffix"
 CONF_PACE: Final = "pace"
+CONF_API_BASE_URL: Final = "api_base_url"
 
 CONNECTION_MQTT: Final = "mqtt"
 ENTRY_VERSION: Final = 2
@@ -32,8 +33,19 @@ CONF_PATH: Final = "path"
 CONF_KEEP_DAYS: Final = "keep_days"
 CONF_KEEP_MB: Final = "keep_mb"
 CONF_SINCE: Final = "since"
+SUBENTRY_FIRMWARE: Final = "firmware_image"
+CONF_VERSION: Final = "version"
+CONF_GIT_HASH: Final = "git_hash"
+CONF_APPLICATION_ID: Final = "application_id"
+CONF_FILE: Final = "file"
+CONF_SOURCE: Final = "source"
+CONF_ADDED_AT: Final = "added_at"
 CONNECTION_NONE: Final = "none"
 CONNECTION_HOME_ASSISTANT: Final = "home_assistant"
+CONNECTION_HTTP: Final = "http"
+"""To uLogger with an API token alone: metrics and events, but no captures."""
+WITHOUT_CAPTURES: Final = frozenset({CONNECTION_NONE, CONNECTION_HTTP})
+"""Connections over which no capture gets to uLogger."""
 
 PACE_AUTO: Final = "auto"
 PACE_ALWAYS: Final = "always"
@@ -41,6 +53,7 @@ PACE_NEVER: Final = "never"
 
 DEFAULT_BROKER: Final = "mqtt.ulogger.ai"
 DEFAULT_PORT: Final = 8883
+DEFAULT_API_BASE_URL: Final = "https://api.ulogger.ai"
 DEFAULT_TOPIC_PREFIX: Final = "ulogger/"
 
 # What can be changed at any time: entry.options
@@ -56,6 +69,10 @@ CONF_DAILY_QUOTA_KB: Final = "daily_quota_kb"
 CONF_RETENTION_DAYS: Final = "retention_days"
 CONF_RETENTION_MB: Final = "retention_mb"
 CONF_UNDELIVERED_BUDGET_MB: Final = "undelivered_budget_mb"
+CONF_OFFER_TO_ASSISTANTS: Final = "offer_to_assistants"
+CONF_FIRMWARE_FOLDER: Final = "firmware_folder"
+CONF_LOG_EVENTS: Final = "log_events"
+CONF_METRIC_LIMIT: Final = "metric_limit"
 CONF_FORWARD_LOGS: Final = "forward_logs"
 CONF_LEVEL: Final = "level"
 CONF_INTEGRATIONS: Final = "integrations"
@@ -68,6 +85,8 @@ DEFAULT_DAILY_QUOTA_KB: Final = 0
 DEFAULT_RETENTION_DAYS: Final = 7
 DEFAULT_RETENTION_MB: Final = 100
 DEFAULT_UNDELIVERED_BUDGET_MB: Final = 500
+DEFAULT_LOG_EVENTS: Final = "error"
+DEFAULT_METRIC_LIMIT: Final = 50
 
 LEVEL_OFF: Final = "off"
 FORWARD_LEVELS: Final = (LEVEL_OFF, "debug", "info", "warning", "error", "critical")

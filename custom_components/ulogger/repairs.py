@@ -155,7 +155,9 @@ class QuarantineFlow(_EntryFlow):
         )
 
     async def async_step_keep(self, user_input: UserInput = None) -> RepairsFlowResult:
-        """Leave everything as it is; the card stays."""
+        """Leave everything as it is, and ask no more until there is more of it."""
+        if ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id) is not None:
+            ir.async_ignore_issue(self.hass, self.handler, self.issue_id, ignore=True)
         return self.async_abort(reason="kept")
 
     async def async_step_export(self, user_input: UserInput = None) -> RepairsFlowResult:
@@ -310,7 +312,8 @@ class LeftBehindFlow(_Flow):
         )
 
     async def async_step_keep(self, user_input: UserInput = None) -> RepairsFlowResult:
-        """Keep the outbox; the same account, added again, takes it over."""
+        """Keep the outbox; the same account, added again, takes it over. That settles it."""
+        ir.async_delete_issue(self.hass, self.handler, self.issue_id)
         return self.async_abort(reason="kept")
 
     async def async_step_discard(self, user_input: UserInput = None) -> RepairsFlowResult:

@@ -42,10 +42,14 @@ async def async_keep_key(
 ) -> dict[str, Any]:
     """Put the key in *data* on disk, or forget an earlier one if there is none; return the rest.
 
-    ``suffix`` names the account: it is made once and never changes. Raises SecretsNotKept.
+    An API token in it goes there, too; without one an earlier one stays. ``suffix`` names the
+    account: it is made once and never changes. Raises SecretsNotKept.
     """
     rest = dict(data)
-    await _async_change(hass, suffix, {CONF_PRIVATE_KEY: rest.pop(CONF_PRIVATE_KEY, None)})
+    changes = {CONF_PRIVATE_KEY: rest.pop(CONF_PRIVATE_KEY, None)}
+    if CONF_API_TOKEN in rest:
+        changes[CONF_API_TOKEN] = rest.pop(CONF_API_TOKEN)
+    await _async_change(hass, suffix, changes)
     return rest
 
 

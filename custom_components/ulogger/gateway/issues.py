@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from homeassistant.components import bluetooth
+from homeassistant.core import DOMAIN as HOMEASSISTANT_DOMAIN
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.event import async_track_time_interval
@@ -24,6 +25,7 @@ from .newcomers import MOST_AT_ADDRESS
 
 EVALUATE_EVERY = timedelta(minutes=1)
 CERTIFICATE_NOTICE = timedelta(days=30)
+REFUSED_PATIENCE = 30.0
 CLOUD_PATIENCE = 3600.0
 DEVICE_PATIENCE = 24 * 3600.0
 QUOTA_DAYS = 3
@@ -33,7 +35,8 @@ QUOTA_DAYS = 3
 class Issue:
     """One thing that is not as it should be; `about` tells apart those of one kind.
 
-    Placeholders are shown as plain text, whatever a device or the cloud chose them to be.
+    One that was ignored is shown again when its ``count`` grows. Placeholders are shown as plain
+    text, whatever a device or the cloud chose them to be.
     """
 
     key: str
@@ -41,6 +44,7 @@ class Issue:
     fixable: bool = False
     severity: ir.IssueSeverity = ir.IssueSeverity.WARNING
     placeholders: dict[str, str] = field(default_factory=dict)
+    count: int = 0
 
 
 class Issues:
@@ -51,6 +55,7 @@ class Issues:
         self._entry = entry
         self._gateway = entry.runtime_data
         self._shown: dict[str, Issue] = {}
+        self._refused_since: float | None = None
         # Outlives a reload, so that a card that was ignored does not come back with it.
         self._ignored = _ignored(hass).setdefault(entry.entry_id, set())
 
@@ -78,8 +83,13 @@ class Issues:
         for issue_id, issue in active.items():
             # A card that was answered is gone, whether or not that has helped.
             there = registry.async_get_issue(DOMAIN, issue_id) is not None
-            if there and self._shown.get(issue_id) == issue:
+            before = self._shown.get(issue_id)
+            if there and before == issue:
                 continue
+            if there and before is not None and issue.count > before.count:
+                # Whoever left it at that has not seen this.
+                ir.async_delete_issue(self.hass, DOMAIN, issue_id)
+                self._ignored.discard(issue_id)
             ir.async_create_issue(
                 self.hass,
                 DOMAIN,
@@ -119,9 +129,11 @@ class Issues:
             self._certificate,
             self._cloud,
             self._folders,
+            self._firmware,
             self._bluetooth,
             self._outbox,
             self._devices,
+            self._metrics,
             self._newcomers,
         ):
             yield from rule()
@@ -130,12 +142,14 @@ class Issues:
         ulogger = self._gateway.ulogger
         if ulogger is None:
             return
-        if ulogger.cloud.state is ConnectionState.CREDENTIALS_REFUSED:
+        expiry = ulogger.certificate_expiry
+        expired = expiry is not None and expiry <= dt_util.utcnow()
+        if self._refused_for_long() and not expired and not self._asked_for_certificate:
             yield Issue("certificate_refused", fixable=True, severity=ir.IssueSeverity.ERROR)
-        if (expiry := ulogger.certificate_expiry) is None:
+        if expiry is None or (expired and self._asked_for_certificate):
             return
         placeholders = {"date": dt_util.as_local(expiry).date().isoformat()}
-        if expiry <= dt_util.utcnow():
+        if expired:
             yield Issue(
                 "certificate_expired",
                 fixable=True,
@@ -144,6 +158,22 @@ class Issues:
             )
         elif expiry - dt_util.utcnow() <= CERTIFICATE_NOTICE:
             yield Issue("certificate_expires", fixable=True, placeholders=placeholders)
+
+    def _refused_for_long(self) -> bool:
+        """Whether the broker refuses the certificate; at first Home Assistant says so itself."""
+        ulogger = self._gateway.ulogger
+        if ulogger is None or ulogger.cloud.state is not ConnectionState.CREDENTIALS_REFUSED:
+            self._refused_since = None
+            return False
+        if self._refused_since is None:
+            self._refused_since = time.time()
+        return time.time() - self._refused_since >= REFUSED_PATIENCE
+
+    @property
+    def _asked_for_certificate(self) -> bool:
+        """Whether Home Assistant shows a card of its own, as long as nobody closes the form."""
+        issue_id = f"config_entry_reauth_{DOMAIN}_{self._entry.entry_id}"
+        return ir.async_get(self.hass).async_get_issue(HOMEASSISTANT_DOMAIN, issue_id) is not None
 
     def _cloud(self) -> Iterator[Issue]:
         ulogger = self._gateway.ulogger
@@ -180,6 +210,21 @@ class Issues:
                     case _:
                         yield Issue("folder_failed", each.id, placeholders=placeholders)
 
+    def _firmware(self) -> Iterator[Issue]:
+        folder = self._gateway.firmware_folder
+        if folder.missing:
+            placeholders = {"path": folder.path, "detail": folder.missing}
+            yield Issue("firmware_folder_missing", placeholders=placeholders)
+        for name, refused in folder.refused.items():
+            yield Issue(
+                "firmware_refused",
+                name,
+                placeholders={"file": f"{folder.path}/{name}", "detail": refused.detail},
+            )
+        for subentry_id in self._gateway.images.lost:
+            if (subentry := self._entry.subentries.get(subentry_id)) is not None:
+                yield Issue("firmware_lost", subentry_id, placeholders={"firmware": subentry.title})
+
     def _bluetooth(self) -> Iterator[Issue]:
         if not bluetooth.async_scanner_count(self.hass, connectable=True):
             yield Issue("no_adapter")
@@ -189,7 +234,7 @@ class Issues:
         if not gateway.account.disk_space.enough:
             yield Issue("no_room", severity=ir.IssueSeverity.ERROR)
         if count := gateway.account.totals.quarantined:
-            yield Issue("quarantine", fixable=True, placeholders={"count": str(count)})
+            yield Issue("quarantine", fixable=True, placeholders={"count": str(count)}, count=count)
         if (recovered := gateway.account.outbox.recovered) is not None:
             yield Issue(
                 "outbox_recovered",
@@ -216,6 +261,19 @@ class Issues:
                 yield Issue("device_unreachable", about, placeholders=placeholders)
             if self._gateway.account.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
                 yield Issue("quota_reached", about, placeholders=placeholders)
+
+    def _metrics(self) -> Iterator[Issue]:
+        limit = self._gateway.account.settings.metric_limit
+        for device in self._gateway.devices.values():
+            if names := device.heard.left_out(limit):
+                identity = device.identity
+                placeholders = {
+                    "device": identity.serial,
+                    "limit": str(limit),
+                    "names": ", ".join(names),
+                }
+                about = f"{identity.application_id}-{identity.serial}"
+                yield Issue("metric_limit", about, placeholders=placeholders)
 
     def _newcomers(self) -> Iterator[Issue]:
         fleet = self._gateway.fleet
