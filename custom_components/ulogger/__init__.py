@@ -15,6 +15,7 @@ from .account.firmware_images import async_remove_images
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
+from .account.unit_files import async_remove_units
 from .actions.devices import async_register_actions
 from .assistant.api import async_offer_to_assistants
 from .collecting.kept import forget_kept
@@ -29,6 +30,7 @@ from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
 from .gateway.metric_statistics import MetricStatistics
+from .gateway.pepeunit import async_pepeunit_destinations
 from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
@@ -44,6 +46,7 @@ PLATFORMS = (
     Platform.SELECT,
     Platform.SENSOR,
     Platform.SWITCH,
+    Platform.UPDATE,
 )
 
 
@@ -79,8 +82,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         ) from err
     account = Account(hass, entry, store, outbox)
     reload_on_change(hass, entry)
-    folders = folder_destinations(account)
-    gateway = entry.runtime_data = Gateway(account, ulogger, folders, over_http)
+    destinations = [*folder_destinations(account), *await async_pepeunit_destinations(account)]
+    gateway = entry.runtime_data = Gateway(account, ulogger, destinations, over_http)
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
@@ -121,6 +124,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 async def async_remove_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
+    await async_remove_units(hass, entry)
     close_pointless_cards(hass)
     forget_kept(hass, entry.entry_id)
     await async_remove_secrets(hass, entry)

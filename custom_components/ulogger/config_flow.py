@@ -39,6 +39,7 @@ from .const import (
     ENTRY_VERSION,
     SUBENTRY_FIRMWARE,
     SUBENTRY_FOLDER,
+    SUBENTRY_PEPEUNIT,
     SUBENTRY_ULOGGER,
     WITHOUT_CAPTURES,
 )
@@ -56,6 +57,7 @@ from .flows.account_steps import CONNECTIONS, AccountSteps, async_without_key, c
 from .flows.firmware_flow import FirmwareImageFlow
 from .flows.folder_flow import FolderSubentryFlow
 from .flows.options_flow import UloggerOptionsFlow
+from .flows.pepeunit_flow import PepeunitSubentryFlow
 from .flows.ulogger_flow import UloggerSubentryFlow
 from .flows.uploaded_files import Uploads
 from .gateway.gateway import UloggerConfigEntry
@@ -94,6 +96,7 @@ class UloggerConfigFlow(
         flows: dict[str, type[ConfigSubentryFlow]] = {
             SUBENTRY_FIRMWARE: FirmwareImageFlow,
             SUBENTRY_FOLDER: FolderSubentryFlow,
+            SUBENTRY_PEPEUNIT: PepeunitSubentryFlow,
         }
         # Asked before an entry of an earlier version is migrated, too.
         if config_entry.data.get(CONF_CONNECTION) in WITHOUT_CAPTURES:

@@ -22,6 +22,7 @@ from homeassistant.loader import async_get_integration
 from .account.firmware_images import image_title
 from .account.key_store import async_load_secrets
 from .account.store import AccountStore
+from .account.unit_files import unit_secrets
 from .const import (
     CONF_API_TOKEN,
     CONF_CA,
@@ -271,8 +272,9 @@ async def _without_secrets(
     """Hide the values of all secrets, wherever they turned up."""
     if tokens is None:
         tokens = entry.runtime_data.account.store.tokens
-    named = {**entry.data, **entry.options, **await async_load_secrets(hass, entry)}
-    values = {str(named[name]) for name in SECRETS if named.get(name)}
+    secrets = await async_load_secrets(hass, entry)
+    named = {**entry.data, **entry.options, **secrets}
+    values = {str(named[name]) for name in SECRETS if named.get(name)} | unit_secrets(secrets)
     # The errors of a directory name it, and its path may name a person.
     values |= {str(each.data[CONF_PATH]) for each in entry.get_subentries_of_type(SUBENTRY_FOLDER)}
     values |= {str(stored["token"]) for stored in tokens.values()}

@@ -38,6 +38,7 @@ from .gateway.metric_hours import metric_key
 from .insight.units import measure
 from .model.heard import MetricValue
 from .model.reason import Reason
+from .unit_entity import AS_SENSOR, async_add_inputs
 
 PARALLEL_UPDATES = 0
 
@@ -374,6 +375,7 @@ async def async_setup_entry(
         if description.key != "certificate_expiry" or _certificate_expiry(gateway) is not None
     )
     add_destination_entities(gateway, async_add_entities, DESTINATION_SENSORS, DestinationSensor)
+    async_add_inputs(gateway, async_add_entities, AS_SENSOR)
     add_device_entities(
         entry,
         async_add_entities,

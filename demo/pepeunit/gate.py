@@ -5,12 +5,10 @@ message that it denies, which Pepeunit's never does.
 """
 
 import asyncio
-import ssl
 from collections import Counter
 from contextlib import suppress
 
 from ..cloud.broker import HOST
-from ..cloud.certificates import CERTIFICATE, PRIVATE_KEY
 from ..cloud.policy import _filters, _read, _text
 from ..hass import free_port
 from .broker import PepeunitBroker
@@ -29,9 +27,8 @@ class Gate:
     message ends the connection. All may change at any time.
     """
 
-    def __init__(self, broker: PepeunitBroker, *, with_tls: bool = False) -> None:
+    def __init__(self, broker: PepeunitBroker) -> None:
         self.port = free_port()
-        self.tls_port = free_port() if with_tls else None
         self.allowed: dict[str, set[str]] = {}
         self.muted: set[str] = set()
         self.counters: Counter[str] = Counter()
@@ -44,13 +41,6 @@ class Gate:
     async def start(self) -> None:
         """Listen; the broker may be away."""
         self._servers.append(await asyncio.start_server(self._take, HOST, self.port))
-        if self.tls_port is not None:
-            server = self._broker.authority.directory / "server"
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(server / CERTIFICATE, server / PRIVATE_KEY)
-            self._servers.append(
-                await asyncio.start_server(self._take, HOST, self.tls_port, ssl=context)
-            )
 
     async def stop(self) -> None:
         """End every connection."""

@@ -62,8 +62,8 @@ class LocalPepeunit:
 
     def __post_init__(self) -> None:
         """Prepare; nothing runs yet."""
-        self.broker = PepeunitBroker(self.directory / "broker")
-        self.gate = Gate(self.broker, with_tls=self.with_tls)
+        self.broker = PepeunitBroker(self.directory / "broker", with_tls=self.with_tls)
+        self.gate = Gate(self.broker)
         self.http_port = free_port()
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Task[None] | None = None

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from homeassistant.components import bluetooth
@@ -14,6 +14,7 @@ from homeassistant.helpers.singleton import singleton
 from homeassistant.util import dt as dt_util
 
 from ..account.device_registry import registered_device
+from ..account.unit_files import units
 from ..cloud.destination import ConnectionState
 from ..cloud.folder.folder import FolderDestination
 from ..const import DOMAIN
@@ -21,7 +22,10 @@ from ..model.identity import ULOGGER
 from ..model.plain_text import LONGEST_LINE, plain_text
 from ..model.reason import Reason
 from .gateway import UloggerConfigEntry
+from .issue import Issue
 from .newcomers import MOST_AT_ADDRESS
+from .pepeunit import ActivePepeunit
+from .unit_issues import unit_issues
 
 EVALUATE_EVERY = timedelta(minutes=1)
 CERTIFICATE_NOTICE = timedelta(days=30)
@@ -29,22 +33,6 @@ REFUSED_PATIENCE = 30.0
 CLOUD_PATIENCE = 3600.0
 DEVICE_PATIENCE = 24 * 3600.0
 QUOTA_DAYS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """One thing that is not as it should be; `about` tells apart those of one kind.
-
-    One that was ignored is shown again when its ``count`` grows. Placeholders are shown as plain
-    text, whatever a device or the cloud chose them to be.
-    """
-
-    key: str
-    about: str = ""
-    fixable: bool = False
-    severity: ir.IssueSeverity = ir.IssueSeverity.WARNING
-    placeholders: dict[str, str] = field(default_factory=dict)
-    count: int = 0
 
 
 class Issues:
@@ -129,6 +117,7 @@ class Issues:
             self._certificate,
             self._cloud,
             self._folders,
+            self._units,
             self._firmware,
             self._bluetooth,
             self._outbox,
@@ -224,6 +213,22 @@ class Issues:
         for subentry_id in self._gateway.images.lost:
             if (subentry := self._entry.subentries.get(subentry_id)) is not None:
                 yield Issue("firmware_lost", subentry_id, placeholders={"firmware": subentry.title})
+
+    def _units(self) -> Iterator[Issue]:
+        destinations = self._gateway.destinations
+        for subentry in units(self._entry):
+            if subentry.subentry_id not in destinations:
+                yield Issue(
+                    "pepeunit_files_gone",
+                    subentry.subentry_id,
+                    severity=ir.IssueSeverity.ERROR,
+                    placeholders={"destination": subentry.title},
+                )
+        for each in destinations.values():
+            if isinstance(each, ActivePepeunit):
+                for issue in unit_issues(each):
+                    placeholders = {"destination": each.title, **issue.placeholders}
+                    yield replace(issue, placeholders=placeholders)
 
     def _bluetooth(self) -> Iterator[Issue]:
         if not bluetooth.async_scanner_count(self.hass, connectable=True):

@@ -238,7 +238,7 @@ async def test_a_token_travels_within_tls_where_that_is_offered(
     running: Running, pepeunit: LocalPepeunit, unit: Unit
 ) -> None:
     context = ssl.create_default_context(cafile=str(pepeunit.broker.ca_file))
-    ours = running.unit(unit, security=Security(context, pepeunit.gate.tls_port))
+    ours = running.unit(unit, security=Security(context, pepeunit.broker.tls_port))
     await running.start(ours)
     await ours.publish_state({"millis": 1})
     assert ours.diagnostics()["encrypted"]

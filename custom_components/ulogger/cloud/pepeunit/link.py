@@ -104,6 +104,11 @@ class Link:
         """Whether a message could be sent now."""
         return self._transport is not None and self._transport.connected
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is known of all topics whether they can be listened to."""
+        return self._followed is not None and self._followed.settled.is_set()
+
     def renew(self, env: Env) -> None:
         """Connect anew, as another ``env.json`` says."""
         self._env = env

@@ -1,18 +1,11 @@
 """Keeps a connection subscribed to the topics that are wanted, and to no others."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
 
 from ..errors import CloudUnavailable
 from ..mqtt.transport import MessageCallback, Transport, Unsubscribe
-
-_LOGGER = logging.getLogger(__name__)
-
-AGAIN: Final = 5.0
-"""Seconds after which a subscription that failed for an unknown reason is tried again."""
 
 type OnAnswer = Callable[[str, bool], None]
 """Called with a topic and whether the broker lets it be heard."""
@@ -43,7 +36,7 @@ class Followed:
         self.settled.clear()
         self._changed.set()
 
-    async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    async def run(self) -> None:
         """Follow what is wanted until cancelled."""
         while True:
             await self._changed.wait()
@@ -53,10 +46,6 @@ class Followed:
             except CloudUnavailable:
                 # Whoever connects anew calls `lost`.
                 continue
-            except Exception:
-                _LOGGER.exception("Subscribing failed and is tried again")
-                await sleep(AGAIN)
-                self._changed.set()
 
     async def _follow(self) -> None:
         for topic in self._ends.keys() - self._wanted.keys():
