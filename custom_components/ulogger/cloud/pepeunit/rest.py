@@ -63,11 +63,7 @@ class RestClient:
 
     async def target_version(self) -> TargetVersion:
         """Ask which version the unit should have."""
-        answer = _object(await self._get(f"/units/get_target_version/{self._unit}"))
-        commit, tag = answer.get("commit"), answer.get("tag")
-        if not isinstance(commit, str) or not (tag is None or isinstance(tag, str)):
-            raise RestError(RestFailure.FAILED, "the version can't be read")
-        return TargetVersion(commit[:128], tag and tag[:128])
+        return answered_version(await self._get(f"/units/get_target_version/{self._unit}"))
 
     async def firmware(self) -> bytes:
         """Fetch the archive of the target version, compressed; nothing of it is read here."""
@@ -109,7 +105,7 @@ class RestClient:
             ("output_uuid", checked_uuid(output)),
             *_page(limit, offset),
         ]
-        return _object(await self._get("/unit_nodes", params))
+        return answered_object(await self._get("/unit_nodes", params))
 
     async def units_of_nodes(
         self, nodes: Sequence[str], limit: int = 100, offset: int = 0
@@ -125,12 +121,12 @@ class RestClient:
             *_page(limit, offset),
             *(("unit_node_uuids", checked_uuid(node)) for node in nodes),
         ]
-        return _object(await self._get("/units", params))
+        return answered_object(await self._get("/units", params))
 
     async def set_input(self, node: str, state: str) -> dict[str, Any]:
         """Have an input node of any unit get a value."""
         path = f"/unit_nodes/set_state_input/{checked_uuid(node)}"
-        return _object(await self._request("PATCH", path, {"state": state}))
+        return answered_object(await self._request("PATCH", path, {"state": state}))
 
     # How it is asked
 
@@ -217,7 +213,17 @@ def _json(answer: bytes) -> Any:
         raise RestError(RestFailure.FAILED, "the answer can't be read") from err
 
 
-def _object(answer: bytes) -> dict[str, Any]:
+def answered_version(answer: bytes) -> TargetVersion:
+    """Return the version in an answer; raises RestError."""
+    value = answered_object(answer)
+    commit, tag = value.get("commit"), value.get("tag")
+    if not isinstance(commit, str) or not (tag is None or isinstance(tag, str)):
+        raise RestError(RestFailure.FAILED, "the version can't be read")
+    return TargetVersion(commit[:128], tag and tag[:128])
+
+
+def answered_object(answer: bytes) -> dict[str, Any]:
+    """Return the object in an answer; raises RestError."""
     value = _json(answer)
     if not isinstance(value, dict):
         raise RestError(RestFailure.FAILED, "the answer can't be read")
