@@ -25,11 +25,15 @@ from .fleet import Buffers, UnusableBufferError, make_fleet
 from .folder import FolderReader
 from .harness import Harness
 from .hass import REPOSITORY, HassError
+from .pepeunit.reading import compare_records
+from .pepeunit.service import LocalPepeunit
+from .pepeunit.units import Unit
 from .readback import wait_until_read
 
 DEMO_DIRECTORY = REPOSITORY / ".demo"
 FOLDER = "folder"
-DESTINATIONS = (FOLDER,)
+PEPEUNIT = "pepeunit"
+DESTINATIONS = (FOLDER, PEPEUNIT)
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
 READ_SECONDS = 30.0
@@ -52,7 +56,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="append",
         choices=DESTINATIONS,
         default=[],
-        help="where captures go beside the cloud: into a directory; may be repeated",
+        help="where captures go beside the cloud: into a directory, or into the log of a unit of "
+        "a local Pepeunit; may be repeated",
     )
     parser.add_argument(
         "--no-cloud",
@@ -98,7 +103,18 @@ def make_harness(
     """Prepare the demo that the command line asks for."""
     directory = directory.absolute()
     folder = directory / "config/captures" if FOLDER in options.destination else None
-    return Harness(directory, devices, port=port, to_cloud=not options.no_cloud, folder=folder)
+    pepeunit = None
+    if PEPEUNIT in options.destination:
+        unit = Unit.make(inputs=["lamp"], outputs=["temperature"])
+        pepeunit = LocalPepeunit(directory / PEPEUNIT, units=[unit])
+    return Harness(
+        directory,
+        devices,
+        port=port,
+        to_cloud=not options.no_cloud,
+        folder=folder,
+        pepeunit=pepeunit,
+    )
 
 
 async def read_symbols(options: argparse.Namespace) -> bytes | None:
@@ -134,6 +150,15 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 
             left = end - time.monotonic()
             destinations[FOLDER] = await wait_until_there(devices, in_folder, left)
+        if (pepeunit := demo.pepeunit) is not None:
+
+            async def in_log() -> Comparison:
+                found = compare_records(devices, pepeunit.records(pepeunit.units[0]))
+                found.different += pepeunit.invalid
+                return found
+
+            left = end - time.monotonic()
+            destinations[PEPEUNIT] = await wait_until_there(devices, in_log, left)
         kept = None
         if not destinations:
 
@@ -170,12 +195,14 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
             await demo.add_firmware(entry["entry_id"], symbols)
         received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
         filed = f"  what went into the folder: {demo.folder}\n"
+        logged = f"  Pepeunit's broker and API: {demo.directory / PEPEUNIT}\n"
         say(
             f"\n  {demo.hass.url}/config/integrations/integration/ulogger\n"
             f"  user {USER}, password {PASSWORD}\n\n"
             f"  configuration and log: {demo.hass.config}\n"
             f"{'' if options.no_cloud else received}"
-            f"{filed if demo.folder else ''}\n"
+            f"{filed if demo.folder else ''}"
+            f"{logged if demo.pepeunit else ''}\n"
             f"{entry['title']} is set up; Ctrl-C ends everything."
         )
         for device in devices:
