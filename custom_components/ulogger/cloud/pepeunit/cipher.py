@@ -2,6 +2,7 @@
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from functools import lru_cache
 from os import urandom
 from typing import Final
 
@@ -20,7 +21,7 @@ def encrypt(text: str, key: str) -> str:
     """Encrypt a text with a key in Base64; raises CipherError."""
     if len(text) > LONGEST:
         raise CipherError("cipher_too_long")
-    cipher = AESGCM(_key(key))
+    cipher = _cipher(key)
     nonce = urandom(NONCE_SIZE)
     sealed = cipher.encrypt(nonce, text.encode(errors="replace"), None)
     return f"{b64encode(nonce).decode()}.{b64encode(sealed).decode()}"
@@ -28,7 +29,7 @@ def encrypt(text: str, key: str) -> str:
 
 def decrypt(text: str, key: str) -> str:
     """Decrypt what `encrypt`, or another unit, has made; raises CipherError."""
-    cipher = AESGCM(_key(key))
+    cipher = _cipher(key)
     if len(text) > 2 * LONGEST:
         raise CipherError("cipher_too_long")
     parts = text.split(".")
@@ -46,7 +47,9 @@ def decrypt(text: str, key: str) -> str:
         raise CipherError("cipher_wrong_key") from err
 
 
-def _key(key: str) -> bytes:
+@lru_cache(maxsize=16)
+def _cipher(key: str) -> AESGCM:
+    """Return the cipher of a key; raises CipherError."""
     if not key:
         raise CipherError("cipher_no_key")
     try:
@@ -55,4 +58,4 @@ def _key(key: str) -> bytes:
         raise CipherError("cipher_bad_key") from err
     if len(raw) not in KEY_SIZES:
         raise CipherError("cipher_bad_key")
-    return raw
+    return AESGCM(raw)
