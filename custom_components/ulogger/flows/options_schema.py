@@ -92,7 +92,6 @@ def options_schema(
     sections: dict[str, tuple[probatio.Schema, bool]] = {
         SECTION_COLLECTION: (COLLECTION_SCHEMA, False),
         SECTION_APPROVAL: (probatio.Schema(approval), False),
-        SECTION_SAID: (SAID_SCHEMA, True),
     }
     if has_ulogger:
         forwarding = {
@@ -110,6 +109,8 @@ def options_schema(
         probatio.Required(name): section(schema, {"collapsed": collapsed})
         for name, (schema, collapsed) in sections.items()
     }
+    # Forms are also filled in by scripts that know of none of these.
+    form[probatio.Optional(SECTION_SAID)] = section(SAID_SCHEMA, {"collapsed": True})
     form[probatio.Optional(SECTION_FIRMWARE)] = section(FIRMWARE_SCHEMA, {"collapsed": True})
     form[probatio.Optional(SECTION_ASSISTANTS)] = section(ASSISTANTS_SCHEMA, {"collapsed": True})
     return probatio.Schema(form)
