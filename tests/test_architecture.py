@@ -198,5 +198,6 @@ def test_the_tests_stand_in_the_rooms_of_what_they_test() -> None:
         "decode",
         "fuzz",
         "powercut",
+        "conformance",
     }
     assert rooms - others <= FLOORS.keys()
