@@ -12,6 +12,7 @@ from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry, MockUser
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
+from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.pepeunit import echoes
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
@@ -404,6 +405,45 @@ async def test_a_token_that_travels_readable_stays_a_repair(
 ) -> None:
     await add_unit(hass, account, pepeunit, unit)
     assert "pepeunit_readable" in cards(hass)
+
+
+async def test_a_unit_that_pepeunit_refuses_is_a_repair(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    pepeunit.refusing = (403, "deleted")
+    await pepeunit.command(unit, "Update")
+    await until(lambda: "pepeunit_refused" in cards(hass))
+    pepeunit.refusing = None
+    await pepeunit.command(unit, "Update")
+    await until(lambda: "pepeunit_refused" not in cards(hass))
+
+    pepeunit.gate.allowed.clear()
+    await pepeunit.gate.drop()
+    await until(lambda: "pepeunit_refused" in cards(hass))
+    assert active.destination.state is ConnectionState.CREDENTIALS_REFUSED
+
+
+async def test_an_input_that_may_not_be_heard_is_a_repair(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    pepeunit.allow(denied=(unit.topic("lamp"),))
+    await add_unit(hass, account, pepeunit, unit, inputs=[{"node": "lamp", "shown_as": "event"}])
+    card = cards(hass)["pepeunit_denied"]
+    assert unit.topic("lamp") in str(card.translation_placeholders)
+
+
+async def test_an_hour_without_pepeunit_is_a_repair(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    await pepeunit.broker.astop()
+    await pepeunit.gate.drop()
+    await until(lambda: active.disconnected_since is not None)
+    assert active.disconnected_since is not None
+    active.disconnected_since -= 3600
+    active.account.changed.notify()
+    assert "pepeunit_unreachable" in cards(hass)
 
 
 async def test_a_unit_that_is_removed_leaves_nothing_behind(

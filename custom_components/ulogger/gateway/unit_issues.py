@@ -17,7 +17,7 @@ def unit_issues(unit: ActivePepeunit) -> Iterator[Issue]:
     """Go through what is not as it should be."""
     if unit.readable:
         yield Issue("pepeunit_readable", unit.id)
-    if unit.destination.state is ConnectionState.CREDENTIALS_REFUSED:
+    if unit.destination.state is ConnectionState.CREDENTIALS_REFUSED or unit.updates.forbidden:
         yield Issue("pepeunit_refused", unit.id, severity=ir.IssueSeverity.ERROR)
     elif unit.destination.state is ConnectionState.CLIENT_ID_CONFLICT:
         yield Issue("pepeunit_conflict", unit.id)

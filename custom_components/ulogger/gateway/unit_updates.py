@@ -20,7 +20,7 @@ from ..cloud.errors import CloudError
 from ..cloud.pepeunit.archive import Archive
 from ..cloud.pepeunit.commands import Command, CommandKind
 from ..cloud.pepeunit.env import Env
-from ..cloud.pepeunit.errors import ArchiveRefused, InvalidFile
+from ..cloud.pepeunit.errors import ArchiveRefused, InvalidFile, RestError, RestFailure
 from ..cloud.pepeunit.records import LogRecord
 from ..cloud.pepeunit.rest import RestClient, TargetVersion
 from ..cloud.pepeunit.schema import Schema
@@ -40,8 +40,8 @@ MOST_WAITING = 32
 class UnitUpdates:
     """The files, the log and the version of one unit, kept as Pepeunit wants them.
 
-    ``failures`` says for ``env`` and ``schema`` why the last one could not be taken; ``changed``
-    is called when something is other than before.
+    ``failures`` says for ``env`` and ``schema`` why the last one could not be taken, ``forbidden``
+    whether the API refuses the unit; ``changed`` is called when something is other than before.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class UnitUpdates:
         self.failures: dict[str, str] = {}
         self.images: list[str] = []
         self.fetched = False
+        self.forbidden = False
         self._destination = destination
         self._try_connection = try_connection
         self._changed = changed
@@ -153,8 +154,14 @@ class UnitUpdates:
 
     async def async_look_for_update(self) -> None:
         """Ask which version the unit should have; raises CloudError."""
-        self.target = await self.api.target_version()
-        self._changed()
+        try:
+            self.target = await self.api.target_version()
+            self.forbidden = False
+        except RestError as err:
+            self.forbidden = err.failure is RestFailure.FORBIDDEN
+            raise
+        finally:
+            self._changed()
 
     async def async_fetch(self) -> Archive:
         """Fetch the archive of the target version and check it; it is data for a person.
