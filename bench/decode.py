@@ -8,7 +8,8 @@
 frames that have a text, beside Pigweed's Python detokenizer with the same format strings and
 arguments; ours finds and dates the frames besides, the peer is handed each message by itself.
 *image*: a firmware image of 10 MB with debug information, compiled here. *search*: captures on
-disk, by level and by text, with a probe that measures how long the event loop was held up.
+disk, by level and by text, with a probe that measures how long the event loop was held up, and
+how much of that is not the machine's doing (`lateness`).
 """
 
 import argparse
@@ -20,8 +21,11 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -32,6 +36,8 @@ from typing import Any, Final
 
 from custom_components.ulogger.capture.frames import iter_raw_frames
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
+from custom_components.ulogger.firmware.compact_image import CompactImage
+from custom_components.ulogger.firmware.image_import import import_image
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.insight.search import Query, Search, Source
@@ -40,6 +46,8 @@ from custom_components.ulogger.insight.text import printable
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.model.level import Level
+
+from .lateness import Lateness
 
 CASES: Final = ("decode", "peer", "image", "search")
 ROUNDS: Final = 30
@@ -51,9 +59,16 @@ EVERY: Final = 900.0
 PAGE: Final = 100
 ANSWER_AFTER: Final = 0.2
 """Seconds after which a search answers with what it has."""
-PROBE_EVERY: Final = 0.001
+UNDISTURBED: Final = 2.0
+"""Seconds for which the event loop is watched before anything is searched."""
+LATEST_ANSWER: Final = 0.3
+LATEST_LOOP: Final = 0.02
+"""Seconds by which a search may delay the event loop, besides what the machine does."""
 IMAGE_BYTES: Final = 10_000_000
-IMPORTER: Final = "custom_components.ulogger.firmware.image_import"
+LONGEST_IMPORT: Final = 10.0
+"""Seconds that an image of 10 MB may take."""
+MOST_MEMORY: Final = 300.0
+"""Megabytes that the process may have at its peak meanwhile."""
 PEER_MISSING: Final = "Pigweed's detokenizer is not installed; script/setup does that"
 
 type Row = dict[str, Any]
@@ -166,7 +181,15 @@ def measure_image(size: int) -> Row:
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:
             result = pool.apply(import_in_a_process, (str(path),))
-        return {"bench": "image", "bytes": path.stat().st_size, **result}
+        within = result["seconds"] <= LONGEST_IMPORT and result["peak_mb"] <= MOST_MEMORY
+        return {
+            "bench": "image",
+            "bytes": path.stat().st_size,
+            **result,
+            "limit_seconds": LONGEST_IMPORT,
+            "limit_mb": MOST_MEMORY,
+            "within_limits": within,
+        }
 
 
 def build_image(folder: Path, size: int) -> Path:
@@ -221,25 +244,30 @@ def _run(folder: Path, tool: str, *arguments: str) -> None:
 
 def import_in_a_process(path: str) -> Row:
     """Import an image; seconds, and megabytes at the peak: of the process, and of that added."""
-    # An image that can be kept in a compact form is measured with that.
-    compact = find_spec(IMPORTER) is not None
-    importer = import_module(IMPORTER).import_image if compact else FirmwareImage.load
     before = _peak()
     data = Path(path).read_bytes()
     began = time.perf_counter()
-    result = importer(data)
+    kept = import_image(data)
     seconds = time.perf_counter() - began
+    loaded = time.perf_counter()
+    CompactImage.load(kept)
+    loaded = time.perf_counter() - loaded
     return {
-        "importer": "import_image" if compact else "FirmwareImage.load",
         "seconds": round(seconds, 2),
+        "load_ms": round(loaded * 1000, 1),
         "peak_mb": round(_peak(), 1),
         "added_mb": round(_peak() - before, 1),
-        "kept_bytes": len(result) if isinstance(result, bytes) else None,
+        "kept_bytes": len(kept),
     }
 
 
 def _peak() -> float:
     """Megabytes of memory at this process's peak."""
+    # What the kernel's usage tells begins with the process that this one was started by.
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -304,27 +332,29 @@ def queries() -> Iterator[tuple[str, Query]]:
 
 
 async def measure_search(captures: int) -> list[Row]:
-    """Search captures in an executor while a probe watches the event loop."""
-    rows = []
-    loop = asyncio.get_running_loop()
-    with tempfile.TemporaryDirectory(prefix="ulogger-bench-") as folder:
-        shelf = await loop.run_in_executor(None, Shelf.fill, Path(folder), captures)
+    """Search captures in a thread while a probe watches the event loop."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ulogger-bench-") as folder,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        loop = asyncio.get_running_loop()
+        thread = await loop.run_in_executor(executor, threading.get_native_id)
+        shelf = await loop.run_in_executor(executor, Shelf.fill, Path(folder), captures)
         frames = sum(source.summary.frames for source in shelf.sources if source.summary)
         gc.collect()
-        undisturbed: list[float] = []
-        probe = asyncio.create_task(_probe(undisturbed))
-        await asyncio.sleep(2)
-        probe.cancel()
+        undisturbed = Lateness(thread)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(undisturbed.watch(), UNDISTURBED)
+        rows = []
         for name, query in queries():
-            worst: list[float] = []
-            probe = asyncio.create_task(_probe(worst))
+            late = Lateness(thread)
+            probe = asyncio.create_task(late.watch())
             search = Search(shelf.sources, query)
             began = time.perf_counter()
-            hits = await loop.run_in_executor(None, _answer, search)
-            first = time.perf_counter() - began
-            at_first = len(hits)
+            hits = await loop.run_in_executor(executor, _answer, search, PAGE)
+            first, at_first = time.perf_counter() - began, len(hits)
             while not search.done and len(hits) < PAGE:
-                hits += await loop.run_in_executor(None, _answer, search)
+                hits += await loop.run_in_executor(executor, _answer, search, PAGE - len(hits))
             page = time.perf_counter() - began
             probe.cancel()
             rows.append(
@@ -333,29 +363,30 @@ async def measure_search(captures: int) -> list[Row]:
                     "query": name,
                     "captures": captures,
                     "frames": frames,
-                    "first_answer_ms": round(first * 1000, 1),
+                    "first_answer_ms": _milliseconds(first),
                     "hits_in_first_answer": at_first,
-                    "page_ms": round(page * 1000, 1),
+                    "page_ms": _milliseconds(page),
                     "hits": len(hits),
-                    "loop_late_ms": round(max(worst, default=0.0) * 1000, 1),
-                    "loop_late_without_ms": round(max(undisturbed) * 1000, 1),
+                    "loop_late_ms": _milliseconds(late.worst),
+                    "loop_late_of_ours_ms": _milliseconds(late.ours),
+                    "loop_late_without_ms": _milliseconds(undisturbed.worst),
+                    "limit_first_answer_ms": _milliseconds(LATEST_ANSWER),
+                    "limit_loop_late_ms": _milliseconds(LATEST_LOOP),
+                    "within_limits": first < LATEST_ANSWER
+                    and (late.worst if late.ours is None else late.ours) < LATEST_LOOP,
                 }
             )
     return rows
 
 
-def _answer(search: Search) -> list[Any]:
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
+def _answer(search: Search, most: int) -> list[Any]:
     """Return a page, or what there is of it when it is time to answer."""
     until = time.perf_counter() + ANSWER_AFTER
-    return search.more(PAGE, leave=lambda: time.perf_counter() > until)
-
-
-async def _probe(late: list[float]) -> None:
-    """Note by how much the event loop comes late, again and again."""
-    while True:
-        began = time.perf_counter()
-        await asyncio.sleep(PROBE_EVERY)
-        late.append(time.perf_counter() - began - PROBE_EVERY)
+    return search.more(most, leave=lambda: time.perf_counter() > until)
 
 
 def run(cases: list[str], captures: int, image_bytes: int) -> Iterator[Row]:
@@ -389,14 +420,18 @@ def show(row: Row) -> str:
     if row["bench"] == "image":
         return (
             f"an image of {row['bytes']} bytes: {row['seconds']} s, {row['peak_mb']} MB at the "
-            f"peak, {row['added_mb']} MB of them for it ({row['importer']})"
+            f"peak, {row['added_mb']} MB of them for it; {row['kept_bytes']} bytes are kept, "
+            f"which are read in {row['load_ms']} ms"
+            f"{'' if row['within_limits'] else ': OVER THE LIMIT'}"
         )
     return (
         f"search for a {row['query']} in {row['captures']} captures, {row['frames']} frames: "
         f"first answer after {row['first_answer_ms']} ms ({row['hits_in_first_answer']} frames), "
         f"page or end after {row['page_ms']} ms ({row['hits']} frames), "
-        f"event loop late by {row['loop_late_ms']} ms at most "
-        f"(without a search {row['loop_late_without_ms']} ms)"
+        f"event loop late by {row['loop_late_ms']} ms at most, "
+        f"{row['loop_late_of_ours_ms']} ms of them by the search "
+        f"(without one {row['loop_late_without_ms']} ms)"
+        f"{'' if row['within_limits'] else ': OVER THE LIMIT'}"
     )
 
 

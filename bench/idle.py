@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,9 @@ from habluetooth import BaseHaRemoteScanner, BluetoothScanningMode
 from homeassistant import runner
 from homeassistant.bootstrap import async_setup_hass
 from homeassistant.components import bluetooth
-from homeassistant.config_entries import ConfigEntryState
+from homeassistant.config_entries import ConfigEntry, ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.storage import Store
-from pytest_homeassistant_custom_component.common import (  # type: ignore[import-untyped]
-    MockConfigEntry,
-)
 
 from custom_components.ulogger.account.approval import with_application
 from custom_components.ulogger.account.store import STORAGE_VERSION, DeviceRecord
@@ -134,8 +132,11 @@ async def home_assistant(directory: Path) -> AsyncGenerator[HomeAssistant]:
         await hass.async_stop(force=True)
 
 
-async def add_account(hass: HomeAssistant, broker: LocalBroker, devices: int) -> MockConfigEntry:
+async def add_account(hass: HomeAssistant, broker: LocalBroker, devices: int) -> ConfigEntry[Any]:
     """Add an account that knows its devices; it is not set up yet."""
+    # The harness does not load by itself with another release of Home Assistant than its own.
+    import_module("tests.support.harness")
+    common = import_module("pytest_homeassistant_custom_component.common")
     entry_id = f"benchmark{devices}"
     stored = {
         "tokens": {},
@@ -145,7 +146,7 @@ async def add_account(hass: HomeAssistant, broker: LocalBroker, devices: int) ->
         hass, STORAGE_VERSION, f"{DOMAIN}.{entry_id}", private=True, atomic_writes=True
     )
     await store.async_save(stored)
-    entry = MockConfigEntry(
+    entry: ConfigEntry[Any] = common.MockConfigEntry(
         domain=DOMAIN,
         entry_id=entry_id,
         title="Benchmark",
@@ -162,11 +163,11 @@ async def add_account(hass: HomeAssistant, broker: LocalBroker, devices: int) ->
         },
         options=with_application({}, devices, "Sensor"),
     )
-    entry.add_to_hass(hass)
+    entry.add_to_hass(hass)  # type: ignore[attr-defined]
     return entry
 
 
-async def set_up(hass: HomeAssistant, entry: MockConfigEntry) -> float:
+async def set_up(hass: HomeAssistant, entry: ConfigEntry[Any]) -> float:
     """Set the account up; returns the seconds that took."""
     began = time.perf_counter()
     await hass.config_entries.async_setup(entry.entry_id)
@@ -178,7 +179,7 @@ async def set_up(hass: HomeAssistant, entry: MockConfigEntry) -> float:
     return seconds
 
 
-async def measure_set_up(hass: HomeAssistant, entry: MockConfigEntry) -> list[float]:
+async def measure_set_up(hass: HomeAssistant, entry: ConfigEntry[Any]) -> list[float]:
     """Set the account up again and again; returns the seconds of each time."""
     times = []
     for _ in range(SET_UPS + 1):
@@ -198,7 +199,7 @@ async def processor_percent(seconds: float) -> float:
 
 
 async def measure_idle(
-    hass: HomeAssistant, entry: MockConfigEntry, seconds: float
+    hass: HomeAssistant, entry: ConfigEntry[Any], seconds: float
 ) -> tuple[float, float]:
     """Return the percentages with and without the account; without is measured on both sides."""
     before = await processor_percent(seconds / 2)

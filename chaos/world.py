@@ -32,6 +32,7 @@ from .disk import SmallDisk
 from .folder import FrailFolder
 from .ledger import Ledger
 from .outbox import OutboxReader, Snapshot
+from .pepeunit import FrailPepeunit
 from .verdict import LIFTED, Evidence, Kill, Outage, lost_pieces
 
 COLLECT_MINUTES = 1
@@ -55,7 +56,11 @@ class World:
         by_serial = {device.identity.serial: device for device in devices}
         self.outbox = OutboxReader(directory / "config/.storage/ulogger", by_serial)
         self.folder = FrailFolder(directory / "config/shelf")
-        self.demo = Harness(directory, devices, folder=self.folder.path)
+        self.frail_unit = FrailPepeunit(directory / "pepeunit")
+        self.unit_id = ""
+        self.demo = Harness(
+            directory, devices, folder=self.folder.path, pepeunit=self.frail_unit.pepeunit
+        )
         self.ledger = Ledger(self.demo.cloud, by_serial)
         self.folder_id = ""
         self.filed = Ledger(self.demo.cloud, by_serial)
@@ -84,6 +89,7 @@ class World:
         await self.demo.start()
         entry = await self.demo.set_up_account()
         self.folder_id = entry["folder_id"]
+        self.unit_id = entry["pepeunit_id"]
         await self._set_options(entry["entry_id"])
         await self._until_saved()
 
@@ -95,11 +101,13 @@ class World:
             environment=environment,
             gated=True,
             folder=self.folder.path,
+            pepeunit=self.frail_unit.pepeunit,
         )
 
     async def stop(self) -> None:
         """Stop everything."""
         self.demo.broker.thaw()
+        self.frail_unit.pepeunit.broker.thaw()
         await self.demo.stop()
         await asyncio.to_thread(self.disk.unmount)
         await asyncio.to_thread(self.folder.disk.unmount)
@@ -146,6 +154,7 @@ class World:
         at = self._down_since = time.time()
         snapshot = await self.look()
         self.evidence.kills.append(Kill(at, snapshot.waiting(ULOGGER)))
+        self.frail_unit.evidence.kills.append(Kill(at, snapshot.waiting(self.unit_id)))
 
     async def stop_hass(self) -> None:
         """Stop Home Assistant in good order, and look at what its outbox holds."""
@@ -259,7 +268,10 @@ class World:
         if lost_pieces(self.devices, None, self.ledger):
             return False
         self._read_folder()
-        return not lost_pieces(self.devices, None, self.filed)
+        if lost_pieces(self.devices, None, self.filed):
+            return False
+        filed = {each.capture_id for each in self._reader.captures.values()}
+        return filed <= self.frail_unit.complete()
 
     def _read_folder(self) -> None:
         """Note what was written since the last look; the directory must be as it should be."""
@@ -288,7 +300,29 @@ class World:
         folder.foreign += len(other)
         folder.details += [f"folder: {each}" for each in (*absent, *twice, *other)]
         self._compare(cloud, self.ledger, folder, filed)
-        return {"ulogger": cloud, "folder": folder}
+        unit = self._judge_unit(snapshot, reader)
+        return {"ulogger": cloud, "folder": folder, "pepeunit": unit}
+
+    def _judge_unit(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
+        """Judge the log of the unit; the folder tells which bytes a capture's number stands for."""
+        frail = self.frail_unit
+        files = {each.capture_id: each for each in reader.captures.values()}
+        came = frail.ledger(self.demo.cloud, self._by_serial, files)
+        unit = judge("pepeunit", self.unit_id, self.devices, snapshot, came, frail.evidence)
+        absent = snapshot.delivered(self.unit_id) - frail.complete()
+        unit.lost += len(absent)
+        unit.details += [
+            f"pepeunit: capture {each} was delivered, and is not whole" for each in absent
+        ]
+        others = [*self.folder.dead, *self._unreachable]
+        both = [*self._down, *self._disk_full]
+        to_unit = journeys(self.devices, came)
+        excused = [
+            *until_caught_up(both, SETTLED, to_unit),
+            *until_caught_up([*frail.dead, *frail.evidence.denials], LIFTED, to_unit),
+        ]
+        compare_troubles(unit, came, to_unit, Trouble(frail.dead, excused), others)
+        return unit
 
     def _compare(self, cloud: Judgement, came: Ledger, folder: Judgement, filed: Ledger) -> None:
         """Look whether the trouble of one destination was felt at the other."""

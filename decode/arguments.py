@@ -15,7 +15,7 @@ LEVELS = [level.name.lower() for level in Level if level <= Level.METRIC]
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; its values are ``files``, ``symbols``, ``json``, ``level``, ``module``."""
+    """Return the parser; its values have the names of the options, and ``files``."""
     made = argparse.ArgumentParser(
         prog="script/decode",
         description="Show what log buffers and core dumps of uLogger devices say.",
@@ -35,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
         type=_level,
         metavar="L",
         help=f"only frames of this severity and above ({', '.join(LEVELS)}; metric: only metrics)",
+    )
+    made.add_argument(
+        "--core",
+        type=Path,
+        metavar="FILE.core",
+        help="write the one core dump that is named for a debugger: gdb firmware.elf -c FILE.core",
     )
     made.add_argument(
         "--module", metavar="M", help="only frames of this module: its number, or its name"

@@ -10,7 +10,7 @@ from custom_components.ulogger.capture.core_dump import CoreDump, CoreDumpHeader
 from custom_components.ulogger.capture.errors import CaptureError
 from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.firmware.format_strings import render
-from custom_components.ulogger.firmware.symbols import FirmwareImage
+from custom_components.ulogger.firmware.symbols import Symbols
 from custom_components.ulogger.insight.reading import LogFrame, Reading
 from custom_components.ulogger.model.capture import Capture
 
@@ -21,7 +21,7 @@ _SIGNATURE_SIZE = 4
 def as_log(
     capture: Capture,
     reading: Reading,
-    image: FirmwareImage | None,
+    image: Symbols | None,
     wanted: Callable[[LogFrame], bool],
 ) -> dict[str, Any]:
     """Return a log's header, its length and the frames that are wanted."""
@@ -34,7 +34,7 @@ def as_log(
     }
 
 
-def as_core_dump(capture: Capture, reading: Reading, image: FirmwareImage | None) -> dict[str, Any]:
+def as_core_dump(capture: Capture, reading: Reading, image: Symbols | None) -> dict[str, Any]:
     """Return what a core dump has: its header and, as far as its format is known, its state."""
     header = reading.header if isinstance(reading.header, CoreDumpHeader) else None
     if header is None:
@@ -74,7 +74,7 @@ def _header(header: LogHeader) -> dict[str, int]:
     return fields | {"used_bytes": header.used_bytes, "checksum": header.checksum}
 
 
-def _frame(frame: LogFrame, image: FirmwareImage | None) -> dict[str, Any]:
+def _frame(frame: LogFrame, image: Symbols | None) -> dict[str, Any]:
     """Return a frame; its text is as C would have printed it, line ends included."""
     text = None if image is None else image.format_string(frame.address)
     return {
@@ -88,7 +88,7 @@ def _frame(frame: LogFrame, image: FirmwareImage | None) -> dict[str, Any]:
     }
 
 
-def _state(dump: CoreDump, image: FirmwareImage | None) -> dict[str, Any]:
+def _state(dump: CoreDump, image: Symbols | None) -> dict[str, Any]:
     if dump.opaque:
         return {}
     return {
@@ -105,7 +105,7 @@ def _state(dump: CoreDump, image: FirmwareImage | None) -> dict[str, Any]:
 
 
 def _symbol(
-    image: FirmwareImage | None, address: int, *, returning: bool
+    image: Symbols | None, address: int, *, returning: bool
 ) -> dict[str, str | None] | None:
     if image is None:
         return None

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from custom_components.ulogger.capture.core_dump import CoreDump
 from custom_components.ulogger.capture.errors import CaptureError
 from custom_components.ulogger.capture.log_buffer import LogHeader
-from custom_components.ulogger.firmware.symbols import FirmwareImage
+from custom_components.ulogger.firmware.symbols import Symbols
+from custom_components.ulogger.firmware.unwind import Certainty
+from custom_components.ulogger.insight.crash_report import crash_report
 from custom_components.ulogger.insight.reading import LogFrame, Reading
 from custom_components.ulogger.insight.text import core_dump_lines, printable
 from custom_components.ulogger.model.capture import Capture
@@ -52,12 +54,14 @@ class Lines:
         yield from self._damage(reading)
 
     def core_dump(
-        self, label: str, capture: Capture, reading: Reading, image: FirmwareImage | None
+        self, label: str, capture: Capture, reading: Reading, image: Symbols | None
     ) -> Iterator[str]:
         """Yield a heading and what is known of a crash."""
         yield self._in(_BOLD, f"{printable(label)}, core dump, {len(capture.data)} bytes")
         try:
-            yield from map(printable, core_dump_lines(CoreDump.parse(capture.data), image))
+            dump = CoreDump.parse(capture.data)
+            yield from map(printable, core_dump_lines(dump, image))
+            yield from map(printable, _backtrace(dump, image))
         except CaptureError:
             if capture.device.serial:
                 yield _whose(capture)
@@ -69,6 +73,21 @@ class Lines:
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self._coloured and colour else text
+
+
+def _backtrace(dump: CoreDump, image: Symbols | None) -> Iterator[str]:
+    """Yield the crash in a line and the functions that led to it; nothing without an image."""
+    report = crash_report(dump, image)
+    if report is None or not report.backtrace:
+        return
+    yield report.reason
+    for number, frame in enumerate(report.backtrace):
+        place = frame.function or "?"
+        said = [f"#{number} 0x{frame.address:08x} in {place}"]
+        said += [f"({frame.location})"] if frame.location else []
+        said += ["inlined"] if frame.inlined else []
+        said += ["candidate"] if frame.certainty is Certainty.CANDIDATE else []
+        yield " ".join(said)
 
 
 def _whose(capture: Capture) -> str:

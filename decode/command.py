@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from custom_components.ulogger.capture.errors import InvalidImage
-from custom_components.ulogger.firmware.symbols import FirmwareImage
+from custom_components.ulogger.capture.core_dump import CoreDump
+from custom_components.ulogger.capture.errors import CaptureError, InvalidImage
+from custom_components.ulogger.firmware.compact_image import CompactImage
+from custom_components.ulogger.firmware.image_import import import_image
+from custom_components.ulogger.insight.core_file import core_file
 from custom_components.ulogger.insight.reading import LogFrame, Reading, read
 from custom_components.ulogger.insight.search import Query, wants
 from custom_components.ulogger.model.capture import CaptureKind
@@ -45,6 +48,7 @@ def main() -> int:
         print(f"script/decode: {error}", file=sys.stderr)
         return EXIT_USAGE
     status = 0
+    dumps: list[Decoded] = []
     everything: dict[str, Any] = {}
     lines = Lines(coloured=coloured())
     names = list(files.find(options.files))
@@ -59,6 +63,7 @@ def main() -> int:
             status = EXIT_DAMAGED
             continue
         decoded = Decoded(given, read(given.capture, image))
+        dumps += [decoded] if decoded.is_dump else []
         status = status or (0 if decoded.reading.damage is None else EXIT_DAMAGED)
         wanted = wants(Query(level=options.level, module=options.module), image)
         if options.json:
@@ -68,15 +73,47 @@ def main() -> int:
                 print(line)
     if options.json:
         print(json.dumps(everything, indent=1))
+    if options.core is None:
+        return status
+    try:
+        write_core(options.core, dumps)
+    except Unwritten as error:
+        print(f"script/decode: {error}", file=sys.stderr)
+        return error.status
     return status
 
 
-def load_image(path: Path | None) -> FirmwareImage | None:
+class Unwritten(Exception):
+    """Why there is no core file; ``status`` is the command's exit status then."""
+
+    def __init__(self, text: str, status: int = EXIT_DAMAGED) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def write_core(path: Path, dumps: list[Decoded]) -> None:
+    """Write the one core dump for a debugger; raises Unwritten with the reason."""
+    if len(dumps) != 1:
+        raise Unwritten(
+            f"--core takes one core dump, and there are {len(dumps)} in what was named", EXIT_USAGE
+        )
+    given = dumps[0].given
+    try:
+        core = core_file(CoreDump.parse(given.capture.data))
+    except CaptureError as error:
+        raise Unwritten(f"{given.label} makes no core file: {error}") from error
+    try:
+        path.write_bytes(core)
+    except OSError as error:
+        raise Unwritten(f"{path}: {error.strerror or error}") from error
+
+
+def load_image(path: Path | None) -> CompactImage | None:
     """Read a firmware image; raises Unreadable with the reason and the file's name."""
     if path is None:
         return None
     try:
-        return FirmwareImage.load(path.read_bytes())
+        return CompactImage.load(import_image(path.read_bytes()))
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror or error}") from error
     except InvalidImage as error:
@@ -89,7 +126,7 @@ def coloured() -> bool:
 
 
 def to_json(
-    decoded: Decoded, image: FirmwareImage | None, wanted: Callable[[LogFrame], bool]
+    decoded: Decoded, image: CompactImage | None, wanted: Callable[[LogFrame], bool]
 ) -> dict[str, Any]:
     """Return one capture's part of the output."""
     capture, reading = decoded.given.capture, decoded.reading
@@ -100,7 +137,7 @@ def to_json(
 
 def to_lines(
     decoded: Decoded,
-    image: FirmwareImage | None,
+    image: CompactImage | None,
     wanted: Callable[[LogFrame], bool],
     lines: Lines,
 ) -> Iterator[str]:

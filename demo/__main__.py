@@ -25,12 +25,19 @@ from .fleet import Buffers, UnusableBufferError, make_fleet
 from .folder import FolderReader
 from .harness import Harness
 from .hass import REPOSITORY, HassError
+from .pepeunit.reading import compare_records
+from .pepeunit.service import LocalPepeunit
+from .pepeunit.units import Unit
+from .readback import wait_until_read
 
 DEMO_DIRECTORY = REPOSITORY / ".demo"
 FOLDER = "folder"
-DESTINATIONS = (FOLDER,)
+PEPEUNIT = "pepeunit"
+DESTINATIONS = (FOLDER, PEPEUNIT)
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
+READ_SECONDS = 30.0
+"""How long --check waits for Home Assistant to have read what it collected."""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -49,7 +56,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="append",
         choices=DESTINATIONS,
         default=[],
-        help="where captures go beside the cloud: into a directory; may be repeated",
+        help="where captures go beside the cloud: into a directory, or into the log of a unit of "
+        "a local Pepeunit; may be repeated",
     )
     parser.add_argument(
         "--no-cloud",
@@ -58,6 +66,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--log", type=Path, metavar="FILE", help="the devices' log buffer")
     parser.add_argument("--core-dump", type=Path, metavar="FILE", help="the devices' core dump")
+    parser.add_argument(
+        "--symbols",
+        type=Path,
+        metavar="ELF",
+        help="the firmware's image; --check then reports lines, metrics and the crash, too",
+    )
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="how many (1)")
     parser.add_argument("--port", type=int, default=8123, help="the browser's port (8123)")
     parser.add_argument(
@@ -89,18 +103,38 @@ def make_harness(
     """Prepare the demo that the command line asks for."""
     directory = directory.absolute()
     folder = directory / "config/captures" if FOLDER in options.destination else None
-    return Harness(directory, devices, port=port, to_cloud=not options.no_cloud, folder=folder)
+    pepeunit = None
+    if PEPEUNIT in options.destination:
+        unit = Unit.make(inputs=["lamp"], outputs=["temperature"])
+        pepeunit = LocalPepeunit(directory / PEPEUNIT, units=[unit])
+    return Harness(
+        directory,
+        devices,
+        port=port,
+        to_cloud=not options.no_cloud,
+        folder=folder,
+        pepeunit=pepeunit,
+    )
+
+
+async def read_symbols(options: argparse.Namespace) -> bytes | None:
+    """Read the image that the command line names."""
+    path: Path | None = options.symbols
+    return None if path is None else await asyncio.to_thread(path.read_bytes)
 
 
 async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run headless until everything was delivered; prints the report and returns the exit code."""
     started = time.monotonic()
+    symbols = await read_symbols(options)
     devices = make_fleet(options.devices, buffers)
     size = options.devices * (len(buffers.log) + len(buffers.core_dump))
     patience = options.timeout or PATIENCE_SECONDS + size * PATIENCE_SECONDS_PER_BYTE
     async with make_harness(options, devices, directory) as demo:
         say(f"Home Assistant answers on {demo.hass.url} after {time.monotonic() - started:.1f} s")
         entry = await demo.set_up_account()
+        if symbols is not None:
+            await demo.add_firmware(entry["entry_id"], symbols)
         say(f"Account set up; waiting for {2 * options.devices} captures, {patience:.0f} s at most")
         end = time.monotonic() + patience
         destinations: dict[str, Comparison] = {}
@@ -116,6 +150,15 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 
             left = end - time.monotonic()
             destinations[FOLDER] = await wait_until_there(devices, in_folder, left)
+        if (pepeunit := demo.pepeunit) is not None:
+
+            async def in_log() -> Comparison:
+                found = compare_records(devices, pepeunit.records(pepeunit.units[0]))
+                found.different += pepeunit.invalid
+                return found
+
+            left = end - time.monotonic()
+            destinations[PEPEUNIT] = await wait_until_there(devices, in_log, left)
         kept = None
         if not destinations:
 
@@ -126,6 +169,9 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
         outcome = report(
             destinations, kept, devices, started=started, log_problems=demo.hass.problems()
         )
+        if symbols is not None:
+            said = await wait_until_read(demo.api, entry["entry_id"], devices[0], READ_SECONDS)
+            outcome |= said.as_dict()
         if not outcome["identical"]:
             say("Not everything arrived as it was. Home Assistant's last words:")
             say(demo.hass.tail(40))
@@ -138,20 +184,25 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run for a person with a browser until Ctrl-C."""
     devices = make_fleet(options.devices, buffers)
+    symbols = await read_symbols(options)
     say("Starting Home Assistant ...")
     async with (
         make_harness(options, devices, directory, options.port) as demo,
         asyncio.TaskGroup() as life,
     ):
         entry = await demo.set_up_account()
+        if symbols is not None:
+            await demo.add_firmware(entry["entry_id"], symbols)
         received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
         filed = f"  what went into the folder: {demo.folder}\n"
+        logged = f"  Pepeunit's broker and API: {demo.directory / PEPEUNIT}\n"
         say(
             f"\n  {demo.hass.url}/config/integrations/integration/ulogger\n"
             f"  user {USER}, password {PASSWORD}\n\n"
             f"  configuration and log: {demo.hass.config}\n"
             f"{'' if options.no_cloud else received}"
-            f"{filed if demo.folder else ''}\n"
+            f"{filed if demo.folder else ''}"
+            f"{logged if demo.pepeunit else ''}\n"
             f"{entry['title']} is set up; Ctrl-C ends everything."
         )
         for device in devices:

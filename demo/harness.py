@@ -13,6 +13,7 @@ devices keep their memories meanwhile::
 """
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ from .cloud.service import LocalCloud
 from .device.server import RadioServer
 from .device.virtual import VirtualDevice
 from .hass import Hass, free_port
+from .pepeunit.service import LocalPepeunit
+from .readback import image_keys
 
 CUSTOMER_ID = 4711
 CARD_SECONDS = 60.0
@@ -59,12 +62,14 @@ class Harness:
         gated: bool = False,
         to_cloud: bool = True,
         folder: Path | None = None,
+        pepeunit: LocalPepeunit | None = None,
     ) -> None:
         """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default.
 
         ``environment`` holds further variables of Home Assistant's process. The account of a
         ``gated`` demo reaches its broker through `gate`, which can have a policy; one that is not
-        ``to_cloud`` has none, and captures are only here. ``folder`` is a directory that captures
+        ``to_cloud`` has none, and captures are only here. Of ``pepeunit`` it becomes the unit.
+        ``folder`` is a directory that captures
         go to as well.
         """
         self.directory = directory
@@ -76,6 +81,7 @@ class Harness:
         self._port = port or free_port()
         self._environment = environment
         self.folder = folder
+        self.pepeunit = pepeunit
         self._gated = gated
         self._to_cloud = to_cloud
         self._hass: Hass | None = None
@@ -116,6 +122,8 @@ class Harness:
         """Start broker, service, radio and Home Assistant, and make the first user."""
         if self._to_cloud:
             await self._start_cloud()
+        if self.pepeunit is not None:
+            await self.pepeunit.start()
         await self.radio.start()
         self._hass = Hass(
             self.directory / "config",
@@ -141,6 +149,8 @@ class Harness:
         if self._hass is not None:
             await self._hass.stop()
         await self.radio.stop()
+        if self.pepeunit is not None:
+            await self.pepeunit.stop()
         await self.cloud.stop()
         await self.gate.stop()
         await self.broker.astop()
@@ -157,6 +167,8 @@ class Harness:
         entry = await (self._with_cloud(card) if self._to_cloud else self._only_here(card))
         if self.folder is not None:
             entry["folder_id"] = await self._add_folder(entry["entry_id"], self.folder)
+        if self.pepeunit is not None:
+            entry["pepeunit_id"] = await self._add_unit(entry["entry_id"], self.pepeunit)
         return entry
 
     async def _with_cloud(self, card: Json) -> Json:
@@ -198,9 +210,49 @@ class Harness:
         done = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
         if done["type"] != "create_entry":
             raise ApiError(f"{folder} was not added: {done.get('errors') or done}")
-        [added] = await self.api.command("config_entries/subentries/list", entry_id=entry_id)
-        folder_id: str = added["subentry_id"]
-        return folder_id
+        return await self._added(entry_id, c.SUBENTRY_FOLDER)
+
+    async def _add_unit(self, entry_id: str, pepeunit: LocalPepeunit) -> str:
+        """Make the account a unit of a local Pepeunit; returns the destination's ID."""
+        path = "/api/config/config_entries/subentries/flow"
+        handler = [entry_id, c.SUBENTRY_PEPEUNIT]
+        form = await self.api.request("POST", path, {"handler": handler})
+        [unit] = pepeunit.units
+        steps: list[Json] = [
+            {
+                "env": json.dumps(pepeunit.env(unit)),
+                "schema": json.dumps(unit.schema()),
+                c.CONF_READABLE: True,
+                CONF_INCLUDE_KEPT: True,
+            },
+            {c.CONF_OUTPUTS: [], c.CONF_INPUTS: []},
+        ]
+        for answers in steps:
+            form = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
+        if form["type"] != "create_entry":
+            raise ApiError(f"The unit was not added: {form.get('errors') or form}")
+        return await self._added(entry_id, c.SUBENTRY_PEPEUNIT)
+
+    async def _added(self, entry_id: str, kind: str) -> str:
+        """Return the ID of the subentry of a kind."""
+        added = await self.api.command("config_entries/subentries/list", entry_id=entry_id)
+        [found] = [each["subentry_id"] for each in added if each["subentry_type"] == kind]
+        return str(found)
+
+    async def add_firmware(self, entry_id: str, image: bytes) -> None:
+        """Add an image for what the devices run and what their core dumps are of."""
+        path = self.hass.images / "firmware.elf"
+        await asyncio.to_thread(path.write_bytes, image)
+        for key in dict.fromkeys(key for device in self.devices for key in image_keys(device)):
+            await self.api.call(
+                c.DOMAIN,
+                "add_firmware",
+                config_entry_id=entry_id,
+                path=str(path),
+                version=key.version,
+                git_hash=key.git_hash,
+                application_id=key.application_id,
+            )
 
     async def kept(self, entry_id: str) -> list[Held]:
         """Download the account's captures that are nowhere but in Home Assistant."""

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from homeassistant.const import RESTART_EXIT_CODE
+
 from .api import Api
 
 REPOSITORY = Path(__file__).parent.parent
@@ -22,12 +24,17 @@ homeassistant:
   name: uLogger demo
   country: DE
   time_zone: UTC
+  allowlist_external_dirs:
+    - {images}
 frontend:
 config:
 history:
 logbook:
 my:
 bluetooth:
+automation: !include automations.yaml
+script: !include scripts.yaml
+scene: !include scenes.yaml
 logger:
   default: warning
   logs:
@@ -39,6 +46,9 @@ logger:
 ulogger_demo:
   port: {radio_port}
 """
+
+# What the browser saves to: it edits only what is in files of these names.
+EDITABLE = {"automations.yaml": "[]\n", "scripts.yaml": "{}\n", "scenes.yaml": "[]\n"}
 
 # Questions of a first start that would add integrations which talk to the internet.
 ONBOARDING = {
@@ -88,9 +98,11 @@ class Hass:
         self.url = f"http://127.0.0.1:{port}"
         self.log = config / "home-assistant-output.log"
         self.temporary = config / "tmp"
+        self.images = config / "firmware"
         self._radio_port = radio_port
         self._environment = dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -103,6 +115,7 @@ class Hass:
         components = self.config / "custom_components"
         components.mkdir(parents=True, exist_ok=True)
         self.temporary.mkdir(exist_ok=True)
+        self.images.mkdir(exist_ok=True)
         for name, source in (
             ("ulogger", REPOSITORY / "custom_components/ulogger"),
             ("ulogger_demo", REPOSITORY / "demo/custom_components/ulogger_demo"),
@@ -110,17 +123,44 @@ class Hass:
             if not (components / name).exists():
                 (components / name).symlink_to(source)
         (self.config / "configuration.yaml").write_text(
-            CONFIGURATION.format(radio_port=self._radio_port)
+            CONFIGURATION.format(radio_port=self._radio_port, images=self.images)
         )
+        for name, empty in EDITABLE.items():
+            if not (self.config / name).exists():
+                (self.config / name).write_text(empty)
         storage = self.config / ".storage"
         storage.mkdir(exist_ok=True)
         (storage / "http").write_text(json.dumps(_web_server(self.port)))
         (storage / "onboarding").write_text(json.dumps(ONBOARDING))
 
     async def start(self) -> None:
-        """Run Home Assistant and return when it answers; HassError tells why it does not."""
+        """Run Home Assistant and return when it answers; HassError tells why it does not.
+
+        Asked for in its own interface, it is restarted, as its operating system would.
+        """
+        process = await self._run()
+        self._supervisor = asyncio.create_task(self._restart_when_asked(process))
+        try:
+            async with asyncio.timeout(START_SECONDS), Api(self.url) as api:
+                while not await api.answers():
+                    if process.returncode is not None:
+                        raise HassError(
+                            f"Home Assistant ended with {process.returncode}:\n{self.tail()}"
+                        )
+                    await asyncio.sleep(0.1)
+        except TimeoutError as error:
+            raise HassError(
+                f"Home Assistant did not answer on {self.url} within {START_SECONDS:.0f} s:\n"
+                f"{self.tail()}"
+            ) from error
+
+    async def _restart_when_asked(self, process: asyncio.subprocess.Process) -> None:
+        while await process.wait() == RESTART_EXIT_CODE:
+            process = await self._run()
+
+    async def _run(self) -> asyncio.subprocess.Process:
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "homeassistant",
@@ -140,19 +180,8 @@ class Hass:
                     "PYTHONUNBUFFERED": "1",
                 },
             )
-        try:
-            async with asyncio.timeout(START_SECONDS), Api(self.url) as api:
-                while not await api.answers():
-                    if self._process.returncode is not None:
-                        raise HassError(
-                            f"Home Assistant ended with {self._process.returncode}:\n{self.tail()}"
-                        )
-                    await asyncio.sleep(0.1)
-        except TimeoutError as error:
-            raise HassError(
-                f"Home Assistant did not answer on {self.url} within {START_SECONDS:.0f} s:\n"
-                f"{self.tail()}"
-            ) from error
+        self._process = process
+        return process
 
     async def stop(self) -> None:
         """Ask Home Assistant to end, and insist after a while."""
@@ -168,6 +197,10 @@ class Hass:
             self._process.send_signal(number)
 
     async def _end(self, number: signal.Signals) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.wait([self._supervisor])
+            self._supervisor = None
         process = self._process
         if process is None or process.returncode is not None:
             return

@@ -24,7 +24,9 @@ from custom_components.ulogger.capture.log_buffer import (
 from custom_components.ulogger.capture.timestamps import dated
 from custom_components.ulogger.firmware.format_strings import render
 from custom_components.ulogger.firmware.symbols import FirmwareImage
-from custom_components.ulogger.insight.text import core_dump_lines, log_lines
+from custom_components.ulogger.insight.log_lines import as_lines
+from custom_components.ulogger.insight.reading import read
+from custom_components.ulogger.insight.text import core_dump_lines
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 
@@ -73,7 +75,7 @@ def _frames(data: bytes) -> object:
 
 
 def _text(data: bytes) -> object:
-    return [str(line) for line in log_lines(_log(data))]
+    return as_lines(read(Capture(CaptureKind.LOG, _DEVICE, _log(data), 1.8e9)), 0xFFFF)
 
 
 def _printf(data: bytes) -> object:

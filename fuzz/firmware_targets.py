@@ -14,8 +14,11 @@ from custom_components.ulogger.firmware.compact_format import unpacked
 from custom_components.ulogger.firmware.compact_image import CompactImage
 from custom_components.ulogger.firmware.elf import ElfFile
 from custom_components.ulogger.firmware.image_import import import_image
+from custom_components.ulogger.firmware.image_version import key_of_name, key_steps
 from custom_components.ulogger.firmware.matching import ImageKey, match
+from custom_components.ulogger.firmware.steps import finished
 from custom_components.ulogger.insight.core_file import core_file
+from custom_components.ulogger.insight.crash_attributes import crash_attributes
 from custom_components.ulogger.insight.crash_groups import CrashGroups, Occurrence
 from custom_components.ulogger.insight.crash_report import crash_report
 from custom_components.ulogger.insight.versions import is_newer
@@ -57,6 +60,12 @@ def _asked(image: CompactImage) -> object:
 
 def _imported(data: bytes) -> object:
     return _asked(CompactImage.load(import_image(data)))
+
+
+def _version(data: bytes) -> object:
+    """Look for the version in an image, and in the name of its file."""
+    key_of_name(data.decode(errors="replace"))
+    return finished(key_steps(ElfFile.parse(data), [_RUNNING]))
 
 
 def _elf(sections: dict[str, bytes]) -> bytes:
@@ -127,7 +136,12 @@ def _crash(data: bytes) -> object:
     fixed = struct.pack("<II", len(data), sum(data[264:])) + data[8:]
     dump = CoreDump.parse(fixed)
     report = crash_report(dump, _IMAGES[len(data) % len(_IMAGES)])
-    return report and (json.dumps(report.as_dict()), report.reason, core_file(dump))
+    if report is None:
+        return None
+    attributes = json.dumps(crash_attributes(report))
+    if len(attributes) > _MOST_ATTRIBUTES:
+        raise AssertionError(f"{len(attributes)} bytes of attributes")
+    return json.dumps(report.as_dict()), report.reason, attributes, core_file(dump)
 
 
 def _groups(data: bytes) -> object:
@@ -137,6 +151,8 @@ def _groups(data: bytes) -> object:
         return None
     groups = CrashGroups.from_dict(stored if isinstance(stored, dict) else {})
     groups.add(Occurrence("f1", "A", "1.5.0", 3.0, "c9"))
+    for fingerprint in ("f2", "open_valve", "close_valve"):
+        groups.add(Occurrence(fingerprint, "A", "1.4.0", 2.0, "c2", address="f2"))
     return json.dumps(groups.as_dict())
 
 
@@ -144,6 +160,8 @@ def _group_seeds() -> list[bytes]:
     groups = CrashGroups()
     for number, version in enumerate(("1.4.0", "v1.4.1-rc1", "main")):
         groups.add(Occurrence(f"f{number % 2}", "A", version, float(number), f"c{number}"))
+    for number in range(4, 7):
+        groups.add(Occurrence("f2", "A", "1.4.0", float(number), f"c{number}", address="f2"))
     return [json.dumps(groups.as_dict()).encode()]
 
 
@@ -157,10 +175,13 @@ def _versions(data: bytes) -> object:
 
 
 _IMAGES = [CompactImage.load(import_image(data)) for data in _files("firmware.elf")]
+_MOST_ATTRIBUTES = 16 * 1024
+_RUNNING = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
 _VERSIONS = (b"1.4.0", b"v1.4.1-rc1", b"1.4.0-3-gabc1234", b"main", b"bc53443")
 _ERRORS = (CaptureError,)
 TARGETS = (
     Target("import", _imported, _ERRORS, lambda: _files("firmware.elf"), 32 * 1024),
+    Target("image_version", _version, _ERRORS, lambda: _files("firmware.elf"), 32 * 1024),
     Target("debug_sections", _debug_sections, _ERRORS, _debug_seeds, 16 * 1024),
     Target("compressed", _compressed, _ERRORS, _compressed_seeds),
     Target(

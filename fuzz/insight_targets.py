@@ -11,6 +11,7 @@ from custom_components.ulogger.firmware.format_strings import may_contain, rende
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.cache import estimated_size
 from custom_components.ulogger.insight.dating import Anchor, timeline
+from custom_components.ulogger.insight.log_lines import as_fields, as_lines
 from custom_components.ulogger.insight.picking import pick_events
 from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.insight.repeated_metrics import RepeatedMetrics
@@ -56,7 +57,8 @@ def _reading(data: bytes) -> object:
     summary = summarize(reading)
     if Summary.from_row(summary.to_row()) != summary:
         raise AssertionError(f"{summary} does not come back")
-    return [frame.message for frame in reading.frames], estimated_size(reading)
+    answered = json.dumps([as_fields(frame) for frame in reading.frames], allow_nan=False)
+    return answered.encode(), as_lines(reading, 100), estimated_size(reading)
 
 
 def _search(data: bytes) -> object:

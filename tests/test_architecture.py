@@ -30,15 +30,18 @@ FLOORS = {
     "gateway": 8,
     "flows": 9,
     "actions": 9,
+    "assistant": 9,
     "panel": 9,
     "top": 9,
 }
 """Arrows point from a floor to a lower one; the rooms of one floor don't know each other."""
 PEERS = {
     ("top", "actions"),
+    ("top", "assistant"),
     ("top", "flows"),
     ("top", "panel"),
     ("actions", "top"),
+    ("assistant", "top"),
     ("actions", "panel"),
     ("panel", "top"),
     ("panel", "actions"),
@@ -195,5 +198,6 @@ def test_the_tests_stand_in_the_rooms_of_what_they_test() -> None:
         "decode",
         "fuzz",
         "powercut",
+        "conformance",
     }
     assert rooms - others <= FLOORS.keys()

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,13 +26,14 @@ from custom_components.ulogger.collecting.connection import DeviceOutOfRange
 from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
-from custom_components.ulogger.insight.crash_attributes import crash_attributes
+from custom_components.ulogger.insight.crash_groups import CrashState
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.trigger import TRIGGERS
 from tests.support.account import ToldTransport, core_dump, log, meet
 from tests.support.bluetooth import OTHER_ADDRESS
 
 from .support.outbox_world import queue
+from .support.said import stored
 
 BLUEPRINTS = Path(__file__).parents[1] / "blueprints"
 PACKAGE = Path(__file__).parents[1] / "custom_components" / DOMAIN
@@ -99,7 +101,55 @@ TRIGGERED_BY = {
 
 
 def test_every_trigger_is_tried() -> None:
-    assert TRIGGERED_BY.keys() == TRIGGERS.keys()
+    assert {*TRIGGERED_BY, "logged"} == TRIGGERS.keys()
+
+
+PUMP_LINE = {
+    "level": "error",
+    "module": 7,
+    "module_name": "Pump",
+    "text": "Overpressure 912 kPa",
+    "message": "Overpressure 912 kPa",
+}
+PLAIN_LINE = {"level": "error", "module": 7, "message": "0x00000400 'kPa' 912"}
+
+
+@pytest.mark.parametrize(
+    ("options", "event", "line", "fires"),
+    [
+        ({}, "error", PUMP_LINE, True),
+        ({}, "critical", PUMP_LINE, True),
+        ({}, "warning", PUMP_LINE, False),
+        ({}, "more", {"count": 3}, False),
+        ({"level": "debug"}, "more", {"count": 3}, False),
+        ({"level": "critical"}, "error", PUMP_LINE, False),
+        ({"level": "debug"}, "debug", PUMP_LINE, True),
+        ({"module": "pump"}, "error", PUMP_LINE, True),
+        ({"module": "7"}, "error", PUMP_LINE, True),
+        ({"module": "7"}, "error", PLAIN_LINE, True),
+        ({"module": "valve"}, "error", PUMP_LINE, False),
+        ({"module": "pump"}, "error", PLAIN_LINE, False),
+        ({"contains": "overpressure"}, "error", PUMP_LINE, True),
+        ({"contains": "leak"}, "error", PUMP_LINE, False),
+        ({"contains": "kpa"}, "error", PLAIN_LINE, True),
+        ({"level": "error", "module": "PUMP", "contains": "912"}, "critical", PUMP_LINE, True),
+    ],
+)
+async def test_a_line_triggers_by_level_module_and_text(
+    hass: HomeAssistant,
+    met: DeviceCoordinator,
+    options: dict[str, str],
+    event: str,
+    line: dict[str, Any],
+    fires: bool,
+) -> None:
+    trigger = {"trigger": "ulogger.logged", "target": {"device_id": device_id(hass, met)}}
+    calls = await automate(hass, triggers={**trigger, "options": options} if options else trigger)
+    await tell(hass, met, DeviceEvent.CORE_DUMP)
+    met.logged.notify(event, line)
+    await hass.async_block_till_done()
+    log_entity = entity(hass, met, "event", "log")
+    assert [call.data["about"] for call in calls] == [log_entity] * fires
 
 
 @pytest.mark.parametrize(("name", "event"), TRIGGERED_BY.items())
@@ -116,6 +166,33 @@ async def test_a_trigger_fires_on_its_event_and_no_other(
     await tell(hass, met, event)
     await tell(hass, met, event)
     assert [call.data["about"] for call in calls] == [event_entity(hass, met)] * 2
+
+
+async def test_an_automation_tells_new_crashes_from_known_ones(
+    hass: HomeAssistant, met: DeviceCoordinator
+) -> None:
+    """As the README has it."""
+    attributes = "trigger.to_state.attributes"
+    about = "fingerprint ~ ' ' ~ trigger.to_state.attributes.regressed"
+    calls = await automate(
+        hass,
+        triggers={"trigger": "ulogger.crashed", "target": {"device_id": device_id(hass, met)}},
+        conditions=f"{{{{ {attributes}.is_new or {attributes}.regressed }}}}",
+        actions={
+            "action": "test.told",
+            "data": {"about": f"{{{{ {attributes}.{about} }}}}"},
+        },
+    )
+    crashes = met.account.entry.runtime_data.crashes
+    await stored(met, core_dump())
+    await stored(met, replace(core_dump(), captured_at=core_dump().captured_at + 60))
+    (group,) = crashes.groups
+    await crashes.async_set_state(group.fingerprint, CrashState.RESOLVED, "4.0.0")
+    await stored(met, replace(core_dump(), captured_at=core_dump().captured_at + 120))
+    assert [call.data["about"] for call in calls] == [
+        f"{group.fingerprint} False",
+        f"{group.fingerprint} True",
+    ]
 
 
 async def test_a_trigger_of_an_entity_does_not_fire_for_another_device(
@@ -274,11 +351,10 @@ async def test_the_first_blueprint_tells_of_a_crash_with_what_happened(
     )
     await tell(hass, met, DeviceEvent.UPLOADED)
     assert notified == []
-    attributes = crash_attributes(core_dump())
-    await tell(hass, met, DeviceEvent.CORE_DUMP, attributes)
+    await stored(met, core_dump())
     (call,) = notified
     assert call.data["title"] == "DoorSenseV2 A87DE76F0011 crashed"
-    assert attributes["summary"] in call.data["message"]
+    assert "an access where nothing answers at 0xFFFF0030" in call.data["message"]
 
 
 @pytest.mark.usefixtures("blueprints")

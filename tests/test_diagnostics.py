@@ -23,10 +23,11 @@ from custom_components.ulogger.model.capture import CaptureFault
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.outbox import Outbox
-from tests.support.account import APPROVED, SENSOR, TOKEN, ToldTransport, load, log, meet
+from tests.support.account import APPROVED, SENSOR, TOKEN, ToldTransport, core_dump, load, log, meet
 from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
 
 from .support.outbox_world import queue
+from .support.said import stored
 
 CUSTOMER = 918273645
 SUFFIX = "ca11ab1e"
@@ -166,6 +167,52 @@ async def test_an_account_tells_what_a_support_case_needs(
     assert told["identity"]["serial"] == SENSOR.serial
     assert told["address"] == ADDRESS
     assert told["reachability"]
+
+
+async def test_an_account_that_is_not_loaded_tells_what_it_remembers(
+    hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    account.runtime_data.account.store.tokens = {"42/x": {"token": TOKEN, "git_hash": "", "at": 0}}
+    assert await hass.config_entries.async_unload(account.entry_id)
+    files = [await download.account(account), await download.device(account, device.identifier)]
+    for text in files:
+        data = json.loads(text)["data"]
+        assert data["entry"]["state"] == "not_loaded"
+        assert data["entry"]["data"]["broker"] == "broker.invalid"
+        (told,) = data["devices"]
+        assert told["identity"]["serial"] == SENSOR.serial
+        assert str(TOKEN) not in text
+
+
+async def test_sessions_are_told_over_a_reload(
+    hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    with pytest.raises(ConnectError):
+        await device.async_collect()
+    assert await hass.config_entries.async_reload(account.entry_id)
+    data = json.loads(await download.device(account, device.identifier))["data"]
+    assert len(data["device"]["sessions"]) == 1
+
+
+async def test_crash_groups_are_told_and_each_devices_last_crash(
+    hass: HomeAssistant, download: Download, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    await stored(device, core_dump())
+    data = json.loads(await download.account(account))["data"]
+    crashes = data["crashes"]
+    assert (crashes["groups"], crashes["open"]) == (1, 1)
+    (group,) = crashes["latest"]
+    assert (group["count"], group["kept"], group["state"]) == (1, 1, "open")
+    assert (group["devices"], group["versions"]) == (1, ["4.24.2"])
+    (told,) = data["devices"]
+    assert told["last_crash"] == {
+        "at": core_dump().captured_at,
+        "reason": group["reason"],
+        "version": "4.24.2",
+        "git_hash": "bc53443",
+        "fingerprint": group["fingerprint"],
+        "crashed_since": True,
+    }
 
 
 async def test_a_device_tells_its_last_fifty_sessions_with_reasons(

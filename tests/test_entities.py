@@ -15,13 +15,14 @@ from homeassistant.helpers.entity import Entity
 from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.ulogger.agent import session
 from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from tests.support.account import CRASH_DUMP, CRASH_LOG, ToldTransport
 from tests.support.bluetooth import ADDRESS
 from tests.support.road import IDENTITY, LOG, Road
+from tests.support.said import read_all
 
 ALL = len(CRASH_LOG) + len(CRASH_DUMP)
 MINUTE = timedelta(minutes=1)
@@ -63,7 +64,13 @@ async def collected_crash(road: Road, entry: MockConfigEntry) -> None:
     await road.collected(device)
     await road.idle(coordinator)
     await road.until(lambda: road.state(entry, "uploads") == "2")
-    await road.hass.async_block_till_done()
+    await read_all(entry.runtime_data)
+
+
+def phases_of(states: list[State], entity_id: str) -> list[str]:
+    """Return what an entity showed in turn."""
+    shown = [each.state for each in states if each.entity_id == entity_id]
+    return [a for a, b in zip(shown, [None, *shown], strict=False) if a != b]
 
 
 def happened(kind: str, states: list[State]) -> State:
@@ -138,11 +145,15 @@ async def test_everything_is_shown_of_a_crash_that_was_collected(
         ("bytes_today", "kB", "data_size", "total_increasing", "diagnostic"),
         ("captures_waiting", "captures", None, "measurement", None),
         ("core_dumps", "core dumps", None, "total_increasing", None),
+        ("errors", "errors", None, "total_increasing", None),
+        ("warnings", "warnings", None, "total_increasing", None),
         ("last_core_dump", None, "timestamp", None, None),
         ("duplicates", "captures", None, "total_increasing", "diagnostic"),
         ("download_progress", "%", None, "measurement", "diagnostic"),
         ("last_error", None, "enum", None, "diagnostic"),
         ("next_collection", None, "timestamp", None, "diagnostic"),
+        ("last_seen", None, "timestamp", None, "diagnostic"),
+        ("in_range", None, None, None, None),
         ("firmware_version", None, None, None, "diagnostic"),
         ("signal_strength", "dBm", "signal_strength", "measurement", "diagnostic"),
         ("log_level_until", None, "timestamp", None, "diagnostic"),
@@ -177,7 +188,14 @@ async def test_what_is_noisy_is_disabled_at_first(
     await hass.async_block_till_done()
     entries = er.async_entries_for_config_entry(er.async_get(hass), account.entry_id)
     disabled = {each.unique_id.rsplit("-", 1)[1] for each in entries if each.disabled}
-    assert disabled == {"signal_strength", "duplicates", "session_token"}
+    assert disabled == {
+        "signal_strength",
+        "duplicates",
+        "session_token",
+        "next_collection",
+        "last_seen",
+        "capture_event",
+    }
 
 
 # While it is collected
@@ -186,21 +204,26 @@ async def test_what_is_noisy_is_disabled_at_first(
 async def test_the_state_goes_along_with_the_road(
     hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport, road: Road
 ) -> None:
+    road.device(log=b"")
+    coordinator = await road.adopted(account)
+    await road.idle(coordinator)
+    del road.adapter.devices[ADDRESS]
     states = history(hass, "sensor")
     transport.tell(ConnectionState.DISCONNECTED)
-    device = road.device(log=CRASH_LOG)
-    with patch.object(session, "PROGRESS_INTERVAL", 0):
-        await road.collected(device)
-    await road.until_shown(account, "state", "waiting_for_cloud")
+    road.device(log=CRASH_LOG)
+    await coordinator.async_collect()
+    # It has waited for long enough to be worth telling.
+    await road.until_shown(account, "captures_waiting", "1")
+    await road.pass_time(seconds=11)
+    assert road.state(account, "state") == "waiting_for_cloud"
     transport.tell(ConnectionState.CONNECTED)
     await road.until_shown(account, "uploads", "1")
     await road.until_shown(account, "state", "idle")
     state = road.entity_id(account, "state")
-    phases = [each.state for each in states if each.entity_id == state]
-    in_turn = [a for a, b in zip(phases, [None, *phases], strict=False) if a != b]
-    assert in_turn[in_turn.index("connecting") :] == [
+    assert phases_of(states, state) == [
         "connecting",
         "downloading",
+        "idle",
         "waiting_for_cloud",
         "idle",
     ]
@@ -250,12 +273,13 @@ async def test_out_of_range_only_the_signal_is_unavailable(
 # The event entity
 
 
-async def test_the_event_entity_tells_of_a_crash_from_device_to_cloud(
+@pytest.mark.usefixtures("everything_enabled")
+async def test_the_event_entities_tell_of_a_crash_from_device_to_cloud(
     hass: HomeAssistant, account: MockConfigEntry, road: Road
 ) -> None:
     events = history(hass, "event")
     await collected_crash(road, account)
-    told = [each for each in events if each.attributes.get("event_type")]
+    told = [each for each in events if each.attributes.get("event_type") in set(DeviceEvent)]
     kinds = [(each.attributes["event_type"], each.attributes.get("kind")) for each in told]
     assert sorted(kinds) == [
         ("collected", "core_dump"),
@@ -264,16 +288,26 @@ async def test_the_event_entity_tells_of_a_crash_from_device_to_cloud(
         ("uploaded", "core_dump"),
         ("uploaded", "log"),
     ]
+    entities = {each.attributes["event_type"]: each.entity_id for each in told}
+    assert entities["core_dump"] == road.entity_id(account, "device_event")
+    assert entities["collected"] == road.entity_id(account, "capture_event")
+    assert entities["uploaded"] == road.entity_id(account, "capture_event")
+    lines = [each for each in events if "format_address" in each.attributes]
+    assert len(lines) == 8
+    # Nothing is read before the device was released.
+    assert events.index(lines[0]) > events.index(happened("collected", events))
     sizes = {"log": len(CRASH_LOG), "core_dump": len(CRASH_DUMP)}
     assert all(each.attributes["bytes"] == sizes[each.attributes["kind"]] for each in told)
     crash = happened("core_dump", events)
     assert crash.attributes["pc"].startswith("0x")
     assert int(crash.attributes["pc"], 16)
     assert int(crash.attributes["lr"], 16)
-    assert f"pc {crash.attributes['pc'].lower()}" in crash.attributes["summary"]
+    assert crash.attributes["pc"] in crash.attributes["summary"]
     assert crash.attributes["firmware_version"] == "4.24.2"
+    assert (crash.attributes["is_new"], crash.attributes["regressed"]) == (True, False)
 
 
+@pytest.mark.usefixtures("everything_enabled")
 async def test_the_event_entity_tells_of_what_came_twice(
     hass: HomeAssistant, account: MockConfigEntry, road: Road
 ) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from homeassistant.components.brands.const import ALLOWED_IMAGES
@@ -16,17 +16,31 @@ from homeassistant.setup import async_setup_component
 from homeassistant.util.yaml import load_yaml_dict
 from PIL import Image
 
-import custom_components.ulogger
+import custom_components.ulogger as integration
 from custom_components.ulogger import PLATFORMS, repairs, sensor
+from custom_components.ulogger.actions.by_hand import REGISTER_SCHEMA, UPLOAD_FILE_SCHEMA
 from custom_components.ulogger.actions.captures import GET_CAPTURES_SCHEMA
+from custom_components.ulogger.actions.crashes import GET_CRASHES_SCHEMA, SET_CRASH_STATE_SCHEMA
 from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
-from custom_components.ulogger.actions.publish import EVENT_SCHEMA, LOG_SCHEMA, METRICS_SCHEMA
+from custom_components.ulogger.actions.firmware import ADD_FIRMWARE_SCHEMA
+from custom_components.ulogger.actions.logs import GET_LOGS_SCHEMA
+from custom_components.ulogger.actions.pepeunit import ACTIONS as PEPEUNIT_ACTIONS
+from custom_components.ulogger.actions.publish import (
+    EVENT_SCHEMA,
+    EVENTS_SCHEMA,
+    LOG_SCHEMA,
+    METRICS_SCHEMA,
+)
+from custom_components.ulogger.capture.errors import InvalidImage
 from custom_components.ulogger.condition import CONDITIONS
+from custom_components.ulogger.config_flow import UloggerConfigFlow
+from custom_components.ulogger.cloud.pepeunit.errors import RestFailure
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.gateway.gateway import UloggerConfigEntry
 from custom_components.ulogger.model.reason import Reason
 from custom_components.ulogger.trigger import TRIGGERS
 
-PACKAGE = Path(custom_components.ulogger.__file__).parent
+PACKAGE = Path(integration.__file__).parent
 MANIFEST = json.loads((PACKAGE / "manifest.json").read_text())
 ICONS = json.loads((PACKAGE / "icons.json").read_text())
 TEXTS = json.loads((PACKAGE / "translations" / "en.json").read_text())
@@ -53,15 +67,23 @@ RULES = [
 ]
 
 SCHEMAS = {
+    "add_firmware": ADD_FIRMWARE_SCHEMA,
     "forget_session": FORGET_SCHEMA,
     "get_captures": GET_CAPTURES_SCHEMA,
+    "get_logs": GET_LOGS_SCHEMA,
+    "get_crashes": GET_CRASHES_SCHEMA,
     "publish_event": EVENT_SCHEMA,
+    "publish_events": EVENTS_SCHEMA,
     "publish_log": LOG_SCHEMA,
     "publish_metrics": METRICS_SCHEMA,
+    "register": REGISTER_SCHEMA,
+    "set_crash_state": SET_CRASH_STATE_SCHEMA,
     "set_log_level": LOG_LEVEL_SCHEMA,
     "upload": UPLOAD_SCHEMA,
+    "upload_file": UPLOAD_FILE_SCHEMA,
+    **{name: schema for name, (_, schema) in PEPEUNIT_ACTIONS.items()},
 }
-TARGET = {"entity_id", "device_id", "area_id", "floor_id", "label_id"}
+TARGET = {"entity_id", "device_id", "area_id", "floor_id", "label_id", "exclude"}
 
 
 def sources() -> dict[Path, ast.Module]:
@@ -126,21 +148,6 @@ def test_the_manifest_says_what_a_custom_integration_must_say() -> None:
     assert not {"homekit", "quality_scale_file"} & MANIFEST.keys()
 
 
-def test_the_manifest_names_what_the_code_imports() -> None:
-    named = {*MANIFEST["dependencies"], *MANIFEST["after_dependencies"], DOMAIN}
-    # Part of every Home Assistant, or a dependency of one that is named.
-    named |= {"bluetooth", "diagnostics", "http", "repairs", "system_health"}
-    imported = set()
-    for tree in sources().values():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                if node.module == "homeassistant.components":
-                    imported |= {alias.name for alias in node.names}
-                elif node.module.startswith("homeassistant.components."):
-                    imported.add(node.module.split(".")[2])
-    assert imported - {platform.value for platform in PLATFORMS} <= named
-
-
 def test_matchers_begin_with_something_definite() -> None:
     for matcher in MANIFEST["bluetooth"]:
         assert "*" not in matcher.get("local_name", "")[:3]
@@ -182,6 +189,17 @@ def test_nothing_old_or_too_broad_is_used(old: str) -> None:
         assert not re.search(old, path.read_text()), path
 
 
+def test_every_hook_and_flow_knows_what_an_account_carries() -> None:
+    hooks = [hook for name, hook in vars(integration).items() if name.endswith("_entry")]
+    hooks += [
+        integration.async_remove_config_entry_device,
+        UloggerConfigFlow.async_get_options_flow,
+    ]
+    assert len(hooks) == 6
+    for hook in hooks:
+        assert set(get_type_hints(hook).values()) & {UloggerConfigEntry}, hook.__name__
+
+
 # Actions
 
 
@@ -207,7 +225,11 @@ def test_the_fields_of_an_action_are_those_of_its_schema(action: str) -> None:
 
 
 @pytest.mark.parametrize("action", SCHEMAS)
-def test_an_action_is_aimed_at_devices_of_this_integration(action: str) -> None:
+def test_an_action_is_aimed_at_devices_or_an_account_of_this_integration(action: str) -> None:
+    if "target" not in ACTIONS[action]:
+        account = ACTIONS[action]["fields"]["config_entry_id"]
+        assert account["selector"] == {"config_entry": {"integration": DOMAIN}}
+        return
     selector.TargetSelector.CONFIG_SCHEMA(ACTIONS[action]["target"])
     assert ACTIONS[action]["target"]["device"] == [{"integration": DOMAIN}]
 
@@ -216,7 +238,10 @@ def test_every_selector_that_is_translated_has_texts() -> None:
     used = set(re.findall(r"translation_key: (\w+)", (PACKAGE / "services.yaml").read_text()))
     for tree in sources().values():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "SelectSelectorConfig":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                "ObjectSelectorConfig",
+                "SelectSelectorConfig",
+            }:
                 used |= {
                     ast.literal_eval(keyword.value)
                     for keyword in node.keywords
@@ -248,7 +273,7 @@ def test_every_trigger_and_condition_is_described_and_has_an_icon(kind: str, off
 
 
 def test_every_error_has_a_text_and_every_text_an_error() -> None:
-    used = set(Reason)
+    used = set(Reason) | refusals_of_images() | failures_of_pepeunit()
     for path, tree in sources().items():
         if path.name in {"issues.py", "removal.py"}:
             continue
@@ -257,12 +282,42 @@ def test_every_error_has_a_text_and_every_text_an_error() -> None:
                 continue
             kind = ast.unparse(node.func)
             keys = [keyword.value for keyword in node.keywords if keyword.arg == "translation_key"]
-            if kind in {"_error", "_mistake"}:
+            if kind in {"_error", "_mistake", "mistake"}:
                 keys = node.args[:1]
             elif not kind.endswith(("Error", "NotReady", "AuthFailed")):
                 continue
             used |= {key.value for key in keys if isinstance(key, ast.Constant)}
     assert used == TEXTS["exceptions"].keys()
+
+
+def refusals_of_images() -> set[str]:
+    """Return why the action that adds a firmware image refuses one."""
+    found = {each.reason for each in (InvalidImage, *InvalidImage.__subclasses__())}
+    for path in ("account/firmware_images.py", "gateway/images.py", "gateway/firmware_folder.py"):
+        for node in ast.walk(sources()[PACKAGE / path]):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                "FirmwareRefused",
+                "_refusals",
+            }:
+                found |= {key.value for key in node.args[:1] if isinstance(key, ast.Constant)}
+    return found
+
+
+def failures_of_pepeunit() -> set[str]:
+    """Return why an action of a Pepeunit unit fails."""
+    found = {"pepeunit_file", *RestFailure}
+    for path in (
+        "cloud/pepeunit/archive.py",
+        "cloud/pepeunit/cipher.py",
+        "gateway/unit_updates.py",
+    ):
+        for node in ast.walk(sources()[PACKAGE / path]):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                "ArchiveRefused",
+                "CipherError",
+            }:
+                found |= {key.value for key in node.args[:1] if isinstance(key, ast.Constant)}
+    return found
 
 
 def test_every_error_that_is_raised_to_a_person_can_be_translated() -> None:
@@ -287,8 +342,9 @@ def test_the_sensor_of_the_last_error_can_tell_every_reason() -> None:
 
 
 def test_every_issue_has_texts_and_every_text_an_issue() -> None:
-    code = inspect.getsource(repairs) + (PACKAGE / "gateway/issues.py").read_text()
-    raised = set(re.findall(r"Issue\(\s*\"(\w+)\"", (PACKAGE / "gateway/issues.py").read_text()))
+    rules = [(PACKAGE / f"gateway/{name}.py").read_text() for name in ("issues", "unit_issues")]
+    code = inspect.getsource(repairs) + "".join(rules)
+    raised = set(re.findall(r"Issue\(\s*\"(\w+)\"", "".join(rules)))
     raised.add("left_behind")
     assert raised == TEXTS["issues"].keys()
     fixable = {key for key, texts in TEXTS["issues"].items() if "fix_flow" in texts}

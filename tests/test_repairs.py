@@ -7,13 +7,17 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from freezegun.api import FrozenDateTimeFactory
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
 from homeassistant.core import HomeAssistant
-from pytest_homeassistant_custom_component.common import MockConfigEntry
+from homeassistant.helpers import issue_registry as ir
+from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.ulogger.account.store import outbox_path
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.errors import MessageRefused
+from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
 from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.model import REFUSED, CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
@@ -46,11 +50,21 @@ async def test_a_certificate_near_its_end_leads_into_a_new_reauthentication(
 
 
 async def test_a_refused_certificate_leads_into_the_reauthentication_that_waits_already(
-    hass: HomeAssistant, client: Any, account: MockConfigEntry, transport: ToldTransport
+    hass: HomeAssistant,
+    client: Any,
+    account: MockConfigEntry,
+    transport: ToldTransport,
+    freezer: FrozenDateTimeFactory,
 ) -> None:
     transport.tell(ConnectionState.CREDENTIALS_REFUSED)
     await hass.async_block_till_done()
     (flow,) = hass.config_entries.flow.async_progress()
+    # Home Assistant's own card is there; ours is for when that one is gone.
+    assert kinds(hass) == []
+    ir.async_delete_issue(hass, "homeassistant", f"config_entry_reauth_ulogger_{account.entry_id}")
+    freezer.tick(60)
+    async_fire_time_changed(hass)
+    await hass.async_block_till_done()
     repair = card(hass, client, "certificate_refused")
     ended = await repair.answer(await repair.open())
     assert ended["next_flow"] == ["config_flow", flow["flow_id"]]
@@ -157,14 +171,29 @@ async def test_a_long_quarantine_is_listed_in_part(
     assert menu["description_placeholders"]["captures"].endswith("\n- …")
 
 
+def dismissed(hass: HomeAssistant, kind: str) -> bool:
+    """Say whether the card of a kind is ignored."""
+    (issue,) = (each for each in ir.async_get(hass).issues.values() if each.translation_key == kind)
+    return issue.dismissed_version is not None
+
+
 async def test_a_quarantine_can_be_kept(
     hass: HomeAssistant, client: Any, quarantine: Outbox
 ) -> None:
     repair = card(hass, client, "quarantine")
     ended = await repair.answer(await repair.open(), next_step_id="keep")
     assert ended["reason"] == "kept"
-    assert kinds(hass) == ["quarantine"]
     assert await states(quarantine) == [CaptureState.QUARANTINED] * 2
+    assert [dismissed(hass, "quarantine")] == [True]
+    gateway = hass.config_entries.async_loaded_entries(DOMAIN)[0].runtime_data
+    await gateway.account.async_refresh_counters()
+    assert [dismissed(hass, "quarantine")] == [True]
+    # More of it is something else.
+    await quarantine.add(
+        Capture(CaptureKind.LOG, SENSOR, b"\xff\xfe", 1_790_000_300.0, CaptureFault.CHECKSUM)
+    )
+    await gateway.account.async_refresh_counters()
+    assert [dismissed(hass, "quarantine")] == [False]
 
 
 async def test_a_quarantine_can_be_exported_without_a_session_of_ones_own(

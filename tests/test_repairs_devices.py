@@ -8,9 +8,11 @@ import pytest
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.account.device_registry import registered_device
+from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.model.identity import DeviceIdentity
 from tests.support.account import APPROVED, SENSOR, ToldTransport, load
@@ -100,6 +102,16 @@ async def test_the_limit_can_be_left_and_is_asked_for_no_more(
     assert issue.translation_placeholders["count"] == "3"
     assert issue.dismissed_version is not None
     assert full.options["device_limit"] == 1
+
+
+async def test_what_was_solved_while_it_was_asked_about_is_left_all_the_same(
+    hass: HomeAssistant, client: Any, full: MockConfigEntry
+) -> None:
+    repair = card(hass, client, "device_limit")
+    form = await repair.open()
+    ir.async_delete_issue(hass, DOMAIN, repair.issue.issue_id)
+    assert (await repair.answer(form, next_step_id="leave"))["reason"] == "left"
+    assert kinds(hass) == []
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from homeassistant.helpers.translation import async_get_translations
 
 import custom_components.ulogger
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.insight.crash_groups import CrashState
+from custom_components.ulogger.insight.faults import FaultKind
 
 TRANSLATIONS = Path(custom_components.ulogger.__file__).parent / "translations"
 LANGUAGES = ("de", "es", "fr", "zh-Hans")
@@ -98,3 +100,16 @@ async def test_home_assistant_reads_the_file(hass: Any, language: str) -> None:
     found = await async_get_translations(hass, language, "exceptions", {DOMAIN})
     expected = texts(language)["exceptions.no_target.message"]
     assert found[f"component.{DOMAIN}.exceptions.no_target.message"] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "attribute"),
+    [
+        (FaultKind, "event.device_event.state_attributes.fault_kind"),
+        (CrashState, "sensor.last_crash.state_attributes.crash_state"),
+    ],
+)
+def test_what_is_told_of_a_crash_by_a_name_has_a_text(kind: Any, attribute: str) -> None:
+    prefix = f"entity.{attribute}.state."
+    named = {key.removeprefix(prefix) for key in ENGLISH if key.startswith(prefix)}
+    assert named == {each.value for each in kind}

@@ -119,9 +119,13 @@ async def test_everything_that_a_user_had_is_there_after_the_update(tmp_path: Pa
         shown = await demo.entities()
         assert shown[f"{DEVICE}11_uploads"] == "2"
         assert shown[f"{DEVICE}13_core_dumps_uploaded"] == "1"
-        assert shown["select.doorsensev2_a87de76f0013_log_level"] == "debug"
-        assert shown["select.doorsensev2_a87de76f0011_log_level"] == "warning"
-        assert shown["select.doorsensev2_a87de76f0012_log_level"] == "device_default"
+        wished = {
+            name: state["attributes"].get("wished")
+            for name, state in (await demo.api.states()).items()
+        }
+        assert wished["select.doorsensev2_a87de76f0013_log_level"] == "debug"
+        assert wished["select.doorsensev2_a87de76f0011_log_level"] == "warning"
+        assert wished["select.doorsensev2_a87de76f0012_log_level"] == "device_default"
 
         # Nobody is asked about the ignored application, and its device keeps what it has.
         assert await demo.api.discovered("ulogger") == []

@@ -1,9 +1,8 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
 
 from importlib import import_module
-from typing import Any
 
-from homeassistant.config_entries import ConfigEntry
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import ConfigEntryNotReady
@@ -12,22 +11,32 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.typing import ConfigType
 
 from .account.account import Account
+from .account.approval import close_pointless_cards
 from .account.destination_keys import async_tidy_keys
+from .account.firmware_files import FirmwareFiles
+from .account.firmware_images import async_remove_images
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
+from .account.unit_files import async_remove_units
 from .actions.devices import async_register_actions
+from .assistant.api import async_offer_to_assistants
+from .collecting.kept import forget_kept
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION, SUBENTRY_CLESYDE
 from .gateway.destinations import ActiveDestination
+from .gateway.device_news import DeviceNews
 from .gateway.discovery import Discovery
+from .gateway.fleet import async_forget_stored
 from .gateway.folders import folder_destinations, reload_on_change
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.heartbeats import Heartbeats
 from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
+from .gateway.metric_statistics import MetricStatistics
+from .gateway.pepeunit import async_pepeunit_destinations
 from .gateway.readings import async_remove_readings
-from .gateway.ulogger import async_set_up_ulogger
+from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
 from .panel.downloads import async_register_downloads
@@ -41,6 +50,7 @@ PLATFORMS = (
     Platform.SELECT,
     Platform.SENSOR,
     Platform.SWITCH,
+    Platform.UPDATE,
 )
 
 
@@ -64,6 +74,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     store = AccountStore(hass, entry.entry_id)
     await store.async_load()
     ulogger = await async_set_up_ulogger(hass, entry, store)
+    over_http = await async_set_up_over_http(hass, entry)
     await async_take_over(hass, entry)
     try:
         outbox = await Outbox.open(outbox_path(hass, entry.entry_id), hass.async_add_executor_job)
@@ -75,15 +86,23 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         ) from err
     account = Account(hass, entry, store, outbox)
     reload_on_change(hass, entry)
-    destinations = [*folder_destinations(account), *await _async_clesyde(account)]
-    gateway = entry.runtime_data = Gateway(account, ulogger, destinations)
+    destinations = [
+        *folder_destinations(account),
+        *await async_pepeunit_destinations(account),
+        *await _async_clesyde(account),
+    ]
+    gateway = entry.runtime_data = Gateway(account, ulogger, destinations, over_http)
     account.register_device()
     await gateway.async_start()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
+    DeviceNews(entry).start()
+    MetricStatistics(hass, entry).start()
     gateway.readings.begin()
+    gateway.crashes.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
     LogRelay(hass, entry).start()
+    async_offer_to_assistants(hass, entry)
     for telemetry in gateway.telemetry.values():
         Heartbeats(hass, entry, telemetry).start()
     for text_logs in gateway.text_logs.values():
@@ -102,7 +121,7 @@ async def _async_clesyde(account: Account) -> list[ActiveDestination]:
     return await async_clesyde_destinations(account)
 
 
-async def async_migrate_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> bool:
+async def async_migrate_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
     """Bring an account up to date; one that a later version has written is left as it is.
 
     Version 2: an account may be without uLogger's cloud, and says so; before, each had one.
@@ -115,18 +134,24 @@ async def async_migrate_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> b
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
-    """End sessions, then let go of the outbox."""
+    """Let sessions end while entities still tell of them, then let go of the outbox."""
+    await entry.runtime_data.async_finish_sessions()
     if unloaded := await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
         await entry.runtime_data.async_stop()
     return unloaded
 
 
-async def async_remove_entry(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+async def async_remove_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
     await async_tidy_keys(hass, entry, all_of_them=True)
+    await async_remove_units(hass, entry)
+    close_pointless_cards(hass)
+    forget_kept(hass, entry.entry_id)
     await async_remove_secrets(hass, entry)
     await AccountStore(hass, entry.entry_id).async_remove()
     await async_remove_outbox(hass, entry)
+    await FirmwareFiles(hass, entry.entry_id).async_remove()
+    await async_remove_images(hass, entry)
     await async_remove_readings(hass, entry.entry_id)
 
 
@@ -134,9 +159,12 @@ async def async_remove_config_entry_device(
     hass: HomeAssistant, entry: UloggerConfigEntry, device: dr.AnyDeviceEntry
 ) -> bool:
     """Forget a device; it may come back with its next advertisement."""
-    gateway = entry.runtime_data
     if (DOMAIN, entry.entry_id) in device.identifiers:
         return False
+    if entry.state is not ConfigEntryState.LOADED:
+        await async_forget_stored(hass, entry, device)
+        return True
+    gateway = entry.runtime_data
     for coordinator in list(gateway.devices.values()):
         if coordinator.identifier in device.identifiers:
             await gateway.async_forget(coordinator.identity.key)

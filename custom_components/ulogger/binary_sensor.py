@@ -1,4 +1,4 @@
-"""Binary sensors: the account's connection to its cloud, and whether a device is registered."""
+"""Binary sensors: an account's connections; whether a device is near, registered, has crashed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ class DeviceBinaryDescription(BinarySensorEntityDescription):
     """A binary sensor of one device."""
 
     value: Callable[[Gateway, DeviceCoordinator], bool]
+    exists: Callable[[Gateway], bool] = lambda _: True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,23 @@ class AccountBinaryDescription(BinarySensorEntityDescription):
 
 DEVICE_BINARY_SENSORS = (
     DeviceBinaryDescription(
+        key="in_range",
+        translation_key="in_range",
+        value=lambda gateway, device: device.data.present,
+    ),
+    DeviceBinaryDescription(
         key="session_token",
         translation_key="session_token",
         entity_category=EntityCategory.DIAGNOSTIC,
         entity_registry_enabled_default=False,
         value=lambda gateway, device: gateway.is_registered(device.identity),
+        exists=lambda gateway: bool(gateway.registers),
+    ),
+    DeviceBinaryDescription(
+        key="crashed_since",
+        translation_key="crashed_since",
+        device_class=BinarySensorDeviceClass.PROBLEM,
+        value=lambda gateway, device: gateway.crashes.crashed_since(device),
     ),
 )
 
@@ -98,13 +111,13 @@ async def async_setup_entry(
         async_add_entities(
             AccountBinarySensor(gateway, description) for description in ACCOUNT_BINARY_SENSORS
         )
-    if not gateway.registers:
-        return
     add_device_entities(
         entry,
         async_add_entities,
         lambda device: [
-            DeviceBinarySensor(device, description) for description in DEVICE_BINARY_SENSORS
+            DeviceBinarySensor(device, description)
+            for description in DEVICE_BINARY_SENSORS
+            if description.exists(gateway)
         ],
     )
 

@@ -1,4 +1,4 @@
-"""The button that collects a device now."""
+"""The buttons: collect a device now, and take note of its crashes."""
 
 from typing import override
 
@@ -13,6 +13,7 @@ from .gateway.gateway import UloggerConfigEntry
 PARALLEL_UPDATES = 0
 
 UPLOAD_NOW = ButtonEntityDescription(key="upload_now", translation_key="upload_now")
+CLEAR_CRASH = ButtonEntityDescription(key="clear_crash", translation_key="clear_crash")
 
 
 async def async_setup_entry(
@@ -20,9 +21,11 @@ async def async_setup_entry(
     entry: UloggerConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
-    """Add the button of each device when it is there."""
+    """Add the buttons of each device when it is there."""
     add_device_entities(
-        entry, async_add_entities, lambda device: [UploadButton(device, UPLOAD_NOW)]
+        entry,
+        async_add_entities,
+        lambda device: [UploadButton(device, UPLOAD_NOW), ClearCrashButton(device, CLEAR_CRASH)],
     )
 
 
@@ -34,3 +37,11 @@ class UploadButton(DeviceEntity, ButtonEntity):
         with user_errors(self.coordinator.identity.serial):
             await self.coordinator.async_collect()
         self.gateway.async_retry_now()
+
+
+class ClearCrashButton(DeviceEntity, ButtonEntity):
+    """Says that a person knows of the device's crashes; *Crashed since* begins anew."""
+
+    @override
+    async def async_press(self) -> None:
+        self.gateway.crashes.clear(self.coordinator)

@@ -10,7 +10,6 @@ from homeassistant.components.bluetooth import BluetoothServiceInfoBleak
 from homeassistant.config_entries import (
     SOURCE_BLUETOOTH,
     SOURCE_RECONFIGURE,
-    ConfigEntry,
     ConfigFlow,
     ConfigFlowContext,
     ConfigFlowResult,
@@ -34,12 +33,16 @@ from .const import (
     CONF_CLIENT_SUFFIX,
     CONF_CONFIRMED_ADDRESS,
     CONF_CONNECTION,
+    CONNECTION_HTTP,
     CONNECTION_NONE,
     DOMAIN,
     ENTRY_VERSION,
     SUBENTRY_CLESYDE,
+    SUBENTRY_FIRMWARE,
     SUBENTRY_FOLDER,
+    SUBENTRY_PEPEUNIT,
     SUBENTRY_ULOGGER,
+    WITHOUT_CAPTURES,
 )
 from .flows.account_checks import (
     ONLY_HERE,
@@ -47,15 +50,19 @@ from .flows.account_checks import (
     account_title,
     account_unique_id,
     async_check_renewal,
+    async_check_token,
     new_client_suffix,
 )
-from .flows.account_schema import CONF_ACCOUNT, UPLOADS_SCHEMA, accounts_schema
+from .flows.account_schema import CONF_ACCOUNT, TOKEN_SCHEMA, UPLOADS_SCHEMA, accounts_schema
 from .flows.account_steps import CONNECTIONS, AccountSteps, async_without_key, changed_title
 from .flows.clesyde_flow import ClesydeSubentryFlow
+from .flows.firmware_flow import FirmwareImageFlow
 from .flows.folder_flow import FolderSubentryFlow
 from .flows.options_flow import UloggerOptionsFlow
+from .flows.pepeunit_flow import PepeunitSubentryFlow
 from .flows.ulogger_flow import UloggerSubentryFlow
 from .flows.uploaded_files import Uploads
+from .gateway.gateway import UloggerConfigEntry
 from .model.plain_text import plain_text
 
 FIRST_CONNECTIONS = [*CONNECTIONS, "only_here"]
@@ -77,7 +84,7 @@ class UloggerConfigFlow(
     @staticmethod
     @callback
     @override
-    def async_get_options_flow(config_entry: ConfigEntry) -> UloggerOptionsFlow:
+    def async_get_options_flow(config_entry: UloggerConfigEntry) -> UloggerOptionsFlow:
         """Return the flow that changes the options."""
         return UloggerOptionsFlow()
 
@@ -85,15 +92,17 @@ class UloggerConfigFlow(
     @callback
     @override
     def async_get_supported_subentry_types(
-        cls, config_entry: ConfigEntry
+        cls, config_entry: UloggerConfigEntry
     ) -> dict[str, type[ConfigSubentryFlow]]:
-        """Return the destinations that can be added; an account has one uLogger at most."""
+        """Return what can be added; an account has one uLogger at most."""
         flows: dict[str, type[ConfigSubentryFlow]] = {
             SUBENTRY_CLESYDE: ClesydeSubentryFlow,
+            SUBENTRY_FIRMWARE: FirmwareImageFlow,
             SUBENTRY_FOLDER: FolderSubentryFlow,
+            SUBENTRY_PEPEUNIT: PepeunitSubentryFlow,
         }
         # Asked before an entry of an earlier version is migrated, too.
-        if config_entry.data.get(CONF_CONNECTION) == CONNECTION_NONE:
+        if config_entry.data.get(CONF_CONNECTION) in WITHOUT_CAPTURES:
             flows[SUBENTRY_ULOGGER] = UloggerSubentryFlow
         return flows
 
@@ -166,7 +175,7 @@ class UloggerConfigFlow(
         )
 
     @override
-    def _changed_entry(self) -> ConfigEntry | None:
+    def _changed_entry(self) -> UloggerConfigEntry | None:
         """Return the account that is being changed; none while one is set up."""
         return self._get_reconfigure_entry() if self.source == SOURCE_RECONFIGURE else None
 
@@ -176,7 +185,7 @@ class UloggerConfigFlow(
         unique_id = account_unique_id(data)
         if (entry := self._changed_entry()) is not None:
             data = await async_without_key(self.hass, data)
-            if entry.data[CONF_CONNECTION] == CONNECTION_NONE:
+            if data[CONF_CONNECTION] not in WITHOUT_CAPTURES:
                 # Home Assistant works out once what can be added, and would offer uLogger again.
                 entry.supported_subentry_types.pop(SUBENTRY_ULOGGER, None)
             return self.async_update_reload_and_abort(
@@ -209,6 +218,9 @@ class UloggerConfigFlow(
         application_id = discovery_info[ATTR_APPLICATION_ID]
         await self.async_set_unique_id(application_unique_id(application_id))
         self._abort_if_unique_id_configured()
+        # Cards are shown once Home Assistant has started; the answer may be there by then.
+        if approving_entry(self.hass, application_id) is not None:
+            return self.async_abort(reason="already_configured")
         if room_for_cards(self.hass) <= 0:
             return self.async_abort(reason="too_many_cards")
         self._question = discovery_info
@@ -250,8 +262,26 @@ class UloggerConfigFlow(
         )
 
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
-        """Ask for a new certificate: the broker refuses the present one, or it has expired."""
+        """Ask for a new certificate, or API token: the present one is refused or has expired."""
+        if entry_data[CONF_CONNECTION] == CONNECTION_HTTP:
+            return await self.async_step_reauth_token()
         return await self.async_step_reauth_confirm()
+
+    async def async_step_reauth_token(
+        self, user_input: dict[str, Any] | None = None
+    ) -> ConfigFlowResult:
+        """Take the new API token and try it."""
+        entry = self._get_reauth_entry()
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            try:
+                token = await async_check_token(self.hass, user_input, entry.data)
+                return self.async_update_reload_and_abort(
+                    entry, data=await async_without_key(self.hass, {**entry.data, **token})
+                )
+            except FormError as err:
+                errors = err.errors
+        return self.async_show_form(step_id="reauth_token", data_schema=TOKEN_SCHEMA, errors=errors)
 
     async def async_step_reauth_confirm(
         self, user_input: dict[str, Any] | None = None

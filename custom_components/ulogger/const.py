@@ -20,6 +20,7 @@ CONF_CA: Final = "ca"
 CONF_TOPIC_PREFIX: Final = "topic_prefix"
 CONF_CLIENT_SUFFIX: Final = "client_suffix"
 CONF_PACE: Final = "pace"
+CONF_API_BASE_URL: Final = "api_base_url"
 
 CONNECTION_MQTT: Final = "mqtt"
 ENTRY_VERSION: Final = 2
@@ -28,7 +29,19 @@ SUBENTRY_FOLDER: Final = "folder"
 SUBENTRY_CLESYDE: Final = "clesyde"
 SUBENTRY_ULOGGER: Final = "ulogger"
 """Adds uLogger to an account without it; no subentry of this type is ever made."""
-DESTINATION_SUBENTRIES: Final = frozenset({SUBENTRY_CLESYDE, SUBENTRY_FOLDER})
+SUBENTRY_PEPEUNIT: Final = "pepeunit"
+DESTINATION_SUBENTRIES: Final = frozenset({SUBENTRY_CLESYDE, SUBENTRY_FOLDER, SUBENTRY_PEPEUNIT})
+CONF_UNIT: Final = "unit"
+CONF_READABLE: Final = "readable"
+CONF_INPUTS: Final = "inputs"
+CONF_OUTPUTS: Final = "outputs"
+CONF_NODE: Final = "node"
+CONF_ENTITY: Final = "entity"
+CONF_SHOWN_AS: Final = "shown_as"
+CONF_ACTIONS: Final = "actions"
+CONF_ENCRYPTED: Final = "encrypted"
+CONF_METRIC: Final = "metric"
+CONF_TEMPLATE: Final = "template"
 CONF_PATH: Final = "path"
 CONF_KEEP_DAYS: Final = "keep_days"
 CONF_KEEP_MB: Final = "keep_mb"
@@ -46,8 +59,19 @@ CAPTURE_TOPICS: Final = (CONF_LOGS_TOPIC, CONF_METRICS_TOPIC, CONF_CRASHES_TOPIC
 CONF_FORMAT: Final = "format"
 FORMAT_RAW: Final = "raw"
 FORMAT_DECODED: Final = "decoded"
+SUBENTRY_FIRMWARE: Final = "firmware_image"
+CONF_VERSION: Final = "version"
+CONF_GIT_HASH: Final = "git_hash"
+CONF_APPLICATION_ID: Final = "application_id"
+CONF_FILE: Final = "file"
+CONF_SOURCE: Final = "source"
+CONF_ADDED_AT: Final = "added_at"
 CONNECTION_NONE: Final = "none"
 CONNECTION_HOME_ASSISTANT: Final = "home_assistant"
+CONNECTION_HTTP: Final = "http"
+"""To uLogger with an API token alone: metrics and events, but no captures."""
+WITHOUT_CAPTURES: Final = frozenset({CONNECTION_NONE, CONNECTION_HTTP})
+"""Connections over which no capture gets to uLogger."""
 
 PACE_AUTO: Final = "auto"
 PACE_ALWAYS: Final = "always"
@@ -55,6 +79,7 @@ PACE_NEVER: Final = "never"
 
 DEFAULT_BROKER: Final = "mqtt.ulogger.ai"
 DEFAULT_PORT: Final = 8883
+DEFAULT_API_BASE_URL: Final = "https://api.ulogger.ai"
 DEFAULT_TOPIC_PREFIX: Final = "ulogger/"
 
 # What can be changed at any time: entry.options
@@ -70,6 +95,10 @@ CONF_DAILY_QUOTA_KB: Final = "daily_quota_kb"
 CONF_RETENTION_DAYS: Final = "retention_days"
 CONF_RETENTION_MB: Final = "retention_mb"
 CONF_UNDELIVERED_BUDGET_MB: Final = "undelivered_budget_mb"
+CONF_OFFER_TO_ASSISTANTS: Final = "offer_to_assistants"
+CONF_FIRMWARE_FOLDER: Final = "firmware_folder"
+CONF_LOG_EVENTS: Final = "log_events"
+CONF_METRIC_LIMIT: Final = "metric_limit"
 CONF_FORWARD_LOGS: Final = "forward_logs"
 CONF_LEVEL: Final = "level"
 CONF_INTEGRATIONS: Final = "integrations"
@@ -82,6 +111,8 @@ DEFAULT_DAILY_QUOTA_KB: Final = 0
 DEFAULT_RETENTION_DAYS: Final = 7
 DEFAULT_RETENTION_MB: Final = 100
 DEFAULT_UNDELIVERED_BUDGET_MB: Final = 500
+DEFAULT_LOG_EVENTS: Final = "error"
+DEFAULT_METRIC_LIMIT: Final = 50
 
 LEVEL_OFF: Final = "off"
 FORWARD_LEVELS: Final = (LEVEL_OFF, "debug", "info", "warning", "error", "critical")

@@ -11,7 +11,8 @@ from .account.quota import DaysInARow
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
 from .model.capture import Capture
-from .model.log_levels import LogLevels, Wish
+from .model.heard import Heard
+from .model.log_levels import LogLevels, Wish, Written
 from .outbox.model import DeviceCounters
 
 
@@ -25,6 +26,10 @@ class DeviceCoordinator(DeviceCollector):
         """The device's identifier in the device registry."""
         return device_identifier(self.identity)
 
+    def unique_id(self, key: str) -> str:
+        """Return the unique ID of one of the device's entities."""
+        return f"{self.account.entry_id}-{self.identifier[1]}-{key}"
+
     @property
     def quota_days(self) -> int:
         """Days in a row, up to today or yesterday, on which the daily quota was reached."""
@@ -32,10 +37,8 @@ class DeviceCoordinator(DeviceCollector):
 
     @property
     def phase(self) -> Phase:
-        """What the road is busy with; captures that wait are not idle."""
-        if self.data.phase is Phase.IDLE and self.data.counters.waiting:
-            return Phase.WAITING
-        return self.data.phase
+        """What *State* shows: what passes only where somebody waits for it, or it takes long."""
+        return self._shown_phase.phase
 
     @property
     def log_level(self) -> Wish | None:
@@ -43,9 +46,19 @@ class DeviceCoordinator(DeviceCollector):
         return self.record.log_levels.winner(time.time())
 
     @property
+    def told_log_level(self) -> Written | None:
+        """What the device was told to log, until when; None for its own defaults."""
+        return self.record.log_levels.told(time.time())
+
+    @property
     def log_level_written(self) -> bool:
         """Whether the device holds what it shall log."""
         return self.record.log_levels.due(time.time()) is None
+
+    @property
+    def heard(self) -> Heard:
+        """What was read of the device's captures so far."""
+        return self.record.heard
 
     # Life
 
@@ -56,9 +69,19 @@ class DeviceCoordinator(DeviceCollector):
         self.account.entry.async_on_unload(
             async_track_device_registry_updated_event(self.hass, device.id, self._registry_changed)
         )
+        # As far as is known already: after a reload nothing shall seem to go and come back.
+        self.show(present=self._reachable())
         if not self.excluded:
-            self._schedule.after_restart(self.record.last_collected, self.account.settings.interval)
+            self._plan_first()
         self._show_schedule()
+
+    @callback
+    def _plan_first(self) -> None:
+        """Go on where a session was interrupted, else keep the interval."""
+        if self.record.interrupted:
+            self._schedule.now()
+        else:
+            self._schedule.after_restart(self.record.last_collected, self.account.settings.interval)
 
     # What becomes of its captures
 
@@ -133,6 +156,7 @@ class DeviceCoordinator(DeviceCollector):
         """Begin or end to collect, as a person just said."""
         if self.excluded or self._stopped:
             self._schedule.stop()
+            self._wait_for_no_slot()
         elif self._task is None:
             self._schedule.now()
         self._show_schedule()

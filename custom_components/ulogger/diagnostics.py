@@ -5,18 +5,24 @@ more for the values themselves, since a topic, an error's text or a name may car
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from homeassistant.components import bluetooth
 from homeassistant.components.bluetooth import BluetoothReachabilityIntent
 from homeassistant.components.diagnostics import REDACTED, async_redact_data
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import __version__
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.device_registry import AnyDeviceEntry
 from homeassistant.loader import async_get_integration
 
+from .account.firmware_images import image_title
 from .account.key_store import async_load_secrets
+from .account.store import AccountStore
+from .account.unit_files import unit_secrets
 from .const import (
     CONF_API_TOKEN,
     CONF_CA,
@@ -56,16 +62,26 @@ async def async_get_config_entry_diagnostics(
     hass: HomeAssistant, entry: UloggerConfigEntry
 ) -> dict[str, Any]:
     """Describe the account, its cloud, its outbox and all its devices."""
-    gateway = entry.runtime_data
     integration = await async_get_integration(hass, DOMAIN)
+    versions = {"home_assistant": __version__, "ulogger": str(integration.version)}
+    described = {
+        "state": entry.state.value,
+        "reason": entry.reason,
+        "data": async_redact_data(dict(entry.data), SECRETS),
+        "options": async_redact_data(dict(entry.options), SECRETS),
+    }
+    if entry.state is not ConfigEntryState.LOADED:
+        return await _of_an_account_not_at_work(
+            hass, entry, {"versions": versions, "entry": described}
+        )
+    gateway = entry.runtime_data
     return await _without_secrets(
         hass,
         entry,
         {
-            "versions": {"home_assistant": __version__, "ulogger": str(integration.version)},
+            "versions": versions,
             "entry": {
-                "data": async_redact_data(dict(entry.data), SECRETS),
-                "options": async_redact_data(dict(entry.options), SECRETS),
+                **described,
                 "certificate_expiry": gateway.ulogger and gateway.ulogger.certificate_expiry,
             },
             "bluetooth": _bluetooth(hass),
@@ -73,11 +89,13 @@ async def async_get_config_entry_diagnostics(
                 each.id: {**each.diagnostics(), "captures": asdict(each.counters)}
                 for each in gateway.destinations.values()
             },
+            "firmware": _firmware(gateway),
             "outbox": await _outbox(entry),
             "uncollected": [
                 {"name": record.name, "application_id": record.identity.application_id}
                 for record in gateway.fleet.uncollected()
             ],
+            "crashes": _crashes(gateway),
             "rejections": dict(gateway.account.rejections),
             "devices": [_device(hass, gateway, device) for device in gateway.devices.values()],
         },
@@ -88,6 +106,8 @@ async def async_get_device_diagnostics(
     hass: HomeAssistant, entry: UloggerConfigEntry, device: AnyDeviceEntry
 ) -> dict[str, Any]:
     """Describe one device; the account's own device gets the whole account."""
+    if entry.state is not ConfigEntryState.LOADED:
+        return await async_get_config_entry_diagnostics(hass, entry)
     for coordinator in entry.runtime_data.devices.values():
         if coordinator.identifier in device.identifiers:
             return await _without_secrets(
@@ -100,6 +120,55 @@ async def async_get_device_diagnostics(
                 },
             )
     return await async_get_config_entry_diagnostics(hass, entry)
+
+
+async def _of_an_account_not_at_work(
+    hass: HomeAssistant, entry: UloggerConfigEntry, described: dict[str, Any]
+) -> dict[str, Any]:
+    """Describe what there is of an account that is not loaded: what it remembers."""
+    store = AccountStore(hass, entry.entry_id)
+    await store.async_load()
+    devices = [
+        {
+            "identity": asdict(record.identity),
+            "address": record.address,
+            "name": record.name,
+            "collect": record.collect,
+            "last_seen": record.last_seen,
+            "last_collected": record.last_collected,
+        }
+        for record in store.devices.values()
+    ]
+    return await _without_secrets(
+        hass,
+        entry,
+        {**described, "bluetooth": _bluetooth(hass), "devices": devices},
+        store.tokens,
+    )
+
+
+def _crashes(gateway: Gateway) -> dict[str, Any]:
+    groups = gateway.crashes.groups
+    return {
+        "groups": len(groups),
+        "open": groups.open_count,
+        "latest": [
+            {
+                "fingerprint": group.fingerprint,
+                "application_id": group.application_id,
+                "state": group.state,
+                "resolved_in": group.resolved_in,
+                "reason": group.reason,
+                "count": group.count,
+                "kept": len(group.occurrences),
+                "first_seen": group.first_seen,
+                "last_seen": group.last_seen,
+                "devices": len(group.devices),
+                "versions": list(group.versions),
+            }
+            for group in islice(groups, ROWS)
+        ],
+    }
 
 
 def _bluetooth(hass: HomeAssistant) -> dict[str, Any]:
@@ -129,10 +198,41 @@ def _device(hass: HomeAssistant, gateway: Gateway, device: DeviceCoordinator) ->
         ),
         "last_seen": record.last_seen,
         "token": REDACTED if gateway.is_registered(identity) else None,
+        "last_crash": _last_crash(gateway, device),
         "log_levels": asdict(record.log_levels),
         "modules": record.modules,
         "state": asdict(state),
         "sessions": [asdict(session) for session in device.timeline],
+    }
+
+
+def _last_crash(gateway: Gateway, device: DeviceCoordinator) -> dict[str, Any] | None:
+    if (last := gateway.crashes.last_of(device.identity.key)) is None:
+        return None
+    return {
+        "at": last.at,
+        "reason": last.reason,
+        "version": last.version,
+        "git_hash": last.git_hash,
+        "fingerprint": last.group.fingerprint,
+        "crashed_since": gateway.crashes.crashed_since(device),
+    }
+
+
+def _firmware(gateway: Gateway) -> dict[str, Any]:
+    """Return the images, and for how many devices' firmware there is none."""
+    images, folder = gateway.images, gateway.firmware_folder
+    return {
+        "images": [
+            {"firmware": image_title(each.key), "added_at": each.added_at} for each in images.all
+        ],
+        "lost": len(images.lost),
+        "missing": {image_title(key): len(devices) for key, devices in images.missing().items()},
+        "folder": {
+            "watched": bool(folder.path),
+            "missing": folder.missing,
+            "refused": sorted(each.reason for each in folder.refused.values()),
+        },
     }
 
 
@@ -167,17 +267,23 @@ async def _captures(
 
 
 async def _without_secrets(
-    hass: HomeAssistant, entry: UloggerConfigEntry, data: dict[str, Any]
+    hass: HomeAssistant,
+    entry: UloggerConfigEntry,
+    data: dict[str, Any],
+    tokens: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Hide the values of all secrets, wherever they turned up."""
-    named = {**entry.data, **entry.options, **await async_load_secrets(hass, entry)}
-    values = {str(named[name]) for name in SECRETS if named.get(name)}
+    if tokens is None:
+        tokens = entry.runtime_data.account.store.tokens
+    secrets = await async_load_secrets(hass, entry)
+    named = {**entry.data, **entry.options, **secrets}
+    values = {str(named[name]) for name in SECRETS if named.get(name)} | unit_secrets(secrets)
     # The errors of a directory name it, and its path may name a person.
     values |= {str(each.data[CONF_PATH]) for each in entry.get_subentries_of_type(SUBENTRY_FOLDER)}
     # The topics of a thing name it.
     for each in entry.get_subentries_of_type(SUBENTRY_CLESYDE):
         values |= {str(each.data[name]) for name in (CONF_SERIAL, CONF_THING)}
-    values |= {str(stored["token"]) for stored in entry.runtime_data.account.store.tokens.values()}
+    values |= {str(stored["token"]) for stored in tokens.values()}
     long = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
     patterns = [PEM, *map(re.escape, long)]
     if CONF_CUSTOMER_ID in entry.data:

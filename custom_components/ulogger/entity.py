@@ -25,8 +25,7 @@ class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):
     def __init__(self, coordinator: DeviceCoordinator, description: EntityDescription) -> None:
         super().__init__(coordinator)
         self.entity_description = description
-        _, identifier = coordinator.identifier
-        self._attr_unique_id = f"{coordinator.account.entry_id}-{identifier}-{description.key}"
+        self._attr_unique_id = coordinator.unique_id(description.key)
         # The coordinator has registered its device; asking again for each entity costs a third
         # of the time that they take to be added.
         self.device_entry = registered_device(

@@ -21,6 +21,7 @@ from .model.log_levels import PERSON, Wish
 PARALLEL_UPDATES = 0
 
 DEVICE_DEFAULT = "device_default"
+ATTR_WISHED = "wished"
 ATTR_SOURCE = "source"
 CHOSEN_FOR = 3600
 """Seconds that a level chosen in the list lasts; the action sets any other time."""
@@ -45,19 +46,26 @@ async def async_setup_entry(
 
 
 class LogLevelSelect(DeviceEntity, SelectEntity):
-    """Written to the device at its next connection, or at once when it is connected."""
+    """What the device was told.
+
+    What is chosen is a wish: it is written at the next connection, or at once when the device is
+    connected; until then it stands beside what the device holds.
+    """
 
     @property
     @override
     def current_option(self) -> str:
-        wish = self.coordinator.log_level
-        return DEVICE_DEFAULT if wish is None else wish.level_name
+        told = self.coordinator.told_log_level
+        return DEVICE_DEFAULT if told is None else LEVELS[told.level]
 
     @property
     @override
     def extra_state_attributes(self) -> dict[str, str | None]:
         wish = self.coordinator.log_level
-        return {ATTR_SOURCE: None if wish is None else self._shown(wish.source)}
+        return {
+            ATTR_WISHED: DEVICE_DEFAULT if wish is None else wish.level_name,
+            ATTR_SOURCE: None if wish is None else self._shown(wish.source),
+        }
 
     def _shown(self, source: str) -> str:
         """Name a source: a destination by its title, the others by what is translated."""

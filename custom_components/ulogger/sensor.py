@@ -12,6 +12,7 @@ from homeassistant.components.sensor import (
     SensorStateClass,
 )
 from homeassistant.const import (
+    MAX_LENGTH_STATE_STATE,
     PERCENTAGE,
     SIGNAL_STRENGTH_DECIBELS_MILLIWATT,
     EntityCategory,
@@ -21,6 +22,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
+from .account.firmware_images import image_title
 from .cloud.destination import OffersRemoteAccess
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
@@ -35,11 +37,17 @@ from .entity import (
 )
 from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
+from .gateway.metric_hours import metric_key
+from .insight.units import measure
+from .model.heard import MetricValue
 from .model.reason import Reason
+from .unit_entity import AS_SENSOR, async_add_inputs
 
 PARALLEL_UPDATES = 0
 
 NO_ERROR = "none"
+MOST_NAMED = 20
+"""Firmware versions, and devices of each, that an attribute names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +64,7 @@ class AccountSensorDescription(SensorEntityDescription):
     """A sensor of the account."""
 
     value: Callable[[Gateway], StateType | datetime]
+    attributes: Callable[[Gateway], dict[str, object]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +109,51 @@ def _log_modules(device: DeviceCoordinator) -> dict[str, object]:
         "modules": wish.modules,
         "module_flags": f"0x{wish.module_flags:08X}",
         "written": device.log_level_written,
+    }
+
+
+def _gateway(device: DeviceCoordinator) -> Gateway:
+    gateway: Gateway = device.account.entry.runtime_data
+    return gateway
+
+
+def _last_crash(device: DeviceCoordinator) -> str | None:
+    last = _gateway(device).crashes.last_of(device.identity.key)
+    return None if last is None else last.reason[:MAX_LENGTH_STATE_STATE]
+
+
+def _last_crash_attributes(device: DeviceCoordinator) -> dict[str, object]:
+    last = _gateway(device).crashes.last_of(device.identity.key)
+    if last is None:
+        return {}
+    return {
+        "time": _moment(last.at),
+        "firmware_version": last.version,
+        "git_hash": last.git_hash,
+        "fingerprint": last.group.fingerprint,
+        "crash_state": last.group.state.value,
+        "count": last.group.count,
+    }
+
+
+def _firmware(device: DeviceCoordinator) -> dict[str, object]:
+    return {
+        "git_hash": device.identity.git_hash,
+        "image": _gateway(device).images.title_of(device.identity),
+    }
+
+
+def _without_image(gateway: Gateway) -> dict[str, object]:
+    """Say which devices run what has no image; in a large fleet only the first of them."""
+    missing = list(gateway.images.missing().items())
+    return {
+        "versions": [
+            {
+                "firmware": image_title(key),
+                "devices": [each.serial for each in devices[:MOST_NAMED]],
+            }
+            for key, devices in missing[:MOST_NAMED]
+        ]
     }
 
 
@@ -169,10 +223,30 @@ DEVICE_SENSORS = (
         value=lambda device: device.data.counters.core_dumps,
     ),
     DeviceSensorDescription(
+        key="errors",
+        translation_key="errors",
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        value=lambda device: device.heard.errors,
+        attributes=lambda device: {"last_capture": device.heard.last_errors},
+    ),
+    DeviceSensorDescription(
+        key="warnings",
+        translation_key="warnings",
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        value=lambda device: device.heard.warnings,
+        attributes=lambda device: {"last_capture": device.heard.last_warnings},
+    ),
+    DeviceSensorDescription(
         key="last_core_dump",
         translation_key="last_core_dump",
         device_class=SensorDeviceClass.TIMESTAMP,
         value=lambda device: _moment(device.data.counters.last_core_dump),
+    ),
+    DeviceSensorDescription(
+        key="last_crash",
+        translation_key="last_crash",
+        value=_last_crash,
+        attributes=_last_crash_attributes,
     ),
     DeviceSensorDescription(
         key="duplicates",
@@ -207,14 +281,23 @@ DEVICE_SENSORS = (
         translation_key="next_collection",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda device: device.data.next_collection,
+        entity_registry_enabled_default=False,
+        value=lambda device: device.data.next_collection if device.data.present else None,
+    ),
+    DeviceSensorDescription(
+        key="last_seen",
+        translation_key="last_seen",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        value=lambda device: device.data.last_seen,
     ),
     DeviceSensorDescription(
         key="firmware_version",
         translation_key="firmware_version",
         entity_category=EntityCategory.DIAGNOSTIC,
         value=lambda device: device.identity.git_version or None,
-        attributes=lambda device: {"git_hash": device.identity.git_hash},
+        attributes=_firmware,
     ),
     DeviceSensorDescription(
         key="signal_strength",
@@ -262,6 +345,20 @@ ACCOUNT_SENSORS = (
         translation_key="captures_waiting",
         state_class=SensorStateClass.MEASUREMENT,
         value=lambda gateway: gateway.account.totals.waiting,
+    ),
+    AccountSensorDescription(
+        key="open_crash_groups",
+        translation_key="open_crash_groups",
+        state_class=SensorStateClass.MEASUREMENT,
+        value=lambda gateway: gateway.crashes.groups.open_count,
+    ),
+    AccountSensorDescription(
+        key="versions_without_image",
+        translation_key="versions_without_image",
+        state_class=SensorStateClass.MEASUREMENT,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda gateway: len(gateway.images.missing()),
+        attributes=_without_image,
     ),
 )
 
@@ -315,10 +412,22 @@ async def async_setup_entry(
     add_remote_access_entities(
         gateway, async_add_entities, REMOTE_ACCESS_SENSORS, RemoteAccessSensor
     )
+    async_add_inputs(gateway, async_add_entities, AS_SENSOR)
     add_device_entities(
         entry,
         async_add_entities,
         lambda device: [DeviceSensor(device, description) for description in DEVICE_SENSORS],
+    )
+    limit = gateway.account.settings.metric_limit
+    add_device_entities(
+        entry,
+        async_add_entities,
+        lambda device: [MetricSensor(device, name) for name in device.heard.names(limit)],
+    )
+    entry.async_on_unload(
+        gateway.metric_found.add(
+            lambda device, name: async_add_entities([MetricSensor(device, name)])
+        )
     )
 
 
@@ -344,6 +453,55 @@ class DeviceSensor(DeviceEntity, SensorEntity):
         return None if attributes is None else attributes(self.coordinator)
 
 
+class MetricSensor(DeviceEntity, SensorEntity):
+    """A metric of a device: what it measures by a name of its own.
+
+    Unit and kind of quantity are guessed from the name; a person may change them.
+    """
+
+    def __init__(self, coordinator: DeviceCoordinator, name: str) -> None:
+        unit, kind = measure(name)
+        device_class = None if kind is None else SensorDeviceClass(kind)
+        description = SensorEntityDescription(
+            key=metric_key(name),
+            # With a class of its own Home Assistant has an icon for it.
+            translation_key="metric" if device_class is None else None,
+            device_class=device_class,
+            native_unit_of_measurement=unit,
+            state_class=SensorStateClass.MEASUREMENT,
+        )
+        super().__init__(coordinator, description)
+        self._attr_name = name
+        self._metric = (coordinator.identity.key, name)
+
+    @override
+    async def async_added_to_hass(self) -> None:
+        await super().async_added_to_hass()
+        self.gateway.metric_sensors[self._metric] = self
+
+    @override
+    async def async_will_remove_from_hass(self) -> None:
+        del self.gateway.metric_sensors[self._metric]
+        await super().async_will_remove_from_hass()
+
+    @property
+    @override
+    def native_value(self) -> StateType:
+        value = self._value
+        return None if value is None else value.value
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, object]:
+        value = self._value
+        return {"measured_at": None if value is None else _moment(value.at)}
+
+    @property
+    def _value(self) -> MetricValue | None:
+        _, name = self._metric
+        return self.coordinator.heard.metrics.get(name)
+
+
 class AccountSensor(AccountEntity, SensorEntity):
     """A sensor of the account."""
 
@@ -353,6 +511,12 @@ class AccountSensor(AccountEntity, SensorEntity):
     @override
     def native_value(self) -> StateType | datetime:
         return self.entity_description.value(self.gateway)
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, object] | None:
+        attributes = self.entity_description.attributes
+        return None if attributes is None else attributes(self.gateway)
 
 
 class DestinationSensor(DestinationEntity, SensorEntity):

@@ -10,19 +10,32 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry, MockUser
 
+from custom_components.ulogger.capture.core_dump import CoreDump
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
-from tests.support.account import SENSOR, ToldTransport, log
+from custom_components.ulogger.insight.crash_report import crash_report
+from tests.support.account import CRASH_DUMP, SENSOR, ToldTransport, core_dump, log
+from tests.support.said import stored
 
+REPORT = crash_report(CoreDump.parse(CRASH_DUMP))
+assert REPORT is not None
+FINGERPRINT = REPORT.fingerprint
 ACTIONS: list[tuple[str, dict[str, Any]]] = [
     ("set_log_level", {"level": "debug", "duration": "00:10:00"}),
     ("publish_metrics", {"metrics": {"battery": 1}}),
     ("publish_event", {"type": "opened"}),
+    ("publish_events", {"events": [{"type": "opened"}]}),
     ("publish_log", {"message": "hello"}),
+    ("register", {}),
     ("forget_session", {}),
     ("get_captures", {"text": True}),
+    ("get_logs", {}),
+    ("get_crashes", {}),
+    ("set_crash_state", {"fingerprint": FINGERPRINT, "state": "ignored"}),
 ]
 NAMES = [name for name, _ in ACTIONS]
+OF_ACCOUNTS = {"get_crashes", "set_crash_state"}
+ANSWERING = {"get_captures", "get_crashes", "get_logs"}
 
 
 async def call(
@@ -36,10 +49,10 @@ async def call(
     return await hass.services.async_call(
         DOMAIN,
         name,
-        {"device_id": entry.id, **data},
+        data if name in OF_ACCOUNTS else {"device_id": entry.id, **data},
         blocking=True,
         context=Context(user_id=user),
-        return_response=name == "get_captures",
+        return_response=name in ANSWERING,
     )
 
 
@@ -47,9 +60,9 @@ async def call(
 async def told(
     hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
 ) -> DeviceCoordinator:
-    """A device with a log that is kept here."""
-    await account.runtime_data.account.outbox.add(log())
-    await hass.async_block_till_done()
+    """A device with a log that is kept here, and a crash."""
+    await stored(device, log())
+    await stored(device, core_dump())
     return device
 
 
@@ -69,6 +82,7 @@ async def test_a_user_who_is_no_administrator_is_refused_and_nothing_happens(
         await call(hass, told, name, data, "nobody")
     assert transport.published == before
     assert told.log_level is None
+    assert told.account.entry.runtime_data.crashes.groups.open_count == 1
 
 
 @pytest.mark.parametrize(("name", "data"), ACTIONS, ids=NAMES)
@@ -86,7 +100,7 @@ async def test_everybody_may_know_which_captures_there_are_but_not_what_is_in_th
     hass: HomeAssistant, told: DeviceCoordinator, hass_read_only_user: MockUser
 ) -> None:
     answer = await call(hass, told, "get_captures", {}, hass_read_only_user.id)
-    [capture] = answer["devices"][SENSOR.serial]
+    _, capture = answer["devices"][SENSOR.serial]
     assert capture["bytes"] == len(log().data)
     assert "lines" not in capture
 
@@ -103,8 +117,9 @@ async def test_an_automation_runs_on_whoever_set_it_off(
         told.identifier, told.account.entry_id
     )
     assert device is not None
-    action = {"action": f"{DOMAIN}.{name}", "data": {"device_id": device.id, **data}}
-    if name == "get_captures":
+    target = {} if name in OF_ACCOUNTS else {"device_id": device.id}
+    action = {"action": f"{DOMAIN}.{name}", "data": {**target, **data}}
+    if name in ANSWERING:
         action["response_variable"] = "captures"
     assert await async_setup_component(
         hass,

@@ -1,5 +1,7 @@
 """What an action's target stands for, and what *Get captures* returns."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -10,12 +12,15 @@ from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import label_registry as lr
+from homeassistant.helpers.target import TargetSelection
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.actions.targets import Targets, async_targets
+from custom_components.ulogger.capture.core_dump import CoreDump
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.insight.core_file import core_file
 from custom_components.ulogger.model.capture import Capture, CaptureFault, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity as Identity
 from custom_components.ulogger.outbox.errors import DiskFailed, NoSuchCapture
@@ -24,6 +29,7 @@ from tests.support.account import CRASH_DUMP, SENSOR, ToldTransport, core_dump, 
 from tests.support.bluetooth import OTHER_ADDRESS
 from tests.support.flows import ENGLISH
 
+from ..support import made_captures as made
 from ..support.outbox_world import queue
 
 OTHER = Identity(42, "OTHER")
@@ -172,7 +178,7 @@ async def test_a_device_that_is_disabled_is_not_collected(
     dr.async_get(hass).async_update_device(device.id, disabled_by=dr.DeviceEntryDisabler.USER)
     with pytest.raises(ServiceValidationError) as error:
         targets(hass, device_id=device.id)
-    assert mistake(error) == "device_not_collected"
+    assert mistake(error) == "device_disabled"
 
 
 async def test_a_device_of_an_account_that_is_not_loaded_is_a_mistake(
@@ -182,6 +188,101 @@ async def test_a_device_of_an_account_that_is_not_loaded_is_a_mistake(
     await hass.config_entries.async_unload(account.entry_id)
     with pytest.raises(ServiceValidationError):
         targets(hass, device_id=device)
+
+
+# What a target leaves out, since 2026.11
+
+
+@pytest.fixture
+def exclude(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Targets]:
+    """Return what resolves a target that leaves something out, also where core can't yet."""
+
+    def resolve(hass: HomeAssistant, left_out: dict[str, str], **named: Any) -> Targets:
+        if "exclude" not in TargetSelection.__slots__:
+
+            class Selection(TargetSelection):
+                exclude = TargetSelection(left_out)
+
+            monkeypatch.setattr(
+                "custom_components.ulogger.actions.targets.TargetSelection", Selection
+            )
+        return targets(hass, exclude=left_out, **named)
+
+    return resolve
+
+
+async def test_a_device_that_is_left_out_is_left_out_below_its_account(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    devices: list[DeviceCoordinator],
+    exclude: Callable[..., Targets],
+) -> None:
+    gateway = gateway_of(hass, account).id
+    left_out = registered(hass, devices[0])
+    assert serials(exclude(hass, {"device_id": left_out.id}, device_id=gateway)) == ["OTHER"]
+    area = ar.async_get(hass).async_create("Workshop")
+    dr.async_get(hass).async_update_device(left_out.id, area_id=area.id)
+    assert serials(exclude(hass, {"area_id": area.id}, device_id=gateway)) == ["OTHER"]
+    label = lr.async_get(hass).async_create("Watched")
+    dr.async_get(hass).async_update_device(left_out.id, labels={label.label_id})
+    assert serials(exclude(hass, {"label_id": label.label_id}, device_id=gateway)) == ["OTHER"]
+
+
+async def test_an_account_that_is_left_out_leaves_out_its_devices_or_itself(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    devices: list[DeviceCoordinator],
+    exclude: Callable[..., Targets],
+) -> None:
+    gateway = gateway_of(hass, account)
+    area = ar.async_get(hass).async_create("Workshop")
+    for device in (gateway, registered(hass, devices[0])):
+        dr.async_get(hass).async_update_device(device.id, area_id=area.id)
+    with pytest.raises(ServiceValidationError) as error:
+        exclude(hass, {"device_id": gateway.id}, area_id=area.id)
+    assert mistake(error) == "no_target"
+    itself = exclude(hass, {"device_id": gateway.id}, area_id=area.id, gateways=True)
+    assert itself.gateways == []
+    assert serials(itself) == [SENSOR.serial]
+
+
+async def test_a_target_of_which_everything_is_left_out_is_a_mistake(
+    hass: HomeAssistant, devices: list[DeviceCoordinator], exclude: Callable[..., Targets]
+) -> None:
+    device = registered(hass, devices[0]).id
+    with pytest.raises(ServiceValidationError) as error:
+        exclude(hass, {"device_id": device}, device_id=device)
+    assert mistake(error) == "no_target"
+
+
+async def test_an_entity_that_is_left_out_does_not_leave_out_its_device(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    devices: list[DeviceCoordinator],
+    exclude: Callable[..., Targets],
+) -> None:
+    entity = er.async_entries_for_device(
+        er.async_get(hass), registered(hass, devices[0]).id, include_disabled_entities=True
+    )[0]
+    found = exclude(hass, {"entity_id": entity.entity_id}, device_id=gateway_of(hass, account).id)
+    assert serials(found) == [SENSOR.serial, "OTHER"]
+
+
+@pytest.mark.skipif("exclude" not in TargetSelection.__slots__, reason="2026.11 brings it")
+async def test_an_action_takes_what_is_to_be_left_out(
+    hass: HomeAssistant, account: MockConfigEntry, devices: list[DeviceCoordinator]
+) -> None:
+    answer = await hass.services.async_call(
+        DOMAIN,
+        "get_captures",
+        {
+            "device_id": gateway_of(hass, account).id,
+            "exclude": {"device_id": registered(hass, devices[0]).id},
+        },
+        blocking=True,
+        return_response=True,
+    )
+    assert answer == {"devices": {"OTHER": []}}
 
 
 # Get captures
@@ -290,6 +391,60 @@ async def test_a_capture_that_was_listed_can_be_downloaded(
     )
 
 
+async def test_the_link_to_a_capture_opens_in_an_administrator_s_browser_and_in_no_other(
+    hass: HomeAssistant,
+    captured: MockConfigEntry,
+    hass_ws_client: Any,
+    hass_client_no_auth: Any,
+    hass_access_token: str,
+    hass_read_only_access_token: str,
+) -> None:
+    device = registered(hass, captured.runtime_data.devices[SENSOR.key])
+    browser = await hass_client_no_auth()
+    opened = []
+    for token in (hass_access_token, hass_read_only_access_token):
+        socket = await hass_ws_client(hass, token)
+        await socket.send_json_auto_id(
+            {
+                "type": "call_service",
+                "domain": DOMAIN,
+                "service": "get_captures",
+                "service_data": {"device_id": device.id},
+                "return_response": True,
+            }
+        )
+        answer = (await socket.receive_json())["result"]["response"]
+        link = answer["devices"][SENSOR.serial][-1]["download"]
+        opened.append((await browser.get(link)).status)
+    assert opened == [200, 401]
+
+
+async def test_a_core_dump_can_be_downloaded_for_a_debugger(
+    hass: HomeAssistant, captured: MockConfigEntry, hass_client: Any
+) -> None:
+    await captured.runtime_data.account.outbox.add(core_dump())
+    client = await hass_client()
+    dump, *logs = (await captures(hass, captured.runtime_data.devices[SENSOR.key]))[SENSOR.serial]
+    assert not any("core_file" in each for each in logs)
+    response = await client.get(dump["core_file"])
+    assert response.status == 200
+    assert await response.read() == core_file(CoreDump.parse(CRASH_DUMP))
+    assert response.headers["Content-Disposition"].endswith('-core_dump.core"')
+
+
+async def test_a_dump_without_registers_says_why_there_is_no_core_file(
+    hass: HomeAssistant, captured: MockConfigEntry, hass_client: Any
+) -> None:
+    unknown = replace(core_dump(), data=made.core_dump(b"other", version=9))
+    added = await captured.runtime_data.account.outbox.add(unknown)
+    client = await hass_client()
+    response = await client.get(
+        f"/api/ulogger/{captured.entry_id}/captures/{added.capture_id}/core"
+    )
+    assert response.status == 422
+    assert "has no registers" in await response.text()
+
+
 async def test_only_administrators_download(
     hass: HomeAssistant,
     captured: MockConfigEntry,
@@ -299,6 +454,7 @@ async def test_only_administrators_download(
 ) -> None:
     paths = [
         f"/api/ulogger/{captured.entry_id}/captures/1",
+        f"/api/ulogger/{captured.entry_id}/captures/1/core",
         f"/api/ulogger/{captured.entry_id}/quarantine",
     ]
     reader = await hass_client(hass_read_only_access_token)
@@ -309,7 +465,14 @@ async def test_only_administrators_download(
 
 
 @pytest.mark.parametrize(
-    "path", ["{entry}/captures/99", "{entry}/captures/x", "{entry}/captures/" + 30 * "9"]
+    "path",
+    [
+        "{entry}/captures/99",
+        "{entry}/captures/x",
+        "{entry}/captures/" + 30 * "9",
+        "{entry}/captures/99/core",
+        "{entry}/captures/1/core",
+    ],
 )
 async def test_what_is_not_there_is_not_found(
     hass: HomeAssistant, captured: MockConfigEntry, hass_client: Any, path: str

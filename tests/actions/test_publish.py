@@ -159,6 +159,7 @@ async def test_lines_of_text_go_up_as_a_log_with_rising_sequence_numbers(
         ("publish_event", {"type": "a b"}, "invalid_name"),
         ("publish_event", {"type": "e", "timestamp": "1950-01-01"}, "invalid_timestamp"),
         ("publish_log", {"message": ""}, "no_lines"),
+        ("publish_log", {"message": " \n\t \n"}, "no_lines"),
     ],
 )
 async def test_a_mistake_is_explained_and_nothing_is_sent(
@@ -301,6 +302,20 @@ async def test_with_a_token_metrics_and_events_go_over_http_while_mqtt_is_away(
     assert TOKEN not in str([each.getMessage() for each in told])
 
 
+async def test_an_api_of_ones_own_is_where_they_go(
+    hass: HomeAssistant, aioclient_mock: AiohttpClientMocker, transport: ToldTransport
+) -> None:
+    account = await load(
+        hass,
+        options={**APPROVED, "api_token": TOKEN},
+        api_base_url="https://api.example.com",
+    )
+    aioclient_mock.post("https://api.example.com/publish/metrics", json={"success": True})
+    transport.tell(ConnectionState.DISCONNECTED)
+    await call(hass, "publish_metrics", device_ids(hass, meet(account)), metrics={"a": 1})
+    assert aioclient_mock.call_count == 1
+
+
 @pytest.mark.parametrize(
     ("status", "key"),
     [(401, "api_token_refused"), (500, "not_published"), (400, "message_refused")],
@@ -335,3 +350,159 @@ async def test_text_logs_have_no_way_over_http(
         await call(hass, "publish_log", [gateway_id(hass, http_account)], message="a")
     assert mistake(error) == "not_published"
     assert aioclient_mock.call_count == 0
+
+
+# Several devices and times in one call
+
+
+async def test_a_series_of_values_goes_up_in_one_message_in_its_order(
+    hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
+) -> None:
+    series = [
+        {"name": "temperature", "value": 21.5, "timestamp": 1790856000},
+        {"name": "temperature", "value": 21.7, "timestamp": "2026-10-01T12:01:00+00:00"},
+        {"name": "temperature", "value": 21.9},
+        {"name": "battery", "value": 87, "timestamp": 1790856000.25},
+    ]
+    await call(
+        hass, "publish_metrics", device_ids(hass, device), metrics=series, timestamp=1790859600
+    )
+    [(topic, payload)] = content(transport)
+    assert topic == "metrics/v0/42/0/42"
+    assert payload["metrics"] == [
+        {"name": "temperature", "value": 21.5, "timestamp": 1790856000},
+        {"name": "temperature", "value": 21.7, "timestamp": 1790856060},
+        {"name": "temperature", "value": 21.9, "timestamp": 1790859600},
+        {"name": "battery", "value": 87, "timestamp": 1790856000.25},
+    ]
+
+
+async def test_each_sample_may_name_its_device_by_id_or_serial(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    meet(account, OTHER, "C0:FF:EE:00:00:09")
+    [device_id] = device_ids(hass, device)
+    metrics = [
+        {"name": "a", "value": 1, "device": device_id},
+        {"name": "b", "value": 2, "device": OTHER.serial},
+        {"name": "c", "value": 3, "device": "ha-5eed5eed"},
+        {"name": "d", "value": 4},
+    ]
+    await call(hass, "publish_metrics", [gateway_id(hass, account)], metrics=metrics)
+    (_, devices), (_, gateways) = sorted(content(transport), reverse=True)
+    found = {each["device_serial"]: each["metrics"] for each in devices["devices"]}
+    assert found == {
+        SENSOR.serial: [{"name": "a", "value": 1}],
+        OTHER.serial: [{"name": "b", "value": 2}],
+    }
+    assert gateways["metrics"] == [{"name": "c", "value": 3}, {"name": "d", "value": 4}]
+
+
+async def test_samples_that_all_name_their_device_need_no_target(
+    hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
+) -> None:
+    events = [
+        {"type": "open", "device": SENSOR.serial},
+        {"type": "closed", "device": SENSOR.serial},
+    ]
+    await hass.services.async_call(DOMAIN, "publish_events", {"events": events}, blocking=True)
+    [(_, payload)] = content(transport)
+    assert payload["events"] == [{"type": "open"}, {"type": "closed"}]
+
+
+async def test_events_of_several_types_go_up_with_keys_of_their_own(
+    hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
+) -> None:
+    events = [
+        {"type": "open", "by": "hand", "times": [1, 2], "where": {"door": "front"}},
+        {"type": "closed", "timestamp": 1790856000},
+    ]
+    await call(
+        hass, "publish_events", device_ids(hass, device), events=events, timestamp=1790850000
+    )
+    [(topic, payload)] = content(transport)
+    assert topic == "events/v0/42/0/42"
+    assert payload["events"] == [
+        {
+            "type": "open",
+            "timestamp": 1790850000,
+            "by": "hand",
+            "times": [1, 2],
+            "where": {"door": "front"},
+        },
+        {"type": "closed", "timestamp": 1790856000},
+    ]
+
+
+async def test_one_event_needs_no_list(
+    hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
+) -> None:
+    await call(hass, "publish_events", device_ids(hass, device), events={"type": "open", "by": 1})
+    [(_, payload)] = content(transport)
+    assert payload["events"] == [{"type": "open", "by": 1}]
+
+
+@pytest.mark.parametrize(
+    ("action", "data", "key"),
+    [
+        ("publish_metrics", {"metrics": []}, "no_metrics"),
+        ("publish_metrics", {"metrics": [{"name": "a b", "value": 1}]}, "invalid_name"),
+        ("publish_metrics", {"metrics": [{"name": "a", "value": "1"}]}, "invalid_value"),
+        (
+            "publish_metrics",
+            {"metrics": [{"name": "a", "value": 1, "timestamp": -1}]},
+            "invalid_timestamp",
+        ),
+        ("publish_metrics", {"metrics": {"a": 1}, "timestamp": math.nan}, "invalid_timestamp"),
+        ("publish_metrics", {"metrics": {"a": 1}, "timestamp": True}, "invalid_timestamp"),
+        (
+            "publish_metrics",
+            {"metrics": [{"name": "a", "value": 1}, {"name": "a", "value": 1, "device": "Z"}]},
+            "unknown_device",
+        ),
+        ("publish_events", {"events": []}, "no_metrics"),
+        ("publish_events", {"events": [{"type": "e"}, {"type": "a=b"}]}, "invalid_name"),
+        ("publish_events", {"events": {"type": "e", "x": math.inf}}, "invalid_extra"),
+        ("publish_events", {"events": {"type": "e", "x": object()}}, "invalid_extra"),
+        ("publish_events", {"events": {"type": "e", "x" * 65: 1}}, "invalid_extra"),
+        ("publish_events", {"events": {"type": "e", 7: 1}}, "invalid_extra"),
+    ],
+)
+async def test_one_bad_sample_is_explained_and_none_is_sent(
+    hass: HomeAssistant,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+    action: str,
+    data: dict[str, Any],
+    key: str,
+) -> None:
+    with pytest.raises(ServiceValidationError) as error:
+        await call(hass, action, device_ids(hass, device), **data)
+    assert mistake(error) == key
+    assert transport.published == []
+
+
+async def test_a_serial_of_two_devices_names_neither(
+    hass: HomeAssistant, transport: ToldTransport
+) -> None:
+    known: dict[str, Any] = {"device_types": []}
+    account = await load(hass, options={"applications": {"42": known, "43": known}})
+    device = meet(account)
+    meet(account, DeviceIdentity(43, SENSOR.serial), "C0:FF:EE:00:00:09")
+    events = {"type": "e", "device": SENSOR.serial}
+    with pytest.raises(ServiceValidationError) as error:
+        await call(hass, "publish_events", device_ids(hass, device), events=events)
+    assert mistake(error) == "ambiguous_device"
+
+
+@pytest.mark.parametrize(
+    "data", [{"metrics": [{"name": "a"}]}, {"metrics": [{"name": "a", "value": 1, "unit": "m"}]}]
+)
+async def test_a_sample_of_another_form_is_refused(
+    hass: HomeAssistant, device: DeviceCoordinator, data: dict[str, Any]
+) -> None:
+    with pytest.raises(Invalid):
+        await call(hass, "publish_metrics", device_ids(hass, device), **data)

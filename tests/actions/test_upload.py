@@ -15,6 +15,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.model.capture import Capture
 from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.samples import sample_log
 from demo.device.virtual import VirtualDevice
@@ -110,7 +111,13 @@ async def test_a_device_with_nothing_new_returns_nothing(
     response = await upload(hass, road.device_id(account))
     nothing = {"uLogger": {"delivered": 0, "error": None}}
     assert response == {
-        IDENTITY.serial: {"collected": [], "delivered": 0, "destinations": nothing, "bytes": 0}
+        IDENTITY.serial: {
+            "collected": [],
+            "delivered": 0,
+            "destinations": nothing,
+            "bytes": 0,
+            "error": None,
+        }
     }
 
 
@@ -142,11 +149,104 @@ async def test_a_device_out_of_range_does_not_keep_the_others_from_being_uploade
     await hass.async_block_till_done()
     there = road.device(OTHER_ADDRESS, OTHER)
     ids = [road.device_id(account, IDENTITY), road.device_id(account, OTHER)]
+    response = await upload(hass, *ids)
+    assert there.empty
+    assert response[OTHER.serial]["bytes"] == len(LOG)
+    assert response[OTHER.serial]["error"] is None
+    failed = response[IDENTITY.serial]
+    assert failed["error"]["reason"] == "out_of_range"
+    assert IDENTITY.serial in failed["error"]["message"]
+    assert (failed["collected"], failed["delivered"], failed["bytes"]) == ([], 0, 0)
+    assert "binlog" in [topic.split("/")[0] for topic, _ in transport.published]
+
+
+async def test_the_account_gives_each_of_its_devices_a_result(
+    hass: HomeAssistant, account: MockConfigEntry, known: DeviceCoordinator, road: Road
+) -> None:
+    meet(account, OTHER, OTHER_ADDRESS)
+    await hass.async_block_till_done()
+    road.device(OTHER_ADDRESS, OTHER, heard=True)
+    response = await upload(hass, account.runtime_data.account.register_device())
+    assert response.keys() == {IDENTITY.serial, OTHER.serial}
+    assert response[IDENTITY.serial]["error"]["reason"] == "out_of_range"
+    assert response[OTHER.serial]["error"] is None
+
+
+async def test_what_was_collected_is_told_also_where_it_was_not_delivered(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    known: DeviceCoordinator,
+    transport: ToldTransport,
+    road: Road,
+) -> None:
+    meet(account, OTHER, OTHER_ADDRESS).set_collect(collect=False)
+    known.set_collect(collect=False)
+    await hass.async_block_till_done()
+    transport.tell(ConnectionState.DISCONNECTED)
+    road.device(log=LOG)
+    road.device(OTHER_ADDRESS, OTHER, b"")
+    ids = [road.device_id(account, IDENTITY), road.device_id(account, OTHER)]
+    response = await upload(hass, *ids)
+    told = response[IDENTITY.serial]
+    assert [each["bytes"] for each in told["collected"]] == [len(LOG)]
+    assert told["delivered"] == 0
+    assert told["error"]["reason"] == "cloud_unreachable"
+    assert response[OTHER.serial]["error"] is None
+
+
+@pytest.mark.usefixtures("known")
+async def test_the_action_fails_when_all_of_several_devices_failed_and_says_why(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    meet(account, OTHER, OTHER_ADDRESS)
+    await hass.async_block_till_done()
+    ids = [road.device_id(account, IDENTITY), road.device_id(account, OTHER)]
     with pytest.raises(HomeAssistantError) as error:
         await upload(hass, *ids)
-    assert mistake(error) == "out_of_range"
-    assert there.empty
-    assert "binlog" in [topic.split("/")[0] for topic, _ in transport.published]
+    assert mistake(error) == "none_uploaded"
+    placeholders = error.value.translation_placeholders
+    assert placeholders is not None
+    assert placeholders["count"] == "2"
+    assert IDENTITY.serial in placeholders["reasons"]
+    assert OTHER.serial in placeholders["reasons"]
+
+
+async def test_an_account_that_is_reloaded_meanwhile_delivers_all_the_same(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    known: DeviceCoordinator,
+    transport: ToldTransport,
+    road: Road,
+) -> None:
+    known.set_collect(collect=False)
+    transport.tell(ConnectionState.DISCONNECTED)
+    road.device()
+    outbox = account.runtime_data.account.outbox
+    add, keeping, go_on = outbox.add, asyncio.Event(), asyncio.Event()
+
+    async def slowly_on_disk(capture: Capture) -> Any:
+        keeping.set()
+        await go_on.wait()
+        return await add(capture)
+
+    outbox.add = slowly_on_disk
+    stop = account.runtime_data.async_stop
+
+    async def stop_slowly() -> None:
+        await stop()
+        # The cloud that was away is there for the account that is loaded next.
+        transport.tell(ConnectionState.CONNECTED)
+
+    account.runtime_data.async_stop = stop_slowly
+    uploading = asyncio.ensure_future(upload(hass, road.device_id(account)))
+    async with asyncio.timeout(10):
+        await keeping.wait()
+    reloading = asyncio.ensure_future(hass.config_entries.async_reload(account.entry_id))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await reloading
+    told = (await uploading)[IDENTITY.serial]
+    assert (told["delivered"], told["error"]) == (1, None)
 
 
 async def test_a_session_under_way_is_joined(

@@ -409,16 +409,30 @@ async def test_a_stack_that_refuses_the_interval_is_no_failure():
 
 
 @story
-async def test_progress_comes_at_most_once_a_second():
+async def test_progress_comes_every_second_or_every_tenth_and_no_more_often():
     heard = []
     world = device(sample_log(16_000), log_region=16_384)
     await world.visit(on_progress=lambda progress: heard.append((now(), progress)))
-    assert len(heard) >= 4
-    times = [at for at, _ in heard]
-    assert all(b - a >= 1 for a, b in pairwise(times))
-    assert heard[-1][1].total == 16_000
+    assert len(heard) >= 10
+    moments = [(at, progress.done) for at, progress in heard]
+    assert all(
+        after - before >= 1 or here - there >= 1600 or here == 16_000
+        for (before, there), (after, here) in pairwise(moments)
+    )
+    assert heard[-1][1].total == heard[-1][1].done == 16_000
     assert [p.done for _, p in heard] == sorted(p.done for _, p in heard)
     assert heard[0][1].kind is CaptureKind.LOG
+
+
+@story
+async def test_progress_moves_on_a_short_log_too_and_ends_with_all_of_it():
+    heard = []
+    world = device(LOG)
+    await world.visit(on_progress=heard.append)
+    done = [progress.done for progress in heard]
+    assert len(done) >= 5
+    assert done == sorted(set(done))
+    assert done[-1] == len(LOG)
 
 
 @story

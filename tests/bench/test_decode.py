@@ -1,11 +1,15 @@
 """What it costs to read what devices logged, measured as ``script/bench decode`` does."""
 
+import asyncio
+import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from bench import decode
+from bench.lateness import Lateness, waited_for_processor
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.model.capture import Capture, CaptureKind
@@ -34,18 +38,21 @@ def test_a_peer_that_is_missing_is_told_and_the_rest_is_measured(
     assert "no case peer: Pigweed's detokenizer is not installed" in capsys.readouterr().err
 
 
-async def test_a_search_answers_soon_and_does_not_hold_the_event_loop_up() -> None:
+async def test_every_search_is_timed_and_finds_what_there_is() -> None:
     rows = {row["query"]: row for row in await decode.measure_search(60)}
     assert all(row["captures"] == 60 for row in rows.values())
-    assert all(row["first_answer_ms"] < 300 for row in rows.values())
-    assert rows["level"]["hits"] == rows["text"]["hits_in_first_answer"] == decode.PAGE
+    # How long they take is the benchmark's to tell; this machine may be busy with other tests.
+    assert all({"first_answer_ms", "within_limits"} <= row.keys() for row in rows.values())
+    assert rows["level"]["hits"] == rows["text"]["hits"] == decode.PAGE
+    assert 0 < rows["text"]["hits_in_first_answer"] <= decode.PAGE
     assert rows["rare level"]["hits"] == rows["rare text"]["hits"] == 1
     assert rows["text that is nowhere"]["hits"] == 0
 
 
 def test_every_row_is_told_to_a_person() -> None:
-    image = {"bytes": 1, "seconds": 2, "peak_mb": 3, "added_mb": 4, "importer": "x"}
-    assert "1 bytes" in decode.show({"bench": "image", **image})
+    image = {"bytes": 1, "seconds": 2, "peak_mb": 3, "added_mb": 4, "kept_bytes": 5, "load_ms": 6}
+    assert "LIMIT" not in decode.show({"bench": "image", **image, "within_limits": True})
+    assert "LIMIT" in decode.show({"bench": "image", **image, "within_limits": False})
     peer = {"messages": 5, "ours_ms": 1, "pigweed_ms": 2, "ratio": 2}
     assert "2 times" in decode.show({"bench": "peer", **peer})
     assert "735 frames" in decode.show(decode.measure_decode())
@@ -58,6 +65,18 @@ def test_logs_that_the_search_looks_through_are_whole(change: object) -> None:
     assert read(Capture(CaptureKind.LOG, decode.DEVICE, changed, 1.0), image).damage is None
 
 
+def test_an_image_is_imported_in_time_and_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        row = decode.measure_image(2_000_000)
+    except decode.Unavailable as missing:
+        pytest.skip(str(missing))
+    assert row["bytes"] >= 2_000_000
+    assert 0 < row["kept_bytes"] < row["bytes"]
+    assert row["within_limits"] is True
+    monkeypatch.setattr(decode, "MOST_MEMORY", 1.0)
+    assert decode.measure_image(100_000)["within_limits"] is False
+
+
 def test_the_image_that_is_imported_has_functions_and_lines(tmp_path: Path) -> None:
     try:
         path = decode.build_image(tmp_path, 500_000)
@@ -68,3 +87,20 @@ def test_the_image_that_is_imported_has_functions_and_lines(tmp_path: Path) -> N
     assert place.function is not None
     assert place.function.startswith("u0_step")
     assert place.location is not None
+
+
+async def test_a_loop_that_is_held_up_is_noticed_and_whose_doing_it_is() -> None:
+    late = Lateness()
+    watch = asyncio.create_task(late.watch())
+    await asyncio.sleep(0.01)
+    time.sleep(0.05)  # noqa: ASYNC251 - this holds the loop up
+    await asyncio.sleep(0.01)
+    watch.cancel()
+    assert late.worst > 0.04
+    assert late.ours is not None
+    assert 0.04 < late.ours <= late.worst
+
+
+def test_where_nothing_tells_of_processors_the_whole_delay_counts() -> None:
+    assert waited_for_processor([threading.get_native_id()]) is not None
+    assert waited_for_processor([0]) is None

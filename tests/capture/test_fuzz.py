@@ -11,6 +11,7 @@ from fuzz import (
     cloud_targets,
     firmware_targets,
     insight_targets,
+    pepeunit_targets,
 )
 from fuzz.mutations import mutated
 from fuzz.target import LARGEST, SAMPLED, Broken, Target, Trial
@@ -21,6 +22,7 @@ TARGETS = (
     *firmware_targets.TARGETS,
     *agent_targets.TARGETS,
     *cloud_targets.TARGETS,
+    *pepeunit_targets.TARGETS,
 )
 
 

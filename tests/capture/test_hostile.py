@@ -17,7 +17,10 @@ from custom_components.ulogger.capture.errors import CaptureError, InvalidImage
 from custom_components.ulogger.capture.frames import iter_frames
 from custom_components.ulogger.capture.log_buffer import LogHeader, check_log
 from custom_components.ulogger.firmware.symbols import FirmwareImage
-from custom_components.ulogger.insight.text import log_lines
+from custom_components.ulogger.insight.log_lines import as_lines
+from custom_components.ulogger.insight.reading import LONGEST_TEXT, Reading, read
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 
 from ..support import made_captures as made
 from ..support.fixtures import real_captures
@@ -158,8 +161,8 @@ def test_many_frames_are_rendered_from_a_hostile_image_within_limits() -> None:
     image = FirmwareImage.load(made.elf([(".rodata", 1, ALLOC, 0x400, text)]))
     body = made.payload(*[(0x11, b"\1")] * 8, address=0x400)
     buffer = made.log(*[(1, body)] * 100)
-    assert len(next(log_lines(buffer, image)).text) < 8_192
-    seconds, peak = cost(lambda: [None for _ in log_lines(buffer, image)])
+    assert len(log_reading(buffer, image).frames[0].message) <= LONGEST_TEXT
+    seconds, peak = cost(lambda: as_lines(log_reading(buffer, image), 5_000))
     assert seconds < 5 * SECONDS
     assert peak < BYTES
 
@@ -180,7 +183,11 @@ def test_a_real_capture_with_changed_bytes_is_read_or_refused(
 
 
 def all_lines(buffer: bytes) -> list[str]:
-    return [str(line) for line in log_lines(buffer)]
+    return as_lines(log_reading(buffer), 5_000)
+
+
+def log_reading(buffer: bytes, image: FirmwareImage | None = None) -> Reading:
+    return read(Capture(CaptureKind.LOG, DeviceIdentity(42, "A"), buffer, 1.8e9), image)
 
 
 @given(st.data())

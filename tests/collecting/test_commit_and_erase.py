@@ -13,13 +13,14 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.agent import gatt
 from custom_components.ulogger.capture.log_buffer import LogHeader
-from custom_components.ulogger.collecting import collection
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.gateway import crashes
 from custom_components.ulogger.model.capture import Capture
 from custom_components.ulogger.outbox.errors import DiskFull
 from demo.device.virtual import VirtualDevice
 from tests.support.road import CORE_DUMP, IDENTITY, LOG, LinkToDevice, Road
+from tests.support.said import read_all
 
 UPTIME = 100_000
 
@@ -52,7 +53,7 @@ async def visited(
     device = road.device(log=log, core_dump=core_dump)
     coordinator = await road.adopted(account)
     await coordinator.async_collect()
-    await road.hass.async_block_till_done()
+    await read_all(account.runtime_data)
     return device, coordinator
 
 
@@ -76,16 +77,16 @@ async def test_between_commit_and_erase_nothing_parses_fires_or_notifies(
     happened: list[str] = []
     gateway = account.runtime_data
     _, coordinator = await visited(road, account)
-    add, attributes = gateway.account.outbox.add, collection.crash_attributes
+    add, report = gateway.account.outbox.add, crashes.crash_report
 
     async def on_disk(capture: Capture) -> Any:
         added = await add(capture)
         happened.append("disk")
         return added
 
-    def parsed(capture: Capture) -> Any:
+    def parsed(*dump: Any) -> Any:
         happened.append("parsed")
-        return attributes(capture)
+        return report(*dump)
 
     coordinator.async_add_event_listener(lambda event, _: happened.append(event.value))
     coordinator.async_add_listener(lambda: happened.append("shown"))
@@ -95,7 +96,7 @@ async def test_between_commit_and_erase_nothing_parses_fires_or_notifies(
         patch.object(
             gateway.destinations["ulogger"].delivery, "wake", lambda: happened.append("delivery")
         ),
-        patch.object(collection, "crash_attributes", parsed),
+        patch.object(crashes, "crash_report", parsed),
         at_the_erase(lambda _: happened.append("erase")),
     ):
         await visited(road, account, LOG, CORE_DUMP)
@@ -124,10 +125,10 @@ async def test_a_listener_that_raises_changes_nothing(
         gateway.session_succeeded.add(fail)
     road.listen(coordinator)
     wake = fail if what == "delivery" else gateway.destinations["ulogger"].delivery.wake
-    crash = fail if what == "crash" else collection.crash_attributes
+    crash = fail if what == "crash" else crashes.crash_report
     with (
         patch.object(gateway.destinations["ulogger"].delivery, "wake", wake),
-        patch.object(collection, "crash_attributes", crash),
+        patch.object(crashes, "crash_report", crash),
     ):
         device, _ = await visited(road, account, LOG, CORE_DUMP)
 
@@ -135,7 +136,7 @@ async def test_a_listener_that_raises_changes_nothing(
     assert coordinator.timeline[-1].result == "ok"
     assert coordinator.timeline[-1].captures == 2
     assert await rows(account) == [("log", False), ("core_dump", False)]
-    if what in {"event", "device", "account"}:
+    if what in {"event", "device", "account", "crash"}:
         assert kinds(road) == ["collected", "collected", "core_dump"]
     # What was noted after it holds as well: the same crash again is a new one.
     await visited(road, account, b"", CORE_DUMP)
@@ -230,6 +231,7 @@ async def test_an_erase_that_nobody_answered(
     _, coordinator = await visited(road, account)
     with at_the_erase(cut), pytest.raises(Exception, match="the link broke"):
         await visited(road, account, dated(LOG), core_dump)
+    await read_all(account.runtime_data)
     road.listen(coordinator)
     await visited(road, account, dated(LOG), core_dump)
     assert await rows(account) == expected

@@ -7,18 +7,22 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from custom_components.ulogger.cloud.folder.writing import prepare, store
 from custom_components.ulogger.firmware.symbols import FirmwareImage
-from custom_components.ulogger.model.capture import CaptureKind
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from decode import command, files
 
 from ..support import encoder
 from ..support import made_captures as made
+from ..support.arm_programs import crash, debugger, program, tool
 from ..support.fixtures import AGENT, SETS, real_captures, real_core_dumps, real_log
 
 ROOT = Path(__file__).parents[2]
@@ -139,23 +143,31 @@ def test_frames_are_chosen_by_level_and_module(
 
 
 def test_what_the_folder_destination_wrote_is_decoded(decode: Decode, tmp_path: Path) -> None:
-    folder = tmp_path / "A87DE76F0011"
-    folder.mkdir()
-    for number, (kind, name) in enumerate((("log", "log.bin"), ("core_dump", "core_dump.bin"))):
-        path = folder / f"20261121T014132Z-{number}-{kind}.bin"
-        path.write_bytes((AGENT / "v3-crash" / name).read_bytes())
-        said = {
-            "kind": kind,
-            "captured_at": "2026-11-21T01:41:32+00:00",
-            "device": {"application_id": 42, "serial": "A87DE76F0011", "git_version": "4.24.2"},
-        }
-        path.with_suffix(".json").write_text(json.dumps(said))
+    prepare(tmp_path)
+    device = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
+    arrived = datetime(2026, 11, 21, 1, 41, 32, tzinfo=UTC).timestamp()
+    for number, kind in enumerate((CaptureKind.LOG, CaptureKind.CORE_DUMP)):
+        data = (AGENT / "v3-crash" / f"{kind.value}.bin").read_bytes()
+        store(tmp_path, Capture(kind, device, data, arrived), number)
     status, out, err = decode(str(tmp_path))
     assert (status, err) == (0, "")
-    assert "-log.bin, log, version 3, 2229 bytes, 102 frames, A87DE76F0011 4.24.2" in out
+    whose = "A87DE76F0011 DoorSenseV2 4.24.2 bc53443"
+    assert f"-log.bin, log, version 3, 2229 bytes, 102 frames, {whose}" in out
     assert "2026-11-21T01:41:30.972Z ±5 s INFO" in out
     assert "-core_dump.bin, core dump, 460 bytes" in out
-    assert decode(*map(str, sorted(folder.iterdir())))[1] == out
+    files_there = sorted((tmp_path / device.serial).iterdir())
+    assert {path.suffix for path in files_there} == {".bin", ".json"}
+    assert decode(*map(str, files_there))[1] == out
+
+
+def test_a_description_may_have_the_device_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(real_log("v4-crash").data)
+    about = {"application_id": 42, "serial": "S1", "git_version": "4.24.2"}
+    path.with_suffix(".json").write_text(json.dumps({"device": about, "captured_at": 5}))
+    given = files.read_input(str(path), "a").capture
+    assert given.device == DeviceIdentity(42, "S1", "", "4.24.2")
+    assert given.captured_at == 5
 
 
 def test_the_kind_that_stands_beside_a_file_is_believed(tmp_path: Path) -> None:
@@ -358,3 +370,55 @@ def test_an_image_of_another_firmware_gives_wrong_text_and_no_error(decode: Deco
     assert FirmwareImage.load(Path(wrong).read_bytes()).modules
     status, _, err = decode("--symbols", wrong, LOG, DUMP)
     assert (status, err) == (0, "")
+
+
+def test_a_compressed_image_tells_the_backtrace(decode: Decode, tmp_path: Path) -> None:
+    data = tool("objcopy", program("-Og", "-g"), "--compress-debug-sections=zlib")
+    dump = tmp_path / "dump.bin"
+    dump.write_bytes(crash(data))
+    elf = tmp_path / "firmware.elf"
+    elf.write_bytes(data)
+    status, out, err = decode("--symbols", str(elf), str(dump))
+    assert (status, err) == (0, "")
+    trace = [line for line in out.splitlines() if line.startswith("#")]
+    assert [line.split(" in ")[1].split(" (")[0] for line in trace[:2]] == [
+        "read_register",
+        "open_valve",
+    ]
+    assert trace[0].endswith("(pump.c:5) inlined")
+
+
+def test_a_core_dump_is_written_for_a_debugger(decode: Decode, tmp_path: Path) -> None:
+    core = tmp_path / "session.core"
+    status, out, err = decode(DUMP, LOG, "--symbols", ELF, "--core", str(core))
+    assert (status, err) == (0, "")
+    assert "core dump" in out
+    assert "read_register" in debugger((V4 / "firmware.elf").read_bytes(), core.read_bytes(), "bt")
+
+
+@pytest.mark.parametrize("given", [[LOG], [DUMP, str(AGENT / "v3-crash" / "core_dump.bin")]])
+def test_a_core_file_is_made_of_one_dump_only(
+    decode: Decode, tmp_path: Path, given: list[str]
+) -> None:
+    core = tmp_path / "none.core"
+    status, _, err = decode(*given, "--core", str(core))
+    assert status == 2
+    assert "--core takes one core dump" in err
+    assert not core.exists()
+
+
+def test_why_there_is_no_core_file_is_said(decode: Decode, tmp_path: Path) -> None:
+    opaque = tmp_path / "new"
+    opaque.write_bytes(made.core_dump(b"other", version=9))
+    status, _, err = decode(str(opaque), "--core", str(tmp_path / "x.core"))
+    why = "the dump is of an unknown format and has no registers"
+    assert (status, err) == (1, f"script/decode: new makes no core file: {why}\n")
+    status, _, err = decode(DUMP, "--core", str(tmp_path / "no" / "x.core"))
+    assert status == 1
+    assert "x.core: No such file" in err
+
+
+def test_an_image_for_another_processor_is_refused(decode: Decode) -> None:
+    status, _, err = decode("--symbols", sys.executable, LOG)
+    assert status == 2
+    assert "is no firmware image: not a 32-bit" in err

@@ -7,11 +7,12 @@ import pytest
 from elftools.dwarf.callframe import FDE
 from elftools.elf.elffile import ELFFile
 
-from custom_components.ulogger.capture.core_dump import CoreDump
+from custom_components.ulogger.capture.core_dump import CoreDump, MemoryRegion
+from custom_components.ulogger.firmware import unwind as unwinding
 from custom_components.ulogger.firmware.compact_image import CompactImage
 from custom_components.ulogger.firmware.image_import import import_image
 from custom_components.ulogger.firmware.unwind import MOST_CANDIDATES, Certainty, StackFrame, unwind
-from custom_components.ulogger.firmware.unwind_rules import Saved
+from custom_components.ulogger.firmware.unwind_rules import LR, PC, SP, Register, Rule, Saved
 from custom_components.ulogger.insight.core_file import core_file
 
 from ..support import made_captures as made
@@ -221,3 +222,27 @@ def test_a_rule_that_was_remembered_comes_back() -> None:
         (8, 1),
         None,
     ]
+
+
+RULES = {
+    "in memory": (Register(LR, Saved.AT, -4), 0x1111),
+    "in a register": (Register(LR, Saved.IN, 5), 0x2222),
+    "the frame itself": (Register(LR, Saved.IS, -8), 0x2000_0008),
+    "nowhere, but not the return address": (Register(4, Saved.LOST, 0), 0x3333),
+}
+
+
+@pytest.mark.parametrize(("register", "back"), RULES.values(), ids=RULES)
+def test_a_rule_says_where_the_return_address_is(register: Register, back: int) -> None:
+    memory = unwinding._Stack(
+        [MemoryRegion(0x2000_0000, 0x2000_0010, struct.pack("<4I", 0, 0, 0, 0x1111))]
+    )
+    registers = {**dict.fromkeys(range(16), 0), SP: 0x2000_0000, 5: 0x2222, LR: 0x3333}
+    caller = unwinding._caller(Rule(SP, 16, (register,)), registers, memory)
+    assert (caller[PC], caller[SP]) == (back, 0x2000_0010)
+
+
+def test_a_frame_whose_return_address_is_lost_is_the_outermost_one() -> None:
+    rule = Rule(SP, 0, (Register(LR, Saved.LOST, 0),))
+    with pytest.raises(unwinding._Outermost):
+        unwinding._caller(rule, dict.fromkeys(range(16), 0), unwinding._Stack([]))

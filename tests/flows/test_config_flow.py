@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock, patch
 import pytest
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
-from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.data_entry_flow import FlowResultType, section
 from homeassistant.helpers.storage import Store
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
@@ -197,15 +197,24 @@ async def test_of_two_flows_for_one_account_the_later_ends(
     expect_abort(end, "already_configured")
 
 
+def broker_section(form: Any) -> section:
+    """Return the section that the broker stands in; nobody reads an error in a closed one."""
+    found: section = form["data_schema"].schema["advanced"]
+    return found
+
+
 @pytest.mark.parametrize("host", ["", "mqtts://broker", "broker:8883", "two words", "1.2.3"])
 async def test_a_broker_is_a_host(
     hass: HomeAssistant, at_broker: dict[str, Any], host: str
 ) -> None:
     flow = await open_form(hass)
+    shown = await hass.config_entries.flow.async_configure(flow)
+    assert broker_section(shown).options == {"collapsed": True}
 
     form = await submit(hass, flow, customer_id=42, advanced={**at_broker, "broker": host})
 
     expect_form(form, "certificate", {"advanced": "invalid_broker"})
+    assert broker_section(form).options == {"collapsed": False}
 
 
 async def test_an_authority_is_a_certificate(

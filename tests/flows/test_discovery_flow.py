@@ -163,6 +163,37 @@ async def test_ten_devices_bring_cards_and_the_next_when_one_is_ignored(
     assert cards(hass) == sorted({*there[:11]} - {there[4]})
 
 
+async def test_a_device_that_went_meanwhile_gets_no_card_that_is_free(hass: HomeAssistant) -> None:
+    there = [f"C0:FF:EE:00:01:{number:02}" for number in range(10)]
+    for address in there:
+        await discover(hass, address=address)
+    expect_abort(await discover(hass, address=OTHER_ADDRESS), "too_many_cards")
+
+    await hass.config_entries.flow.async_init(
+        DOMAIN, context={"source": SOURCE_IGNORE}, data={"unique_id": there[4], "title": "x"}
+    )
+    await hass.async_block_till_done(wait_background_tasks=True)
+
+    assert cards(hass) == sorted({*there} - {there[4]})
+
+
+async def test_of_very_many_devices_without_a_card_only_some_are_remembered(
+    hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("custom_components.ulogger.config_flow.MOST_WITHOUT_CARD", 1)
+    there = [f"C0:FF:EE:00:01:{number:02}" for number in range(12)]
+    for address in there:
+        inject_bluetooth_service_info(hass, service_info(address=address))
+        await hass.async_block_till_done(wait_background_tasks=True)
+    for address in there[:2]:
+        await hass.config_entries.flow.async_init(
+            DOMAIN, context={"source": SOURCE_IGNORE}, data={"unique_id": address, "title": "x"}
+        )
+        await hass.async_block_till_done(wait_background_tasks=True)
+
+    assert cards(hass) == there[2:11]
+
+
 async def test_ten_cards_of_devices_leave_no_room_for_one_of_an_application(
     hass: HomeAssistant,
 ) -> None:

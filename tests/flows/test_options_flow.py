@@ -25,9 +25,11 @@ TYPED: dict[str, Any] = {
         "device_limit": 300,
     },
     "approval": {"applications": ["1001", "7"]},
+    "said": {"log_events": "warning", "metric_limit": 20},
     "cloud": {"heartbeats": False, "api_token": " ulg_secret ", "daily_quota_kb": 400},
     "storage": {"retention_days": 3, "retention_mb": 50, "undelivered_budget_mb": 200},
     "forward_logs": {"level": "error", "integrations": ["mqtt", "bluetooth"]},
+    "assistants": {"offer_to_assistants": True},
 }
 
 
@@ -84,9 +86,7 @@ async def test_a_new_account_shows_what_it_does_by_itself(hass: HomeAssistant) -
     account.add_to_hass(hass)
     form = await open_form(hass, account)
 
-    defaults = form["data_schema"](
-        {"collection": {}, "approval": {}, "cloud": {}, "storage": {}, "forward_logs": {}}
-    )
+    defaults = form["data_schema"]({section: {} for section in TYPED})
 
     assert defaults == {
         "collection": {
@@ -95,9 +95,11 @@ async def test_a_new_account_shows_what_it_does_by_itself(hass: HomeAssistant) -
             "device_limit": 200,
         },
         "approval": {"applications": []},
+        "said": {"log_events": "error", "metric_limit": 50},
         "cloud": {"heartbeats": True, "daily_quota_kb": 0},
         "storage": {"retention_days": 7, "retention_mb": 100, "undelivered_budget_mb": 500},
         "forward_logs": {"level": "off", "integrations": []},
+        "assistants": {"offer_to_assistants": False},
     }
 
 
@@ -138,6 +140,9 @@ async def test_options_are_kept_side_by_side_and_applied_by_a_reload(
         "retention_days": 3,
         "retention_mb": 50,
         "undelivered_budget_mb": 200,
+        "offer_to_assistants": True,
+        "log_events": "warning",
+        "metric_limit": 20,
         "forward_logs": {"level": "error", "integrations": ["bluetooth", "mqtt"]},
     }
     assert type(account.options["collect_interval"]) is int
@@ -455,7 +460,8 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
     hass: HomeAssistant, only_here: MockConfigEntry
 ) -> None:
     form = await open_form(hass, only_here)
-    assert {str(key) for key in form["data_schema"].schema} == {"collection", "approval", "kept"}
+    sections = {str(key) for key in form["data_schema"].schema}
+    assert sections == {"collection", "approval", "said", "kept", "firmware", "assistants"}
     texts = ENGLISH["options"]["step"]["init"]["sections"]["kept"]
     fields = {str(key) for key in form["data_schema"].schema["kept"].schema.schema}
     assert fields == set(texts["data"]) == set(texts["data_description"])
@@ -464,13 +470,17 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
     chosen = {
         "collection": TYPED["collection"],
         "approval": {"applications": ["7"]},
+        "said": TYPED["said"],
         "kept": kept,
+        "assistants": {"offer_to_assistants": True},
     }
     await save(hass, only_here, chosen)
 
     assert only_here.options == {
         **TYPED["collection"],
+        **TYPED["said"],
         **kept,
+        "offer_to_assistants": True,
         "heartbeats": False,
         "applications": {"7": {"device_types": []}},
     }
@@ -491,6 +501,7 @@ async def test_what_nobody_else_has_is_not_deleted_at_once(
             {
                 "collection": TYPED["collection"],
                 "approval": {"applications": []},
+                "said": TYPED["said"],
                 "kept": kept,
             },
         )

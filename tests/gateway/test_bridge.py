@@ -419,7 +419,8 @@ async def test_the_documented_bridge_carries_everything_and_keeps_it_while_the_c
     await road.collected(road.device(core_dump=CORE_DUMP))
     await expect_as_the_device_held_it(cloud_service)
     await cloud_service.send_log_config(APPLICATION, IDENTITY.serial, level=1)
-    await road.until_shown(entry, "log_level", "info")
+    level = road.entity_id(entry, "log_level")
+    await road.until(lambda: hass.states.get(level).attributes["wished"] == "info")
 
     await broker.astop()
     await entry.runtime_data.ulogger.cloud.publish_events({IDENTITY.key: [Event("kept")]})

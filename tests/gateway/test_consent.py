@@ -5,7 +5,11 @@ from dataclasses import replace
 from typing import Any, override
 
 import pytest
-from homeassistant.config_entries import SOURCE_IGNORE, SOURCE_INTEGRATION_DISCOVERY
+from homeassistant.config_entries import (
+    SOURCE_IGNORE,
+    SOURCE_INTEGRATION_DISCOVERY,
+    ConfigEntryDisabler,
+)
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.device_registry import CONNECTION_BLUETOOTH
 from pytest_homeassistant_custom_component.common import MockConfigEntry
@@ -192,6 +196,74 @@ async def test_ignoring_the_card_leaves_the_device_alone_for_good(
     assert road.operations(device) == IDENTIFIED
     assert untouched(device)
     assert entry.options == {}
+
+
+# Cards that ask nothing any more
+
+
+async def test_the_card_of_a_sibling_closes_when_the_confirmed_device_was_identified(
+    hass: HomeAssistant, broker: LocalBroker, road: Road
+) -> None:
+    entry = await add_account(hass, broker, {"confirmed_address": ADDRESS})
+    sibling = road.device(OTHER_ADDRESS, SIBLING, heard=False)
+    await meet(road, sibling)
+    assert len(cards(hass)) == 1
+
+    await meet(road, road.device(heard=False))
+    await road.pass_time(seconds=3)
+
+    assert cards(hass) == []
+    assert entry.runtime_data.devices.keys() == {IDENTITY.key, SIBLING.key}
+
+
+async def test_a_card_closes_when_its_application_is_typed_in_the_options(
+    hass: HomeAssistant, broker: LocalBroker, road: Road
+) -> None:
+    entry = await add_account(hass, broker, {})
+    await meet(road, road.device(heard=False))
+    assert len(cards(hass)) == 1
+
+    hass.config_entries.async_update_entry(entry, options=approving(APPLICATION))
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    await road.pass_time(seconds=3)
+
+    assert cards(hass) == []
+
+
+@pytest.mark.parametrize("way", ["remove", "disable"])
+async def test_cards_go_with_the_last_account(
+    hass: HomeAssistant, broker: LocalBroker, road: Road, way: str
+) -> None:
+    entry = await add_account(hass, broker, {})
+    await meet(road, road.device(heard=False))
+    assert len(cards(hass)) == 1
+
+    if way == "remove":
+        await hass.config_entries.async_remove(entry.entry_id)
+    else:
+        await hass.config_entries.async_set_disabled_by(entry.entry_id, ConfigEntryDisabler.USER)
+    await hass.async_block_till_done()
+
+    assert cards(hass) == []
+
+
+async def test_a_card_that_was_put_off_until_its_application_was_approved_is_not_shown(
+    hass: HomeAssistant, broker: LocalBroker, road: Road
+) -> None:
+    await add_account(hass, broker, approving(APPLICATION))
+
+    end = await hass.config_entries.flow.async_init(
+        DOMAIN,
+        context={"source": SOURCE_INTEGRATION_DISCOVERY},
+        data={
+            "application_id": APPLICATION,
+            "device_type": IDENTITY.device_type,
+            "name": "uLogger Example",
+            "address": ADDRESS,
+        },
+    )
+
+    expect_abort(end, "already_configured")
 
 
 # Consent that was given before

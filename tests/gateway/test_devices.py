@@ -4,9 +4,11 @@ import asyncio
 import time
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from homeassistant.config_entries import ConfigEntryState
+from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
@@ -15,20 +17,24 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger import async_remove_config_entry_device
 from custom_components.ulogger.account.store import AccountStore, outbox_path
+from custom_components.ulogger.agent import session
 from custom_components.ulogger.cloud.destination import ConnectionState
-from custom_components.ulogger.collecting.connection import DeviceOutOfRange
+from custom_components.ulogger.collecting.connection import Interrupted
+from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
-from custom_components.ulogger.model.capture import Capture
+from custom_components.ulogger.gateway import gateway as gateway_module
+from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.log_config import ALL_MODULES, LogConfig
 from custom_components.ulogger.model.log_levels import PERSON
 from custom_components.ulogger.outbox.model import Added
+from demo.device.radio import Air
 from demo.device.samples import sample_log
 from demo.device.virtual import VirtualDevice
 from tests.support.account import ToldTransport, load
 from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
 from tests.support.log_levels import wish
-from tests.support.road import IDENTITY, LOG, Road
+from tests.support.road import CORE_DUMP, IDENTITY, LOG, Road
 
 UNLOADED_WITHIN = 10.0
 
@@ -163,12 +169,12 @@ async def test_a_device_that_is_not_to_be_collected_is_left_alone_over_a_reload(
     device = await arrived(road, account)
     await set_switch(hass, road, account, "off")
     assert road.state(account, "collect") == "off"
-    assert road.state(account, "next_collection") == "unknown"
+    assert road.coordinator(account).data.next_collection is None
     again = road.device(device.address, log=sample_log(900, seed=3), heard=False)
     await road.pass_time(hours=1)
     assert await hass.config_entries.async_reload(account.entry_id)
     await hass.async_block_till_done()
-    assert road.state(account, "next_collection") == "unknown"
+    assert road.coordinator(account).data.next_collection is None
     await road.pass_time(hours=1)
     road.adapter.hear(again)
     await hass.async_block_till_done()
@@ -206,6 +212,24 @@ async def test_a_removed_device_is_forgotten_with_all_that_was_known_of_it(
     assert [each.unique_id for each in entities if IDENTITY.serial in each.unique_id] == []
 
 
+async def test_a_device_of_an_account_that_is_not_loaded_can_be_removed(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    await arrived(road, account)
+    assert await hass.config_entries.async_unload(account.entry_id)
+    assert (await stored(hass, account)).tokens
+    removed = entry_of(road, account)
+    assert await async_remove_config_entry_device(hass, account, removed)
+    left = await stored(hass, account)
+    assert left.devices == {}
+    assert left.tokens == {}
+    road.adapter.devices.clear()
+    dr.async_get(hass).async_remove_device(removed.id)
+    assert await hass.config_entries.async_setup(account.entry_id)
+    await hass.async_block_till_done()
+    assert account.runtime_data.devices == {}
+
+
 async def test_a_removed_device_comes_back_with_its_next_advertisement(
     hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport, road: Road
 ) -> None:
@@ -224,6 +248,37 @@ async def test_a_removed_device_comes_back_with_its_next_advertisement(
     assert len(registrations) == 2
 
 
+@pytest.mark.parametrize("between", ["nothing", "reload"])
+async def test_a_removed_device_that_was_not_to_be_collected_comes_back_left_alone(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, between: str
+) -> None:
+    device = await arrived(road, account)
+    await set_switch(hass, road, account, "off")
+    road.adapter.devices.clear()
+    removed = entry_of(road, account)
+    assert await async_remove_config_entry_device(hass, account, removed)
+    dr.async_get(hass).async_remove_device(removed.id)
+    await hass.async_block_till_done()
+    if between == "reload":
+        assert await hass.config_entries.async_reload(account.entry_id)
+        await hass.async_block_till_done()
+    assert account.runtime_data.devices == {}
+    log = sample_log(900, seed=3)
+    again = road.device(device.address, log=log)
+    await road.adopted(account)
+    assert road.state(account, "collect") == "off"
+    await road.pass_time(hours=1)
+    road.adapter.hear(again)
+    await hass.async_block_till_done()
+    assert again.erased == []
+    assert again.firmware.log == log
+    await set_switch(hass, road, account, "on")
+    await road.pass_time(seconds=1)
+    await road.collected(again)
+    assert await hass.config_entries.async_reload(account.entry_id)
+    assert road.state(account, "collect") == "on"
+
+
 async def test_the_account_can_not_be_removed_as_a_device(
     hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
 ) -> None:
@@ -239,9 +294,14 @@ async def test_the_account_can_not_be_removed_as_a_device(
 
 
 @pytest.mark.parametrize("action", ["async_unload", "async_reload"])
-async def test_unloading_ends_a_session_and_the_device_keeps_its_capture(
-    hass: HomeAssistant, account: MockConfigEntry, road: Road, action: str
+async def test_unloading_ends_a_session_that_takes_too_long_and_the_device_keeps_its_capture(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    road: Road,
+    action: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(gateway_module, "FINISH_SESSIONS_WITHIN", 0.1)
     gateway = account.runtime_data
     keeping = asyncio.Event()
 
@@ -259,8 +319,8 @@ async def test_unloading_ends_a_session_and_the_device_keeps_its_capture(
     began = time.monotonic()
     assert await getattr(hass.config_entries, action)(account.entry_id)
     assert time.monotonic() - began < UNLOADED_WITHIN
-    assert [each.result for each in coordinator.timeline] == ["cancelled"]
-    with pytest.raises(DeviceOutOfRange):
+    assert [each.result for each in coordinator.timeline][:1] == ["cancelled"]
+    with pytest.raises(Interrupted):
         await asked
     if action == "async_unload":
         assert account.state is ConfigEntryState.NOT_LOADED
@@ -270,8 +330,95 @@ async def test_unloading_ends_a_session_and_the_device_keeps_its_capture(
         assert await hass.config_entries.async_setup(account.entry_id)
     await road.collected(device)
     await road.until_shown(account, "uploads", "1")
+    await road.idle(road.coordinator(account))
+    # What was interrupted is still told, beside the session that went on.
+    assert [each.result for each in road.coordinator(account).timeline] == ["cancelled", "ok"]
     [row] = await account.runtime_data.account.outbox.listing()
     assert row.size == len(LOG)
+
+
+@pytest.mark.parametrize("action", ["async_unload", "async_reload"])
+async def test_a_session_under_way_is_finished_before_the_account_is_unloaded(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, action: str
+) -> None:
+    outbox = account.runtime_data.account.outbox
+    add, keeping, go_on = outbox.add, asyncio.Event(), asyncio.Event()
+
+    async def slowly_on_disk(capture: Capture) -> Added:
+        keeping.set()
+        await go_on.wait()
+        return await add(capture)
+
+    outbox.add = slowly_on_disk
+    device = road.device(core_dump=CORE_DUMP)
+    async with asyncio.timeout(10):
+        await keeping.wait()
+    coordinator = road.coordinator(account)
+    told: dict[str, str] = {}
+    entity_id = road.entity_id(account, "last_upload")
+
+    def note(event: DeviceEvent, _attributes: Any) -> None:
+        state = hass.states.get(entity_id)
+        assert state is not None
+        told[event.value] = state.state
+
+    coordinator.async_add_event_listener(note)
+    asked = asyncio.ensure_future(coordinator.async_collect())
+    unloading = asyncio.ensure_future(getattr(hass.config_entries, action)(account.entry_id))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    go_on.set()
+    assert await unloading
+    assert [added.size for added in await asked] == [len(LOG), len(CORE_DUMP)]
+    assert device.empty
+    assert [each.result for each in coordinator.timeline] == ["ok"]
+    # Automations hear of it: entities are unloaded afterwards.
+    assert told["collected"] != STATE_UNAVAILABLE
+
+
+async def test_a_session_that_was_interrupted_goes_on_where_it_was_not_after_the_interval(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_module, "FINISH_SESSIONS_WITHIN", 0.1)
+    device = await arrived(road, account)
+    coordinator = road.coordinator(account)
+    log = sample_log(9000, seed=3)
+    slow = Air(interval=0.01, packets_up=1, packets_down=1)
+    again = road.device(device.address, log=log, heard=False, air=slow)
+    begun = asyncio.Event()
+    coordinator.async_add_listener(lambda: coordinator.data.bytes_done and begun.set())
+    with patch.object(session, "PROGRESS_INTERVAL", 0):
+        asked = asyncio.ensure_future(coordinator.async_collect())
+        async with asyncio.timeout(10):
+            await begun.wait()
+        assert await hass.config_entries.async_reload(account.entry_id)
+    with pytest.raises(Interrupted):
+        await asked
+    after = road.coordinator(account)
+    assert after is not coordinator
+    had = len(after.memory.partials[CaptureKind.LOG].prefix)
+    assert had
+    # The interval has not passed, but the session did not come to its end.
+    await road.pass_time(seconds=1)
+    await road.collected(again)
+    await road.idle(after)
+    await account.runtime_data.account.store.async_save()
+    assert not (await stored(hass, account)).devices[IDENTITY.key].interrupted
+
+
+async def test_a_session_that_was_interrupted_is_due_at_once_after_a_restart(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    device = await arrived(road, account)
+    assert await hass.config_entries.async_unload(account.entry_id)
+    store = await stored(hass, account)
+    assert not store.devices[IDENTITY.key].interrupted
+    store.devices[IDENTITY.key].interrupted = True
+    await store.async_save()
+    again = road.device(device.address, log=sample_log(900, seed=3), heard=False)
+    assert await hass.config_entries.async_setup(account.entry_id)
+    await road.pass_time(seconds=1)
+    await road.collected(again)
 
 
 async def test_a_removed_account_takes_its_store_and_its_outbox_with_it(

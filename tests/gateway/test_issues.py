@@ -108,15 +108,30 @@ async def test_a_warning_becomes_an_error_when_the_certificate_expires(
     assert shown(hass)["certificate_expired"].severity is ir.IssueSeverity.ERROR
 
 
+@pytest.mark.parametrize("days", [-1, 400])
+async def test_one_card_is_shown_for_one_refused_certificate(
+    hass: HomeAssistant, transport: ToldTransport, time_passes: Pass, days: int
+) -> None:
+    account = await load(hass, days=days)
+    transport.tell(ConnectionState.CREDENTIALS_REFUSED)
+    await time_passes(2 * MINUTE)
+    assert [issue.issue_id for issue in ir.async_get(hass).issues.values()] == [
+        f"config_entry_reauth_{DOMAIN}_{account.entry_id}"
+    ]
+
+
 async def test_a_refused_certificate_is_told_until_the_broker_takes_it(
-    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport
+    hass: HomeAssistant, account: MockConfigEntry, transport: ToldTransport, time_passes: Pass
 ) -> None:
     transport.tell(ConnectionState.CREDENTIALS_REFUSED)
-    await hass.async_block_till_done()
+    await time_passes(MINUTE)
+    assert shown(hass) == {}
+    # Home Assistant asks for another one, until somebody closes its form.
+    (flow,) = hass.config_entries.flow.async_progress()
+    assert flow["context"]["source"] == "reauth"
+    hass.config_entries.flow.async_abort(flow["flow_id"])
+    await time_passes(MINUTE)
     assert list(shown(hass)) == ["certificate_refused"]
-    assert [flow["context"]["source"] for flow in hass.config_entries.flow.async_progress()] == [
-        "reauth"
-    ]
     transport.tell(ConnectionState.CONNECTED)
     assert shown(hass) == {}
 

@@ -87,7 +87,8 @@ async def test_a_configuration_for_a_device_that_is_away_is_written_when_it_is_b
     await cloud_service.send_log_config(
         APPLICATION, IDENTITY.serial, level=0, module_flags=0x88, timeout=600, modules=["BLE", "FS"]
     )
-    await road.until_shown(entry, "log_level", "debug")
+    chosen = road.entity_id(entry, "log_level")
+    await road.until(lambda: hass.states.get(chosen).attributes["wished"] == "debug")  # type: ignore[union-attr]
     state = hass.states.get(road.entity_id(entry, "log_level_until"))
     assert state is not None
     assert state.attributes["modules"] == ["BLE", "FS"]
@@ -198,7 +199,7 @@ async def test_a_setting_survives_a_restart_and_is_forgotten_when_it_has_ended(
     ends = dt_util.utcnow() + timedelta(minutes=10)
     assert await hass.config_entries.async_reload(account.entry_id)
     await hass.async_block_till_done()
-    assert shown(hass, account, "log_level").state == "warning"
+    assert shown(hass, account, "log_level").attributes["wished"] == "warning"
     until = dt_util.parse_datetime(shown(hass, account, "log_level_until").state)
     assert until is not None
     assert abs(until - ends) < timedelta(seconds=2)
@@ -222,21 +223,21 @@ async def test_the_most_verbose_wish_that_lasts_is_followed_and_shown_with_its_s
     await set_level(hass, account, level="warning", duration={"minutes": 10})
     transport.receive(TOPIC, log_config_message(LogConfig(4, 1, 3600)))
     await hass.async_block_till_done()
-    assert shown(hass, account, "log_level").state == "warning"
+    assert shown(hass, account, "log_level").attributes["wished"] == "warning"
     assert shown(hass, account, "log_level").attributes["source"] == PERSON
 
     freezer.tick(700)
     async_fire_time_changed(hass)
     await hass.async_block_till_done()
 
-    assert shown(hass, account, "log_level").state == "critical"
+    assert shown(hass, account, "log_level").attributes["wished"] == "critical"
     assert shown(hass, account, "log_level").attributes["source"] == ULOGGER
     transport.receive(TOPIC, log_config_message(LogConfig(0, 1, 60)))
     await hass.async_block_till_done()
-    assert shown(hass, account, "log_level").state == "debug"
+    assert shown(hass, account, "log_level").attributes["wished"] == "debug"
     transport.receive(TOPIC, log_config_message(LogConfig(4, 1, 2900)))
     await hass.async_block_till_done()
-    assert shown(hass, account, "log_level").state == "critical"
+    assert shown(hass, account, "log_level").attributes["wished"] == "critical"
     store = AccountStore(hass, account.entry_id)
     await account.runtime_data.account.store.async_save()
     await store.async_load()
@@ -261,6 +262,29 @@ async def test_a_wish_of_a_destination_is_shown_under_the_destination_s_name(
 def test_every_source_that_has_no_name_of_its_own_is_translated() -> None:
     attribute = ENGLISH["entity"]["select"]["log_level"]["state_attributes"]["source"]
     assert attribute["state"].keys() == {PERSON, ULOGGER, UNKNOWN}
+
+
+async def test_the_list_shows_what_the_device_was_told_and_beside_it_what_is_wished(
+    hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud, road: Road
+) -> None:
+    road.device()
+    entry = await add_account(hass, broker)
+    coordinator = await road.adopted(entry)
+    await road.idle(coordinator)
+
+    def levels() -> tuple[str, str]:
+        state = hass.states.get(road.entity_id(entry, "log_level"))
+        assert state is not None
+        return state.state, state.attributes["wished"]
+
+    await wish(coordinator, LogConfig(1, ALL_MODULES, 600))
+    assert levels() == ("device_default", "info")
+    await coordinator.async_collect()
+    assert levels() == ("info", "info")
+    await withdraw_all(coordinator)
+    assert levels() == ("info", "device_default")
+    await coordinator.async_collect()
+    assert levels() == ("device_default", "device_default")
 
 
 async def test_the_list_sets_a_level_for_an_hour_and_takes_it_back(
@@ -293,7 +317,7 @@ async def test_a_configuration_for_nobody_or_without_time_changes_nothing(
     assert told["log_configs_for_others"] == 1
     assert told["log_config_names_invalid"] == 1
     assert account.runtime_data.account.rejections["log_config_expired"] == 1
-    assert shown(hass, account, "log_level").state == "info"
+    assert shown(hass, account, "log_level").attributes["wished"] == "info"
 
 
 async def test_a_forgotten_device_is_not_followed_any_longer(
@@ -328,7 +352,7 @@ async def test_a_broker_that_refuses_to_be_listened_to_is_told_and_survived(
         await hass.async_block_till_done()
     assert f"No log configuration will come for {SENSOR.serial}: not now" in caplog.text
     await wish(device, LogConfig(1, ALL_MODULES, 60))
-    assert shown(hass, account, "log_level").state == "info"
+    assert shown(hass, account, "log_level").attributes["wished"] == "info"
 
 
 # Floods and repetitions

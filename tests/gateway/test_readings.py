@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from homeassistant.core import HomeAssistant
@@ -11,11 +12,14 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.account.store import outbox_path
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.gateway.gateway import Gateway
 from custom_components.ulogger.gateway.readings import Readings, readings_path
+from custom_components.ulogger.gateway.summary_file import SummaryFile
 from custom_components.ulogger.insight.reading import Reading
 from custom_components.ulogger.model.capture import Capture, CaptureFault
-from custom_components.ulogger.outbox.errors import NoSuchCapture
+from custom_components.ulogger.outbox.errors import DiskFailed, NoSuchCapture, OutboxClosed
+from custom_components.ulogger.outbox.outbox import Outbox
 from tests.support.account import core_dump, load, log
 from tests.support.said import read_all, said, stored
 
@@ -122,7 +126,7 @@ async def test_a_reading_is_made_again_when_it_is_asked_for(
     assert await hass.config_entries.async_unload(account.entry_id)
     gateway = await started(hass, account)
     assert await gateway.readings.async_reading(capture_id) == before
-    await gateway.readings.async_images_changed()
+    gateway.images.changed.notify(ImageKey())
     assert await gateway.readings.async_reading(capture_id) == before
     with pytest.raises(NoSuchCapture):
         await gateway.readings.async_reading(capture_id + 1)
@@ -234,3 +238,86 @@ async def started(hass: HomeAssistant, account: MockConfigEntry) -> Gateway:
     gateway: Gateway = account.runtime_data
     await read_all(gateway)
     return gateway
+
+
+def test_what_was_read_is_nobody_elses_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.readings.sqlite"
+    SummaryFile.opened(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    SummaryFile.opened(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_capture_that_is_gone_is_loaded_as_none(
+    hass: HomeAssistant, device: DeviceCoordinator
+) -> None:
+    readings = device.account.entry.runtime_data.readings
+    assert await hass.async_add_executor_job(readings.load, 99) is None
+
+
+async def test_a_device_that_is_removed_is_forgotten_here(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    await stored(device, log())
+    readings = account.runtime_data.readings
+    await account.runtime_data.async_forget(device.identity.key)
+    assert device.identity.key not in account.runtime_data.devices
+    assert len(await readings.async_summaries()) == 1
+
+
+async def test_a_listing_that_fails_is_tried_again_with_the_next_capture(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = listen(account.runtime_data.readings)
+    with monkeypatch.context() as broken:
+        broken.setattr(Outbox, "listing", AsyncMock(side_effect=DiskFailed("told so")))
+        first = await stored(device, log())
+    assert told == []
+    second = await stored(device, core_dump())
+    assert [capture_id for _, capture_id, _ in told] == [first, second]
+
+
+@pytest.mark.parametrize("error", [DiskFailed("told so"), NoSuchCapture("told so")])
+async def test_a_capture_that_can_not_be_read_does_not_keep_others_from_it(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    told = listen(account.runtime_data.readings)
+    with monkeypatch.context() as broken:
+        broken.setattr(Outbox, "read", AsyncMock(side_effect=error))
+        await stored(device, log())
+    second = await stored(device, core_dump())
+    assert [capture_id for _, capture_id, _ in told] == [second]
+
+
+async def test_an_outbox_that_is_closed_ends_the_reading(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = listen(account.runtime_data.readings)
+    with monkeypatch.context() as closed:
+        closed.setattr(Outbox, "read", AsyncMock(side_effect=OutboxClosed("told so")))
+        await stored(device, log())
+    assert told == []
+
+
+async def test_after_the_account_is_unloaded_nothing_is_read_or_known(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    await stored(device, log())
+    readings = account.runtime_data.readings
+    task = readings.task
+    assert await hass.config_entries.async_unload(account.entry_id)
+    readings.captures_stored(device)
+    await readings.async_forget(device.identity.key)
+    assert readings.task is task
+    assert await readings.async_summaries() == []

@@ -1,6 +1,7 @@
 """Crash groups: counted once each, and back when a newer version crashes again."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from custom_components.ulogger.insight.crash_groups import (
     MOST_GROUPS,
     MOST_OCCURRENCES,
     Added,
+    CaptureKey,
     CrashGroup,
     CrashGroups,
     CrashState,
@@ -30,6 +32,22 @@ def crash(
     capture: str = "",
 ) -> Occurrence:
     return Occurrence(fingerprint, device, version, at, capture or f"c{next(_numbers)}", "it broke")
+
+
+def at_address(
+    function: str = "",
+    version: str = "1.4.0",
+    at: float = 100.0,
+    *,
+    address: str = "a1",
+    capture: str = "",
+    git_hash: str = "bc53443",
+) -> Occurrence:
+    """A crash as it is read without an image, or with one that knows the function."""
+    number = capture or f"c{next(_numbers)}"
+    return Occurrence(
+        function or address, "A", version, at, number, "it broke", 42, git_hash, address
+    )
 
 
 def resolved(*versions: str) -> CrashGroups:
@@ -126,6 +144,181 @@ def test_a_crash_that_an_image_gave_a_name_moves_with_its_groups_state() -> None
     assert groups.add(named) == AGAIN
 
 
+# What an image tells later
+
+
+def test_an_image_takes_what_is_gone_along_and_the_state_with_it() -> None:
+    groups = CrashGroups()
+    gone, kept = at_address(at=2.0), at_address(at=1.0)
+    groups.add(gone)
+    groups.add(kept)
+    groups.set_state("a1", CrashState.IGNORED)
+    told = replace(kept, fingerprint="open_valve", reason="in open_valve")
+    assert groups.add(told) == AGAIN
+    assert [group.fingerprint for group in groups] == ["open_valve"]
+    group = groups.group_of(gone.key)
+    assert (group.count, group.state, group.reason) == (2, CrashState.IGNORED, "in open_valve")
+    assert (group.first_seen, group.last_seen, group.application_id) == (1.0, 2.0, 42)
+
+
+def test_a_new_crash_with_an_image_brings_those_that_were_there_before_it() -> None:
+    """Of the old ones no core dump is left, yet it is the same address of the same firmware."""
+    groups = CrashGroups()
+    groups.add(at_address(at=1.0))
+    groups.set_state("a1", CrashState.RESOLVED)
+    added = groups.add(at_address("open_valve", at=2.0))
+    assert added.counted
+    assert [(group.fingerprint, group.count, group.state) for group in groups] == [
+        ("open_valve", 2, CrashState.RESOLVED)
+    ]
+
+
+@pytest.mark.parametrize(("version", "git_hash"), [("1.5.0", "bc53443"), ("1.4.0", "other")])
+def test_the_same_address_of_another_firmware_stays_where_it_is(
+    version: str, git_hash: str
+) -> None:
+    groups = CrashGroups()
+    groups.add(at_address(version=version, git_hash=git_hash))
+    groups.add(at_address("open_valve"))
+    assert {group.fingerprint: group.count for group in groups} == {"a1": 1, "open_valve": 1}
+
+
+def test_what_is_read_without_the_image_again_stays_where_it_was() -> None:
+    groups = CrashGroups()
+    named = at_address("open_valve")
+    groups.add(named)
+    assert groups.add(replace(named, fingerprint="a1")) == AGAIN
+    assert groups.add(at_address()) == KNOWN
+    assert [(group.fingerprint, group.count) for group in groups] == [("open_valve", 2)]
+    stored = CrashGroups.from_dict(groups.as_dict())
+    assert stored.add(at_address()) == KNOWN
+
+
+def test_what_its_own_reading_told_is_surer_than_what_anothers_did() -> None:
+    """Where a stack is all that names a crash, one address may be two functions."""
+    groups = CrashGroups()
+    first = at_address("open_valve")
+    groups.add(first)
+    groups.add(at_address("close_valve"))
+    assert groups.add(replace(first, fingerprint="a1")) == AGAIN
+    assert groups.group_of(first.key).fingerprint == "open_valve"
+    assert groups.get("open_valve").count == 1
+
+
+def test_an_image_that_takes_anothers_place_moves_what_it_tells_otherwise() -> None:
+    groups = CrashGroups()
+    named = at_address("open_valve")
+    groups.add(named)
+    groups.set_state("open_valve", CrashState.IGNORED)
+    assert groups.add(replace(named, fingerprint="close_valve", reason="better")) == AGAIN
+    assert groups.add(replace(named, fingerprint="close_valve", reason="best")) == AGAIN
+    (group,) = groups
+    assert (group.fingerprint, group.state) == ("close_valve", CrashState.IGNORED)
+    assert group.reason == "best"
+
+
+def test_one_address_can_be_two_functions_and_both_keep_the_state() -> None:
+    groups = CrashGroups()
+    first, second = at_address(version="1.4.0"), at_address(version="1.5.0")
+    groups.add(first)
+    groups.add(second)
+    groups.set_state("a1", CrashState.RESOLVED)
+    groups.add(replace(first, fingerprint="open_valve"))
+    groups.add(replace(second, fingerprint="close_valve"))
+    assert {group.fingerprint: str(group.state) for group in groups} == {
+        "open_valve": "resolved",
+        "close_valve": "resolved",
+    }
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_of_two_decisions_the_later_one_holds(earlier: bool) -> None:
+    groups = CrashGroups()
+    unnamed = at_address()
+    groups.add(unnamed)
+    groups.add(crash(fingerprint="open_valve"))
+    first, second = ("a1", "open_valve") if earlier else ("open_valve", "a1")
+    groups.set_state(first, CrashState.RESOLVED)
+    groups.set_state(second, CrashState.IGNORED)
+    groups.add(replace(unnamed, fingerprint="open_valve"))
+    (group,) = groups
+    assert (group.state, group.count) == (CrashState.IGNORED, 2)
+
+
+def test_what_nobody_decided_takes_the_state_that_somebody_did() -> None:
+    groups = CrashGroups()
+    groups.add(at_address("open_valve", "1.4.0", address="a2"))
+    unnamed = at_address(version="1.4.0")
+    groups.add(unnamed)
+    groups.set_state("a1", CrashState.RESOLVED)
+    groups.add(replace(unnamed, fingerprint="open_valve"))
+    assert groups.get("open_valve").state is CrashState.RESOLVED
+
+
+def test_a_resolved_one_that_turns_out_to_be_in_a_newer_version_is_back() -> None:
+    groups = CrashGroups()
+    groups.add(at_address("open_valve", "1.5.0", address="a2"))
+    unnamed = at_address(version="1.4.0")
+    groups.add(unnamed)
+    groups.set_state("a1", CrashState.RESOLVED)
+    groups.add(replace(unnamed, fingerprint="open_valve"))
+    assert groups.get("open_valve").state is CrashState.REGRESSED
+
+
+def test_a_version_that_a_person_named_does_not_bring_back_what_was_known_then() -> None:
+    groups = CrashGroups()
+    every = [at_address(version="main", at=float(n), git_hash=f"abcdef{n}") for n in range(2)]
+    for each in every:
+        groups.add(each)
+    groups.set_state("a1", CrashState.RESOLVED, "1.6.0")
+    for each in every:
+        groups.add(replace(each, fingerprint="open_valve"))
+    (group,) = groups
+    assert (group.state, group.count) == (CrashState.RESOLVED, 2)
+
+
+def test_what_came_back_stays_so_under_its_new_name() -> None:
+    groups = CrashGroups()
+    first, other, back = (at_address(version=each) for each in ("1.4.0", "1.3.0", "1.5.0"))
+    groups.add(first)
+    groups.add(other)
+    groups.set_state("a1", CrashState.RESOLVED)
+    groups.add(replace(first, fingerprint="open_valve"))
+    assert groups.add(back) == REGRESSED
+    groups.add(replace(other, fingerprint="open_valve"))
+    assert groups.get("open_valve").state is CrashState.RESOLVED
+    groups.add(replace(back, fingerprint="open_valve"))
+    assert groups.get("open_valve").state is CrashState.REGRESSED
+
+
+def test_what_is_only_counted_goes_with_the_last_that_is_kept() -> None:
+    groups = CrashGroups()
+    every = [at_address(at=float(n)) for n in range(MOST_OCCURRENCES + 20)]
+    for each in every:
+        groups.add(each)
+    groups.add(replace(every[-1], fingerprint="open_valve"))
+    (group,) = groups
+    assert (group.fingerprint, group.count) == ("open_valve", MOST_OCCURRENCES + 20)
+    assert (group.first_seen, group.last_seen) == (0, MOST_OCCURRENCES + 19)
+
+
+def test_a_capture_of_an_outbox_that_began_anew_is_another_one() -> None:
+    groups = CrashGroups()
+    groups.add(crash(capture="1", at=100.0))
+    assert groups.add(crash(capture="1", at=200.0)) == KNOWN
+    assert CaptureKey("1", 200.0) in groups
+    assert groups.get("f1").count == 2
+
+
+def test_all_groups_together_keep_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crash_groups, "MOST_KEPT", 10)
+    groups = CrashGroups()
+    for number in range(20):
+        groups.add(crash(fingerprint="f1" if number > 3 else f"f{number + 2}", at=float(number)))
+    assert {group.fingerprint: group.count for group in groups}["f1"] == 16
+    assert sorted(len(group.occurrences) for group in groups) == [1, 1, 1, 1, 6]
+
+
 def test_many_occurrences_are_counted_and_the_latest_kept() -> None:
     groups = CrashGroups()
     every = [crash(at=float(n), device=f"d{n % 3}") for n in range(MOST_OCCURRENCES + 20)]
@@ -147,12 +340,14 @@ def test_the_group_unseen_for_longest_makes_room(monkeypatch: pytest.MonkeyPatch
 
 
 OCCURRENCES = st.builds(
-    Occurrence,
+    lambda number, fingerprint, device, version, address, reason: Occurrence(
+        fingerprint, device, version, number % 7.0, f"c{number}", reason, 42, "bc53443", address
+    ),
+    st.integers(0, 11),
     st.sampled_from(["f1", "f2", "f3"]),
     st.sampled_from("ABC"),
     st.sampled_from(["1.0", "1.1", "2.0-rc1", "main", ""]),
-    st.floats(0, 1e9),
-    st.sampled_from([f"c{n}" for n in range(12)]),
+    st.sampled_from(["", "f1", "f3", "f4"]),
     st.text(max_size=5),
 )
 CHANGES = st.lists(
@@ -171,7 +366,7 @@ def test_what_was_stored_is_what_there_was(changes: list[object]) -> None:
             groups.add(change)
         elif groups.get(change[0]) and change[1] is not CrashState.REGRESSED:
             groups.set_state(*change)
-    latest = {change.capture_id for change in changes if isinstance(change, Occurrence)}
+    latest = {change.key for change in changes if isinstance(change, Occurrence)}
     assert sum(group.count for group in groups) == len(latest)
     again = CrashGroups.from_dict(json.loads(json.dumps(groups.as_dict())))
     assert again.as_dict() == groups.as_dict()

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -9,10 +10,15 @@ from custom_components.ulogger.capture.core_dump import CoreDump
 from custom_components.ulogger.firmware.compact_image import CompactImage
 from custom_components.ulogger.firmware.image_import import import_image
 from custom_components.ulogger.firmware.symbols import FirmwareImage
+from custom_components.ulogger.firmware.unwind import Certainty
 from custom_components.ulogger.insight.crash_attributes import crash_attributes
-from custom_components.ulogger.insight.crash_report import CrashReport, crash_report
+from custom_components.ulogger.insight.crash_report import (
+    MOST_FRAMES,
+    BacktraceFrame,
+    CrashReport,
+    crash_report,
+)
 from custom_components.ulogger.insight.faults import FaultKind, fault_of
-from custom_components.ulogger.model.capture import Capture, CaptureKind
 
 from ..support import made_captures as made
 from ..support.arm_programs import crash, dump_of, program, symbol
@@ -188,14 +194,45 @@ def test_an_image_can_not_write_control_sequences() -> None:
 
 
 @pytest.mark.parametrize("capture", real_core_dumps(), ids=str)
-def test_the_events_attributes_stay_what_they_were(capture: RealCapture) -> None:
+def test_an_event_tells_the_report_in_short(capture: RealCapture) -> None:
     registers = capture.expected["registers"]
-    device = CoreDump.parse(capture.data).header.device
-    assert crash_attributes(Capture(CaptureKind.CORE_DUMP, device, capture.data, 1.8e9)) == {
-        "summary": f"pc {registers['pc']:#010x};"
-        " cfsr 0x00008200 precise data bus error, BFAR holds the address;"
-        " hfsr 0x40000000 escalated to hard fault",
+    found = report(capture.data, kept(capture.image))
+    told = crash_attributes(found)
+    backtrace = told.pop("backtrace")
+    assert told == {
+        "summary": "an access where nothing answers at 0xFFFF0030"
+        " (precise data bus error, BFAR holds the address) in read_register (session.c:3)",
+        "application": 42,
+        "firmware_version": "4.24.2",
+        "git_hash": "bc53443",
+        "fault": "an access where nothing answers at 0xFFFF0030"
+        " (precise data bus error, BFAR holds the address)",
+        "fault_kind": "data_bus_error",
+        "fault_address": "0xFFFF0030",
         "pc": f"0x{registers['pc']:08X}",
         "lr": f"0x{registers['lr']:08X}",
-        "firmware_version": "4.24.2",
+        "function": "read_register",
+        "location": "session.c:3",
+        "registers": {name: f"0x{value:08X}" for name, value in registers.items()},
+        "fingerprint": found.fingerprint,
     }
+    assert backtrace[0] == {
+        "address": f"0x{registers['pc']:08X}",
+        "function": "read_register",
+        "location": "session.c:3",
+        "certainty": "exact",
+    }
+
+
+def test_an_event_stays_within_what_home_assistant_keeps() -> None:
+    frame = BacktraceFrame(1, "f" * 10_000, "c" * 10_000, 1, Certainty.EXACT)
+    capture = real_core_dumps()[0]
+    found = replace(report(capture.data), backtrace=(frame,) * MOST_FRAMES)
+    assert len(json.dumps(crash_attributes(found))) < 16 * 1024
+
+
+@pytest.mark.parametrize("capture", real_core_dumps(), ids=str)
+def test_the_fingerprint_of_the_address_is_that_without_an_image(capture: RealCapture) -> None:
+    bare, named = report(capture.data), report(capture.data, kept(capture.image))
+    assert bare.fingerprint == bare.address_fingerprint == named.address_fingerprint
+    assert named.fingerprint != bare.fingerprint

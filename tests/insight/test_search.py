@@ -247,3 +247,21 @@ def test_a_frame_that_can_not_be_read_is_found_where_a_reading_has_it() -> None:
     assert found(Query(contains="unreadable"), with_text) == [(1, 2), (1, 1), (1, 0)]
     assert found(Query(level=Level.DEBUG, module=0), each) == [(1, 2), (1, 1), (1, 0)]
     assert found(Query(contains="unreadable"), each) == [(1, 2), (1, 1), (1, 0)]
+
+
+def test_an_image_that_is_known_only_from_the_capture_names_modules_and_texts() -> None:
+    asked: list[DeviceIdentity] = []
+
+    def image_of(device: DeviceIdentity) -> FirmwareImage:
+        asked.append(device)
+        return IMAGE
+
+    known = source(1, REAL.data, IMAGE)
+    late = replace(known, image=None, image_of=image_of)
+    for query in REAL_QUERIES:
+        assert found(query, late) == found(query, known)
+    assert set(asked) == {DEVICE}
+    assert found(Query(module="main", contains="initialized"), late) != []
+    asked.clear()
+    assert found(Query(level=Level.RESERVED_7), late) == []
+    assert asked == []

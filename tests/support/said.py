@@ -25,6 +25,7 @@ async def stored(device: DeviceCoordinator, capture: Capture) -> int:
 async def read_all(gateway: Gateway) -> None:
     """Let everything be read that was stored."""
     await gateway.hass.async_block_till_done()
-    while (task := gateway.readings.task) is not None and not task.done():
-        await task
+    for reader in (gateway.readings, gateway.crashes):
+        while (task := reader.task) is not None and not task.done():
+            await task
     await gateway.hass.async_block_till_done()

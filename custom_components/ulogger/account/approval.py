@@ -14,7 +14,7 @@ from homeassistant.config_entries import (
     SOURCE_INTEGRATION_DISCOVERY,
     ConfigEntry,
 )
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 
 from ..const import CONF_APPLICATIONS, CONF_CONFIRMED_ADDRESS, CONF_DEVICE_TYPES, DOMAIN
 
@@ -61,6 +61,29 @@ def room_for_cards(hass: HomeAssistant) -> int:
     sources = [flow["context"]["source"] for flow in shown]
     cards = sources.count(SOURCE_BLUETOOTH) + sources.count(SOURCE_INTEGRATION_DISCOVERY)
     return MOST_CARDS - cards
+
+
+@callback
+def close_pointless_cards(hass: HomeAssistant) -> None:
+    """Close the cards that ask nothing any more.
+
+    Those of applications that belong to an account by now, those that no account is left for,
+    and those of single devices where there is an account, which takes devices in by itself.
+    """
+    entries = hass.config_entries.async_entries(DOMAIN, include_ignore=False)
+    working = any(entry.disabled_by is None for entry in entries)
+    settled = {
+        application_unique_id(int(application))
+        for entry in entries
+        for application in entry.options.get(CONF_APPLICATIONS, {})
+    }
+    for flow in hass.config_entries.flow.async_progress_by_handler(DOMAIN):
+        source, about = flow["context"]["source"], flow["context"].get("unique_id")
+        of_application = source == SOURCE_INTEGRATION_DISCOVERY
+        if (of_application and (about in settled or not working)) or (
+            source == SOURCE_BLUETOOTH and entries
+        ):
+            hass.config_entries.flow.async_abort(flow["flow_id"])
 
 
 def with_application(options: Options, application_id: int, device_type: str) -> dict[str, Any]:

@@ -42,10 +42,14 @@ async def async_keep_key(
 ) -> dict[str, Any]:
     """Put the key in *data* on disk, or forget an earlier one if there is none; return the rest.
 
-    ``suffix`` names the account: it is made once and never changes. Raises SecretsNotKept.
+    An API token in it goes there, too; without one an earlier one stays. ``suffix`` names the
+    account: it is made once and never changes. Raises SecretsNotKept.
     """
     rest = dict(data)
-    await _async_change(hass, suffix, {CONF_PRIVATE_KEY: rest.pop(CONF_PRIVATE_KEY, None)})
+    changes = {CONF_PRIVATE_KEY: rest.pop(CONF_PRIVATE_KEY, None)}
+    if CONF_API_TOKEN in rest:
+        changes[CONF_API_TOKEN] = rest.pop(CONF_API_TOKEN)
+    await _async_change(hass, suffix, changes)
     return rest
 
 
@@ -55,6 +59,16 @@ async def async_keep_token(hass: HomeAssistant, entry: ConfigEntry[Any], token: 
     Raises SecretsNotKept.
     """
     return await _async_change(hass, entry.data[CONF_CLIENT_SUFFIX], {CONF_API_TOKEN: token})
+
+
+async def async_keep_secret(
+    hass: HomeAssistant, entry: ConfigEntry[Any], name: str, secret: str | None
+) -> None:
+    """Put a secret of a destination on disk under a name of its own, or forget it.
+
+    Raises SecretsNotKept.
+    """
+    await _async_change(hass, entry.data[CONF_CLIENT_SUFFIX], {name: secret})
 
 
 async def async_load_secrets(hass: HomeAssistant, entry: ConfigEntry[Any]) -> Secrets:

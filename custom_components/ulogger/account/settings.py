@@ -9,6 +9,7 @@ from homeassistant.config_entries import ConfigEntry
 
 from .. import const as c
 from ..model.identity import ULOGGER
+from ..model.level import Level
 
 KILOBYTE = 1_000
 MEGABYTE = 1_000_000
@@ -26,7 +27,7 @@ def wanted_since(entry: ConfigEntry[Any]) -> dict[str, float]:
         if each.subentry_type in c.DESTINATION_SUBENTRIES
         and (each.subentry_type != c.SUBENTRY_CLESYDE or _has_topic(each.data))
     }
-    if entry.data[c.CONF_CONNECTION] != c.CONNECTION_NONE:
+    if entry.data[c.CONF_CONNECTION] not in c.WITHOUT_CAPTURES:
         wanted[ULOGGER] = 0.0
     return wanted
 
@@ -40,7 +41,9 @@ def _has_topic(data: Mapping[str, Any]) -> bool:
 class AccountSettings:
     """The options of an account.
 
-    Sizes are in bytes; ``daily_quota`` 0 is no limit.
+    Sizes are in bytes; ``daily_quota`` 0 is no limit; an empty ``firmware_folder`` is none. Lines
+    of devices from ``event_level`` on become events, none without it; ``metric_limit`` is how many
+    metrics of a device have a sensor.
     """
 
     interval: timedelta
@@ -51,6 +54,10 @@ class AccountSettings:
     retention_days: int
     retention_bytes: int
     undelivered_budget: int
+    offer_to_assistants: bool
+    firmware_folder: str
+    event_level: Level | None
+    metric_limit: int
 
     @classmethod
     def of(cls, entry: ConfigEntry[Any]) -> Self:
@@ -74,4 +81,12 @@ class AccountSettings:
                 options.get(c.CONF_UNDELIVERED_BUDGET_MB, c.DEFAULT_UNDELIVERED_BUDGET_MB)
                 * MEGABYTE
             ),
+            offer_to_assistants=options.get(c.CONF_OFFER_TO_ASSISTANTS, False),
+            firmware_folder=options.get(c.CONF_FIRMWARE_FOLDER, ""),
+            event_level=_level(options.get(c.CONF_LOG_EVENTS, c.DEFAULT_LOG_EVENTS)),
+            metric_limit=round(options.get(c.CONF_METRIC_LIMIT, c.DEFAULT_METRIC_LIMIT)),
         )
+
+
+def _level(chosen: str) -> Level | None:
+    return None if chosen == c.LEVEL_OFF else Level[chosen.upper()]

@@ -1,18 +1,22 @@
 """What one account must remember across restarts, besides its captures (see `outbox/`).
 
-Session tokens, which devices stand behind which address, whether they are collected, and the
-log configuration that still has to reach them. One private file of Home Assistant's `Store`.
+Session tokens, which devices stand behind which address, whether they are collected, the log
+configuration that still has to reach them, and how devices crashed. One private file of Home
+Assistant's `Store`.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, override
+from typing import Any, NotRequired, TypedDict, override
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.storage import STORAGE_DIR, Store
 
 from ..const import DOMAIN
+from ..insight.crash_groups import CrashGroups
+from ..model.heard import Heard, MetricValue
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.log_config import one_name_a_bit
 from ..model.log_levels import UNKNOWN, LogLevels, Wish, Written
@@ -27,10 +31,13 @@ class DeviceRecord:
     """One device as it was last identified.
 
     ``address`` is empty when another device was identified there since. Moments are Unix seconds.
-    ``modules`` maps the module names that the cloud sent for this device to their bit in
-    ``module_flags``, one name a bit; ``last_config`` marks the log configuration that came from
-    the cloud last. ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days
-    since 1970), on which the daily quota was reached.
+    ``interrupted`` says that a session was ended before it came to its end. ``modules`` maps the
+    module names that the cloud sent for this device to their bit in ``module_flags``, one name a
+    bit; ``last_config`` marks the log configuration that came from the cloud last.
+    ``quota_days`` counts the UTC days in a row, up to ``quota_day`` (days since 1970), on which
+    the daily quota was reached. ``crash_cleared`` is when the last crash came
+    of which a person knows, or that other firmware made a thing of the past. ``heard`` is
+    what its captures say.
     """
 
     identity: DeviceIdentity
@@ -40,12 +47,15 @@ class DeviceRecord:
     last_seen: float = 0.0
     last_identified: float = 0.0
     last_collected: float = 0.0
+    interrupted: bool = False
     last_heartbeat: float = 0.0
     quota_day: int = 0
     quota_days: int = 0
     log_levels: LogLevels = field(default_factory=LogLevels)
     modules: dict[str, int] = field(default_factory=dict)
     last_config: str = ""
+    crash_cleared: float = 0.0
+    heard: Heard = field(default_factory=Heard)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the record as JSON can hold it."""
@@ -60,6 +70,7 @@ class DeviceRecord:
                 "identity": _known(DeviceIdentity, data["identity"]),
                 "log_levels": _log_levels(data.get("log_levels", {})),
                 "modules": one_name_a_bit(data.get("modules", {})),
+                "heard": _heard(data.get("heard", {})),
             }
         )
 
@@ -71,6 +82,12 @@ def _known[T](kind: type[T], data: Mapping[str, Any]) -> T:
 
 
 _FIELDS = frozenset(each.name for each in fields(DeviceRecord))
+
+
+def _heard(data: Mapping[str, Any]) -> Heard:
+    heard = _known(Heard, data)
+    heard.metrics = {name: _known(MetricValue, each) for name, each in heard.metrics.items()}  # type: ignore[arg-type]
+    return heard
 
 
 def _log_levels(data: Mapping[str, Any]) -> LogLevels:
@@ -101,6 +118,8 @@ class StoredAccount(TypedDict):
 
     tokens: dict[str, Any]
     devices: list[dict[str, Any]]
+    left_alone: list[list[int | str]]
+    crashes: NotRequired[dict[str, Any]]
 
 
 class _AccountFile(Store[StoredAccount]):
@@ -118,9 +137,13 @@ class _AccountFile(Store[StoredAccount]):
 
 
 class AccountStore:
-    """The account's file, and what it holds in memory."""
+    """The account's file, and what it holds in memory.
+
+    ``crashes_known`` is false until the core dumps of an earlier version are among the groups.
+    """
 
     def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
+        self._hass = hass
         key = f"{DOMAIN}.{entry_id}"
         minor = STORAGE_MINOR_VERSION
         self._store = _AccountFile(
@@ -128,6 +151,9 @@ class AccountStore:
         )
         self.tokens: dict[str, Any] = {}
         self.devices: dict[DeviceKey, DeviceRecord] = {}
+        self._left_alone: set[DeviceKey] = set()
+        self.crash_groups = CrashGroups()
+        self.crashes_known = False
         self._closed = False
         self._save_planned = False
 
@@ -138,6 +164,13 @@ class AccountStore:
         self.tokens = stored["tokens"]
         records = [DeviceRecord.from_dict(data) for data in stored["devices"]]
         self.devices = {record.identity.key: record for record in records}
+        # An earlier version did not store it.
+        self._left_alone = {(int(key[0]), str(key[1])) for key in stored.get("left_alone", [])}
+        if (crashes := stored.get("crashes")) is not None:
+            # Thousands of occurrences take longer than the event loop has.
+            read = partial(CrashGroups.from_dict, crashes)
+            self.crash_groups = await self._hass.async_add_executor_job(read)
+            self.crashes_known = True
 
     async def async_save_tokens(self, tokens: dict[str, Any]) -> None:
         """Put *tokens* on disk at once: losing one costs a registration."""
@@ -175,12 +208,34 @@ class AccountStore:
         """Find the device that was last identified at *address*."""
         return next((r for r in self.devices.values() if r.address == address), None)
 
+    def add(self, identity: DeviceIdentity, address: str, name: str) -> DeviceRecord:
+        """Remember a device; one that was not to be collected when it was forgotten still is not.
+
+        It is on disk after the next save.
+        """
+        collect = identity.key not in self._left_alone
+        self._left_alone.discard(identity.key)
+        record = DeviceRecord(identity, address, name, collect=collect)
+        self.devices[identity.key] = record
+        return record
+
+    def forget(self, key: DeviceKey) -> DeviceRecord | None:
+        """Forget a device but for a person's word not to collect it; returns what was known."""
+        record = self.devices.pop(key, None)
+        if record is not None and not record.collect:
+            self._left_alone.add(key)
+        return record
+
     def _content(self) -> StoredAccount:
         self._save_planned = False
-        return {
+        content: StoredAccount = {
             "tokens": self.tokens,
             "devices": [record.as_dict() for record in self.devices.values()],
+            "left_alone": [list(key) for key in sorted(self._left_alone)],
         }
+        if self.crashes_known:
+            content["crashes"] = self.crash_groups.as_dict()
+        return content
 
 
 def outbox_path(hass: HomeAssistant, entry_id: str) -> Path:

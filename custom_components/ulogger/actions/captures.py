@@ -1,9 +1,10 @@
-"""The action that shows what captures carry, as far as that can be read without an image."""
+"""The action that shows which captures there are, and what they carry."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import islice
 
 import probatio
+from homeassistant.components.http.auth import async_sign_path
 from homeassistant.core import (
     HomeAssistant,
     ServiceCall,
@@ -11,7 +12,6 @@ from homeassistant.core import (
     SupportsResponse,
     callback,
 )
-from homeassistant.exceptions import Unauthorized, UnknownUser
 from homeassistant.helpers import config_validation as cv
 from homeassistant.util.json import JsonValueType
 
@@ -20,12 +20,16 @@ from ..capture.errors import CaptureError
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..errors import user_errors
-from ..insight.text import core_dump_lines, log_lines
+from ..firmware.symbols import Symbols
+from ..gateway.administrators import async_check_administrator
+from ..insight.log_lines import as_lines
+from ..insight.text import core_dump_lines
 from ..model.capture import Capture, CaptureKind
+from ..model.identity import DeviceIdentity
 from ..outbox.errors import NoSuchCapture
 from ..outbox.model import Row
-from ..panel.downloads import capture_path
-from .targets import async_targets
+from ..panel.downloads import LINK_VALID, capture_path, core_path
+from .targets import async_targets, gateway_of
 
 ATTR_LIMIT = "limit"
 ATTR_TEXT = "text"
@@ -61,7 +65,7 @@ async def _get_captures(call: ServiceCall) -> ServiceResponse:
     The text is an administrator's to read, as the download is.
     """
     if call.data[ATTR_TEXT]:
-        await _check_administrator(call)
+        await async_check_administrator(call.hass, call.context)
     answer: dict[str, JsonValueType] = {}
     for device in async_targets(call.hass, call).devices:
         with user_errors(device.identity.serial):
@@ -72,16 +76,6 @@ async def _get_captures(call: ServiceCall) -> ServiceResponse:
                 await _describe(call.hass, device, row, text=call.data[ATTR_TEXT]) for row in rows
             ]
     return {"devices": answer}
-
-
-async def _check_administrator(call: ServiceCall) -> None:
-    """Raise Unauthorized for any other user; what automations call has no user."""
-    if call.context.user_id is None:
-        return
-    if (user := await call.hass.auth.async_get_user(call.context.user_id)) is None:
-        raise UnknownUser(context=call.context)
-    if not user.is_admin:
-        raise Unauthorized(context=call.context)
 
 
 async def _describe(
@@ -98,25 +92,40 @@ async def _describe(
         "last_error": row.last_error,
         "reason": row.reason,
         "may_repeat": row.may_repeat,
-        "download": capture_path(device.account.entry_id, row.capture_id),
+        "download": _link(hass, capture_path(device.account.entry_id, row.capture_id)),
     }
+    if row.kind is CaptureKind.CORE_DUMP:
+        described["core_file"] = _link(hass, core_path(device.account.entry_id, row.capture_id))
     if text:
         try:
-            capture = await device.account.outbox.read(row.capture_id)
+            described["lines"] = list(await _lines(hass, device, row))
         except NoSuchCapture:
             return described
-        described["lines"] = list(await hass.async_add_executor_job(_lines, capture))
     return described
 
 
-def _lines(capture: Capture) -> list[str]:
+async def _lines(hass: HomeAssistant, device: DeviceCoordinator, row: Row) -> list[str]:
     """Read a capture as text; what can't be read says so."""
+    gateway = gateway_of(device)
+    if row.kind is CaptureKind.LOG:
+        return as_lines(await gateway.readings.async_reading(row.capture_id), MOST_LINES)
+    capture = await device.account.outbox.read(row.capture_id)
+    return await hass.async_add_executor_job(_core_dump_lines, capture, gateway.images.image_of)
+
+
+def _core_dump_lines(
+    capture: Capture, image_of: Callable[[DeviceIdentity], Symbols | None]
+) -> list[str]:
     try:
-        if capture.kind is CaptureKind.CORE_DUMP:
-            return core_dump_lines(CoreDump.parse(capture.data))[:MOST_LINES]
-        return [str(line) for line in islice(log_lines(capture.data), MOST_LINES)]
+        lines = core_dump_lines(CoreDump.parse(capture.data), image_of(capture.device))
     except CaptureError as err:
         return [f"can't be read: {err}"]
+    return lines[:MOST_LINES]
+
+
+def _link(hass: HomeAssistant, path: str) -> str:
+    """Sign *path* for whoever asks, so that a browser opens it; it is an administrator's still."""
+    return async_sign_path(hass, path, LINK_VALID)
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -2,11 +2,17 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 import probatio
+from homeassistant.config_entries import (
+    SIGNAL_CONFIG_ENTRY_CHANGED,
+    ConfigEntry,
+    ConfigEntryState,
+)
 from homeassistant.core import (
     HomeAssistant,
     ServiceCall,
@@ -16,9 +22,11 @@ from homeassistant.core import (
 )
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.service import async_register_admin_service
 from homeassistant.util.json import JsonValueType
 
+from ..collecting.connection import Interrupted
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..errors import user_errors
@@ -26,10 +34,17 @@ from ..gateway.destinations import ActiveDestination
 from ..model.level import LEVELS
 from ..model.log_config import ALL_MODULES, LONGEST, MODULES, SHORTEST, LogConfig
 from ..model.log_levels import PERSON, Wish
-from ..outbox.model import Outcome
+from ..outbox.model import Added, Outcome
+from .by_hand import async_register_actions_by_hand
 from .captures import async_register_capture_actions
+from .crashes import async_register_crash_actions
+from .firmware import async_register_firmware_actions
+from .logs import async_register_log_actions
+from .pepeunit import async_register_pepeunit_actions
 from .publish import async_register_publish_actions
 from .targets import async_targets, gateway_of, required
+
+RELOADED_WITHIN = 30.0
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -70,64 +85,139 @@ def async_register_actions(hass: HomeAssistant) -> None:
     async_register_admin_service(hass, DOMAIN, "forget_session", _forget_session, FORGET_SCHEMA)
     async_register_publish_actions(hass)
     async_register_capture_actions(hass)
+    async_register_actions_by_hand(hass)
+    async_register_log_actions(hass)
+    async_register_pepeunit_actions(hass)
+    async_register_firmware_actions(hass)
+    async_register_crash_actions(hass)
 
 
 async def _upload(call: ServiceCall) -> ServiceResponse:
-    """Collect the devices now, wait until the cloud has everything, and return what it was."""
+    """Collect the devices now, wait until the cloud has everything, and return what it was.
+
+    Each device has a result of its own; raises HomeAssistantError only when all of them failed.
+    """
     devices = async_targets(call.hass, call).devices
     seconds = call.data[ATTR_TIMEOUT]
-    # One device out of range must not keep the others from being uploaded.
-    uploads = await asyncio.gather(
-        *(_upload_device(device, seconds) for device in devices), return_exceptions=True
-    )
-    done: dict[str, JsonValueType] = {}
-    for device, upload in zip(devices, uploads, strict=True):
-        if isinstance(upload, BaseException):
-            raise upload
-        done[device.identity.serial] = upload
-    return {"devices": done}
+    uploads = await asyncio.gather(*(_upload_device(device, seconds) for device in devices))
+    errors = [error for upload in uploads if (error := upload.error) is not None]
+    if len(errors) == len(devices):
+        raise _none_uploaded(devices, errors)
+    return {
+        "devices": {
+            device.identity.serial: upload.told()
+            for device, upload in zip(devices, uploads, strict=True)
+        }
+    }
 
 
-async def _upload_device(device: DeviceCoordinator, seconds: float) -> dict[str, JsonValueType]:
-    gateway = gateway_of(device)
+@dataclass(slots=True)
+class _Upload:
+    """What became of one device: what came to disk, and where it is by now."""
+
+    added: list[Added] = field(default_factory=list)
+    delivered: int = 0
+    destinations: list[_There] = field(default_factory=list)
+    error: HomeAssistantError | None = None
+
+    def told(self) -> dict[str, JsonValueType]:
+        """Return it as the action answers."""
+        error: JsonValueType = None
+        if self.error is not None:
+            error = {"reason": self.error.translation_key, "message": str(self.error)}
+        return {
+            "collected": [
+                {
+                    "id": each.capture_id,
+                    "outcome": each.outcome.value,
+                    "bytes": each.size,
+                    "may_repeat": each.may_repeat,
+                }
+                for each in self.added
+            ],
+            "delivered": self.delivered,
+            "destinations": {
+                each.title: {"delivered": len(each.delivered), "error": each.error}
+                for each in self.destinations
+            },
+            "bytes": sum(each.size for each in self.added),
+            "error": error,
+        }
+
+
+async def _upload_device(device: DeviceCoordinator, seconds: float) -> _Upload:
+    """Collect a device and wait for its destinations; what goes wrong is part of the result."""
+    upload = _Upload()
+    try:
+        await _collect_and_deliver(device, seconds, upload)
+    except HomeAssistantError as err:
+        upload.error = err
+    return upload
+
+
+async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload: _Upload) -> None:
+    """Note in *upload* what comes of it; raises HomeAssistantError."""
     serial = device.identity.serial
     with user_errors(serial):
         try:
             async with asyncio.timeout(seconds):
-                added = await device.async_collect()
+                upload.added = added = await device.async_collect()
         except TimeoutError as err:
             raise _error("collect_timeout", serial, seconds) from err
+        await _loaded_again(device.hass, device.account.entry, min(seconds, RELOADED_WITHIN))
+    gateway = gateway_of(device)
     ids = {
         each.capture_id
         for each in added
         if each.outcome is not Outcome.DUPLICATE and each.capture_id is not None
     }
     gateway.async_retry_now()
-    there = await asyncio.gather(
+    upload.destinations = there = await asyncio.gather(
         *(_deliver(each, device, ids, seconds) for each in gateway.destinations.values())
     )
+    everywhere = ids.intersection(*(each.delivered for each in there)) if there else set()
+    upload.delivered = len(everywhere)
     # With several destinations each says for itself how it went.
     if there and all(each.error for each in there):
         if there[0].error is _Missed.UNREACHABLE:
             raise _error("cloud_unreachable", serial, seconds)
         raise _error("delivery_timeout", serial, seconds)
-    everywhere = ids.intersection(*(each.delivered for each in there)) if there else set()
-    return {
-        "collected": [
-            {
-                "id": each.capture_id,
-                "outcome": each.outcome.value,
-                "bytes": each.size,
-                "may_repeat": each.may_repeat,
-            }
-            for each in added
-        ],
-        "delivered": len(everywhere),
-        "destinations": {
-            each.title: {"delivered": len(each.delivered), "error": each.error} for each in there
-        },
-        "bytes": sum(each.size for each in added),
-    }
+
+
+async def _loaded_again(hass: HomeAssistant, entry: ConfigEntry[Any], seconds: float) -> None:
+    """Wait until an account that is reloaded meanwhile is at work again, or raise Interrupted."""
+    loaded = asyncio.Event()
+
+    @callback
+    def look(*_: object) -> None:
+        if entry.state is ConfigEntryState.LOADED:
+            loaded.set()
+
+    stop = async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, look)
+    look()
+    try:
+        async with asyncio.timeout(seconds):
+            await loaded.wait()
+    except TimeoutError as err:
+        raise Interrupted("the account was unloaded meanwhile") from err
+    finally:
+        stop()
+
+
+def _none_uploaded(
+    devices: list[DeviceCoordinator], errors: list[HomeAssistantError]
+) -> HomeAssistantError:
+    """Say why no device could be uploaded, of several for each of them."""
+    if len(errors) == 1:
+        return errors[0]
+    reasons = "; ".join(
+        f"{device.identity.serial}: {error}" for device, error in zip(devices, errors, strict=True)
+    )
+    return HomeAssistantError(
+        translation_domain=DOMAIN,
+        translation_key="none_uploaded",
+        translation_placeholders={"count": str(len(errors)), "reasons": reasons},
+    )
 
 
 class _Missed(StrEnum):

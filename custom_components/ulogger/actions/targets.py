@@ -52,9 +52,8 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
 
     Raises ServiceValidationError when what is named is not ours, or nothing is left.
     """
-    selected = async_extract_referenced_entity_ids(
-        hass, TargetSelection(call.data), primary_entities_only=False
-    )
+    selection = TargetSelection(call.data)
+    selected = async_extract_referenced_entity_ids(hass, selection, primary_entities_only=False)
     if selected.missing_devices:
         async_get_device_and_config_entry(hass, DOMAIN, min(selected.missing_devices))
     named = set(call.data.get("device_id", []))
@@ -66,7 +65,8 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
     }
     targets = Targets()
     registry = dr.async_get(hass)
-    for device_id in sorted(found):
+    excluded = _excluded(hass, selection)
+    for device_id in sorted(found - excluded):
         device = registry.async_get(device_id)
         ours = device is not None and any(domain == DOMAIN for domain, *_ in device.identifiers)
         if device_id in named:
@@ -75,10 +75,66 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
             # One of many in an area, with a label or behind an entity: it may be left out.
             with suppress(ServiceValidationError):
                 _add(hass, device_id, targets, gateways=gateways)
-    targets.devices = list(dict.fromkeys(targets.devices))
+    targets.devices = [
+        each
+        for each in dict.fromkeys(targets.devices)
+        if not _is_below(hass, each, excluded, gateways=gateways)
+    ]
     if not targets.devices and not targets.gateways:
         raise ServiceValidationError(translation_domain=DOMAIN, translation_key="no_target")
     return targets
+
+
+@callback
+def async_named(hass: HomeAssistant, name: str) -> Targets:
+    """Return the one device or gateway that has this device ID or serial.
+
+    Raises ServiceValidationError when there is none, or more than one.
+    """
+    targets = Targets()
+    if dr.async_get(hass).async_get(name) is not None:
+        _add(hass, name, targets, gateways=True)
+        return targets
+    for entry in hass.config_entries.async_loaded_entries(DOMAIN):
+        gateway: Gateway = entry.runtime_data
+        targets.gateways += [gateway] if gateway.identity.serial == name else []
+        everyone = gateway.devices.values()
+        targets.devices += [
+            each for each in everyone if each.identity.serial == name and not each.excluded
+        ]
+    if not targets.devices and not targets.gateways:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="unknown_device",
+            translation_placeholders={"device": name[:64]},
+        )
+    if len(targets.devices) > 1:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="ambiguous_device",
+            translation_placeholders={"device": name[:64]},
+        )
+    return targets
+
+
+def _excluded(hass: HomeAssistant, selection: TargetSelection) -> set[str]:
+    """Return the devices that a call leaves out; Home Assistant knows that since 2026.11."""
+    exclude: TargetSelection | None = getattr(selection, "exclude", None)
+    if exclude is None:
+        return set()
+    left_out = async_extract_referenced_entity_ids(hass, exclude, primary_entities_only=False)
+    return left_out.referenced_devices
+
+
+def _is_below(
+    hass: HomeAssistant, device: DeviceCoordinator, device_ids: set[str], *, gateways: bool
+) -> bool:
+    """Whether a device is among those in the registry, or its account where it stands for all."""
+    entry_id = device.account.entry_id
+    identifiers = [device.identifier] if gateways else [device.identifier, (DOMAIN, entry_id)]
+    find = dr.async_get(hass).async_get_device_by_identifier
+    found = (find(identifier, entry_id) for identifier in identifiers)
+    return any(each is not None and each.id in device_ids for each in found)
 
 
 def _add(hass: HomeAssistant, device_id: str, targets: Targets, *, gateways: bool) -> None:
@@ -97,8 +153,15 @@ def _add(hass: HomeAssistant, device_id: str, targets: Targets, *, gateways: boo
         if coordinator.identifier in device.identifiers and not device.disabled:
             targets.devices.append(coordinator)
             return
+    name = device.name_by_user or device.name or device_id
+    if device.disabled:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="device_disabled",
+            translation_placeholders={"device": name},
+        )
     raise ServiceValidationError(
         translation_domain=DOMAIN,
         translation_key="device_not_collected",
-        translation_placeholders={"device": device.name or device_id},
+        translation_placeholders={"device": name},
     )

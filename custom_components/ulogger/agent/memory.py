@@ -1,6 +1,6 @@
 """What is kept of a device between two sessions: an unfinished transfer and its failures."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ..capture.errors import CaptureError
@@ -91,6 +91,11 @@ class TransferMemory:
     checksum_failures: int = 0
     too_long: bytes = b""
     header_ends_at: int = 0
+
+    def outbox_opened(self) -> None:
+        """Have a committed log offered again: it may not lie in the outbox that is open now."""
+        for kind, partial in self.partials.items():
+            self.partials[kind] = replace(partial, committed=False)
 
     def belongs_to(self, device: DeviceKey) -> None:
         """Forget everything when another device answers at this address."""

@@ -31,6 +31,8 @@ REFETCHES: Final = 3
 RECONNECTIONS: Final = 5
 """How often a caller connects again at once after StaleTransfer."""
 PROGRESS_INTERVAL: Final = 1.0
+PROGRESS_STEPS: Final = 10
+"""How often progress is told of a transfer at least, however short it is."""
 AFTER_A_LOG: Final = (0.6, 1.0, 1.0)
 """Patience for the core dump that may follow a log; the firmware begins it after 100 ms."""
 CHECKS: Final[dict[CaptureKind, Callable[[bytes], object]]] = {
@@ -83,6 +85,7 @@ class AgentSession:
         self._first_chunk_at = 0.0
         self._unasked: Unasked | None = None
         self._reported_at = float("-inf")
+        self._reported_bytes = 0
         self._requests: Requests | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -295,7 +298,7 @@ class AgentSession:
                 self._first_chunk_at = self._now()
             if requests or transfer.outcome is not None:
                 self._advance(requests)
-            if now - self._reported_at >= PROGRESS_INTERVAL:
+            if transfer.outcome is not None or self._has_moved(transfer, now):
                 self._report(transfer, now)
 
         return receive
@@ -329,10 +332,17 @@ class AgentSession:
             return
         self._advance(requests)
 
+    def _has_moved(self, transfer: Transfer, now: float) -> bool:
+        """Whether there is progress to tell of: after a second, or after a tenth of it all."""
+        moved = abs(transfer.done - self._reported_bytes)
+        late = now - self._reported_at >= PROGRESS_INTERVAL
+        return late or moved * PROGRESS_STEPS >= transfer.size
+
     def _report(self, transfer: Transfer, now: float) -> None:
         if transfer.kind is None:
             return
         self._reported_at = now
+        self._reported_bytes = transfer.done
         if self._on_progress is not None:
             self._on_progress(Progress(transfer.kind, transfer.done, transfer.size))
 

@@ -89,6 +89,9 @@ class RegistersDevices(Protocol):
     def registered(self, device: DeviceIdentity) -> bool:
         """Whether this firmware of the device is known there."""
 
+    async def register(self, device: DeviceIdentity) -> object:
+        """Have the device registered unless it is; raises CloudError."""
+
     async def forget(self, key: DeviceKey) -> None:
         """Have a device registered again before its next log."""
 

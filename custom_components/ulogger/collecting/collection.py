@@ -20,7 +20,6 @@ from homeassistant.core import callback
 from ..account.account import Account
 from ..agent.errors import AgentError, NotAnAgent, StaleTransfer
 from ..agent.session import RECONNECTIONS, AgentSession, Pending, Progress
-from ..insight.crash_attributes import crash_attributes
 from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity
 from ..model.log_config import LogConfig
@@ -134,6 +133,7 @@ class Collection:
                             await self._keep(capture)
                     finally:
                         self._notify()
+                    self._device.show(phase=Phase.IDLE, bytes_done=None, bytes_total=None)
             ended = True
         finally:
             dump_waits = CaptureKind.CORE_DUMP in self.memory.partials
@@ -147,14 +147,16 @@ class Collection:
 
     @callback
     def _began(self, session: AgentSession) -> None:
-        """Show that captures are coming."""
+        """Take note that the device is asked for its captures from now on."""
         self._session = session
-        self._device.show(phase=Phase.DOWNLOADING, present=True)
+        self._device.show(present=True)
 
     @callback
     def _on_progress(self, progress: Progress) -> None:
         """Show how much of the capture is here."""
-        self._device.show(bytes_done=progress.done, bytes_total=progress.total)
+        self._device.show(
+            phase=Phase.DOWNLOADING, bytes_done=progress.done, bytes_total=progress.total
+        )
 
     async def _read_rssi(self, session: AgentSession) -> None:
         """Ask the device how well it hears us: it measures that every two seconds."""
@@ -184,8 +186,6 @@ class Collection:
         if added.may_repeat:
             attributes["may_repeat"] = True
         fire(DeviceEvent.COLLECTED, attributes)
-        if capture.kind is CaptureKind.CORE_DUMP:
-            fire(DeviceEvent.CORE_DUMP, {**attributes, **crash_attributes(capture)})
 
     @callback
     def _note(self, *, erased: bool) -> None:

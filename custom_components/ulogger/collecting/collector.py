@@ -11,12 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, override
 
 from homeassistant.components import bluetooth
 from homeassistant.components.bluetooth import BluetoothServiceInfoBleak
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers.dispatcher import async_dispatcher_send
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 from homeassistant.util import dt as dt_util
 
@@ -25,7 +27,6 @@ from ..account.device_registry import register_device, registered_device
 from ..account.disk_space import NoDiskSpace
 from ..account.store import DeviceRecord
 from ..agent.errors import AgentError
-from ..agent.memory import TransferMemory
 from ..const import DOMAIN
 from ..model.identity import DeviceIdentity
 from ..model.plain_text import one_line
@@ -33,16 +34,18 @@ from ..model.signal import Signal
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added
 from .collection import AnotherIdentified, Collection
-from .connection import ConnectError, DeviceOutOfRange, NoConnectionSlot
-from .device_state import DeviceEvent, DeviceState, Phase, SessionRecord
+from .connection import ConnectError, Interrupted, NoConnectionSlot
+from .device_state import SIGNAL_DEVICE_EVENT, DeviceEvent, DeviceState, Phase, SessionRecord
+from .kept import kept
 from .schedule import PATIENT_SLOT_RETRIES, Schedule
+from .shown_phase import ShownPhase
 
 _LOGGER = logging.getLogger(__name__)
 
-TIMELINE_LENGTH = 50
 STOP_WITHIN = 6.0
 """Seconds that a session has to take leave of its device when it is ended."""
-RSSI_EVERY = 60.0
+SEEN_EVERY = 59.0
+"""Seconds between two times that it is shown when and how well a device was heard."""
 SESSION_ERRORS = (AgentError, ConnectError, OutboxError, NoDiskSpace)
 
 type SessionError = AgentError | ConnectError | OutboxError | NoDiskSpace
@@ -52,7 +55,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     """Collects one device, shows how that goes, and notifies of what came of it.
 
     ``captures_stored`` notifies after captures came to disk and their device was released,
-    ``session_succeeded`` after each session with a good end. ``another_identified`` is called with
+    ``session_succeeded`` after each session with a good end, ``logged`` of lines that are worth an
+    event, long after the device was released. ``another_identified`` is called with
     a device that answered in this one's place.
     """
 
@@ -72,20 +76,24 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         )
         self.account = account
         self.record = record
-        self.data = DeviceState()
-        self.memory = TransferMemory()
-        self.timeline: deque[SessionRecord] = deque(maxlen=TIMELINE_LENGTH)
+        self.data = DeviceState(last_seen=_moment(record.last_seen))
+        # Outlives a reload: a transfer is taken up again where it was, sessions stay explained.
+        outliving = kept(hass, account.entry_id, record.identity.key)
+        self.memory = outliving.memory
+        self.timeline: deque[SessionRecord] = outliving.timeline
         self.unreachable_since: float | None = None
         self.session_succeeded = Signal[()]()
         self.captures_stored = Signal[()]()
+        self.logged = Signal[str, Mapping[str, Any]]()
         self._another_identified = another_identified
         self._events = Signal[DeviceEvent, Mapping[str, Any]]()
         self._schedule = Schedule(hass, begin=self._due, reachable=self._reachable)
         self._task: asyncio.Task[list[Added]] | None = None
         self._collection: Collection | None = None
+        self._shown_phase = ShownPhase(hass, self.async_update_listeners)
         self._unavailable_logged = False
         self._upload_errors: dict[str, str] = {}
-        self._rssi_shown_at = float("-inf")
+        self._seen_shown_at = float("-inf")
         self._stopped = False
 
     @property
@@ -104,6 +112,13 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         """Whether a person said not to collect the device."""
         return not self.record.collect or self.disabled
 
+    async def async_finish(self, seconds: float) -> None:
+        """Begin no session any more, and let one under way come to its end within *seconds*."""
+        self._stopped = True
+        self._schedule.stop()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+
     async def async_stop(self) -> None:
         """End a session under way; the device keeps what was not committed."""
         self._stopped = True
@@ -113,6 +128,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             await asyncio.wait([task], timeout=STOP_WITHIN)
             # A link that hangs even while it takes leave is left to the Bluetooth stack.
             task.cancel()
+        self._shown_phase.stop()
         await self.async_shutdown()
 
     @override
@@ -130,14 +146,16 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     @callback
     def fire(self, event: DeviceEvent, attributes: Mapping[str, Any]) -> None:
-        """Notify the event entity that something happened."""
+        """Notify the event entities and triggers that something happened."""
         self._events.notify(event, attributes)
+        async_dispatcher_send(self.hass, SIGNAL_DEVICE_EVENT, self, event, attributes)
 
     @callback
     def show(self, **changes: Any) -> None:
         """Show something else of the device, if it is something else."""
         state = replace(self.data, **changes)
         if state != self.data:
+            self._shown_phase.update(state.busy_with)
             self.async_set_updated_data(state)
 
     # What the radio hears
@@ -149,11 +167,31 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if self._unavailable_logged:
             self._unavailable_logged = False
             _LOGGER.info("%s is in range again", self.identity.serial)
-        now = time.monotonic()
-        if not self.data.present or now - self._rssi_shown_at >= RSSI_EVERY:
-            self._rssi_shown_at = now
-            self.show(present=True, rssi=info.rssi)
+        if not self.data.present or self._shown_long_ago:
+            self._show_seen(info)
         self._due()
+
+    @callback
+    def look(self) -> None:
+        """Take note of when the device was heard last; called once a minute.
+
+        Home Assistant tells identical advertisements only once, and remembers all of them.
+        """
+        address = self.record.address
+        info = bluetooth.async_last_service_info(self.hass, address, connectable=True)
+        if not self.data.present or info is None or not self._shown_long_ago:
+            return
+        heard = time.time() - max(0.0, bluetooth.MONOTONIC_TIME() - info.time)
+        self.record.last_seen = max(self.record.last_seen, heard)
+        self._show_seen(info)
+
+    @property
+    def _shown_long_ago(self) -> bool:
+        return time.monotonic() - self._seen_shown_at >= SEEN_EVERY
+
+    def _show_seen(self, info: BluetoothServiceInfoBleak) -> None:
+        self._seen_shown_at = time.monotonic()
+        self.show(present=True, rssi=info.rssi, last_seen=_moment(self.record.last_seen))
 
     @callback
     def lost(self) -> None:
@@ -164,6 +202,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             self._unavailable_logged = True
             _LOGGER.info("%s is out of range", self.identity.serial)
         self.show(present=False, rssi=None)
+        self._wait_for_no_slot()
 
     @callback
     def identified(self, identity: DeviceIdentity) -> None:
@@ -185,6 +224,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
                     "to_git_hash": identity.git_hash,
                 },
             )
+            self.account.changed.notify()
         self.async_update_listeners()
 
     async def async_collect(self) -> list[Added]:
@@ -193,11 +233,12 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         Raises what a session raises (see `SessionError`); nobody's waiting ends it.
         """
         if self._stopped:
-            raise DeviceOutOfRange("the account is being unloaded")
+            raise Interrupted("the account is being unloaded")
+        self._shown_phase.awaited()
         task = self._begin()
         await asyncio.wait([task])
         if task.cancelled():
-            raise DeviceOutOfRange("the account was unloaded meanwhile")
+            raise Interrupted("the account was unloaded meanwhile")
         return task.result()
 
     # Collecting
@@ -215,6 +256,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def _begin(self) -> asyncio.Task[list[Added]]:
         if self._task is None:
             self._schedule.stop()
+            # Until it has ended: a restart comes when it likes.
+            self.record.interrupted = True
             self._collection = Collection(self.account, self, self._another_identified)
             self._task = self.account.entry.async_create_background_task(
                 self.hass,
@@ -228,7 +271,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     async def _collect(self, collection: Collection) -> list[Added]:
         began, clock = dt_util.utcnow(), time.monotonic()
         result, detail = "ok", ""
-        self.show(phase=Phase.CONNECTING, next_collection=None)
+        if self.data.phase is not Phase.WAITING_FOR_SLOT:
+            self.show(phase=Phase.CONNECTING)
+        self.show(next_collection=None)
         try:
             return await collection.run()
         except SESSION_ERRORS as err:
@@ -254,6 +299,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     def _session_ended(self, task: asyncio.Task[list[Added]]) -> None:
         """Plan the next session, however this one ended."""
         self._task = self._collection = None
+        self._shown_phase.session_ended()
+        self.record.interrupted = task.cancelled()
         self.show(bytes_done=None, bytes_total=None)
         error = None if task.cancelled() else task.exception()
         if task.cancelled():
@@ -288,8 +335,13 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if self._schedule.slot_waits >= PATIENT_SLOT_RETRIES:
             self._show_failure(error)
         else:
-            self.show(phase=Phase.IDLE)
+            self.show(phase=Phase.WAITING_FOR_SLOT)
         self._schedule.when_slot_is_free()
+
+    def _wait_for_no_slot(self) -> None:
+        """Show that nobody waits for a connection: none is tried for now."""
+        if self._task is None and self.data.phase is Phase.WAITING_FOR_SLOT:
+            self.show(phase=Phase.IDLE)
 
     def _failed(self, error: SessionError) -> None:
         if isinstance(error, ConnectError | AgentError) and self.unreachable_since is None:
@@ -310,3 +362,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     def _register_device(self) -> dr.DeviceEntry:
         return register_device(self.hass, self.account.entry.entry_id, self.record)
+
+
+def _moment(seconds: float) -> datetime | None:
+    """Return a moment in Unix seconds as one to the second; None for 0, which is never."""
+    return dt_util.utc_from_timestamp(round(seconds)) if seconds else None

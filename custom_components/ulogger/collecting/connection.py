@@ -56,6 +56,12 @@ class NoConnectionSlot(ConnectError):
     reason = Reason.NO_CONNECTION_SLOT
 
 
+class Interrupted(ConnectError):
+    """The account was unloaded or reloaded meanwhile; loaded again, it goes on at once."""
+
+    reason = Reason.INTERRUPTED
+
+
 @dataclass(slots=True)
 class Drop:
     """Passes on to the session under way that the link broke, the moment the stack knows."""

@@ -1,9 +1,14 @@
 """What Home Assistant shows of one device, and what it is notified of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
+from homeassistant.util.signal_type import SignalType
+
+from ..const import DOMAIN
 from ..outbox.model import DeviceCounters
 
 
@@ -12,13 +17,18 @@ class Phase(StrEnum):
 
     IDLE = "idle"
     CONNECTING = "connecting"
+    WAITING_FOR_SLOT = "waiting_for_slot"
     DOWNLOADING = "downloading"
     WAITING = "waiting_for_cloud"
     ERROR = "error"
 
 
+LASTING = frozenset({Phase.IDLE, Phase.ERROR})
+"""What a device is at rest in; everything else passes."""
+
+
 class DeviceEvent(StrEnum):
-    """What the event entity is notified of."""
+    """What listeners are notified of."""
 
     COLLECTED = "collected"
     UPLOADED = "uploaded"
@@ -28,11 +38,21 @@ class DeviceEvent(StrEnum):
     DUPLICATE = "duplicate"
 
 
+SIGNAL_DEVICE_EVENT: SignalType[Any, DeviceEvent, Mapping[str, Any]] = SignalType(
+    f"{DOMAIN}_device_event"
+)
+"""Sent with the device, what happened to it, and the attributes of that."""
+
+ROUTINE = frozenset({DeviceEvent.COLLECTED, DeviceEvent.UPLOADED, DeviceEvent.DUPLICATE})
+"""What every collection brings; the rest is worth a line in Home Assistant's activity."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceState:
     """All that a device's entities show.
 
     ``bytes_done`` of ``bytes_total`` are of the capture under way; ``rssi`` is in dBm.
+    ``present`` says whether the device is in range.
     """
 
     phase: Phase = Phase.IDLE
@@ -43,6 +63,14 @@ class DeviceState:
     last_error: str | None = None
     next_collection: datetime | None = None
     present: bool = False
+    last_seen: datetime | None = None
+
+    @property
+    def busy_with(self) -> Phase:
+        """What the road is busy with; captures that wait are not idle."""
+        if self.phase is Phase.IDLE and self.counters.waiting:
+            return Phase.WAITING
+        return self.phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,16 @@ class CompactImage:
         """The lowest address with instructions; addresses relative to it survive a relocation."""
         return self.code[0][0] if self.code else 0
 
+    @property
+    def function_count(self) -> int:
+        """How many functions it knows by name."""
+        return len(self._tables["function_starts"])
+
+    @property
+    def line_count(self) -> int:
+        """From how many addresses on it knows another line of the source."""
+        return len(self._tables["line_addresses"])
+
     def is_code(self, address: int) -> bool:
         """Whether the image has instructions at an address."""
         found = bisect_right(self.code, (address, _NONE)) - 1

@@ -9,11 +9,13 @@ import probatio
 from homeassistant.components import mqtt
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from homeassistant.util.network import is_host_valid
 from homeassistant.util.ssl import create_client_context
+from yarl import URL
 
-from ..account.key_store import async_load_key
-from ..cloud.errors import CloudError, CredentialsRefused
+from ..account.key_store import async_load_key, async_load_secrets
+from ..cloud.errors import ApiTokenRefused, CloudError, CredentialsRefused
 from ..cloud.mqtt.probe import check_connection
 from ..cloud.ulogger.credentials import (
     Credentials,
@@ -22,7 +24,11 @@ from ..cloud.ulogger.credentials import (
     read_ca,
     read_certificate_zip,
 )
+from ..cloud.ulogger.http import HttpTelemetry
+from ..cloud.ulogger.over_http import check_token
 from ..const import (
+    CONF_API_BASE_URL,
+    CONF_API_TOKEN,
     CONF_BROKER,
     CONF_CA,
     CONF_CERTIFICATE,
@@ -35,18 +41,22 @@ from ..const import (
     CONF_PRIVATE_KEY,
     CONF_TOPIC_PREFIX,
     CONNECTION_HOME_ASSISTANT,
+    CONNECTION_HTTP,
     CONNECTION_MQTT,
     CONNECTION_NONE,
+    DEFAULT_API_BASE_URL,
     DOMAIN,
     PACE_AUTO,
     ULOGGER_TITLE,
 )
 from .account_schema import CONF_ARCHIVE, CONF_REMOVE_CA, SECTION_ADVANCED
+from .api_token import InvalidOption, parse_api_token
 from .uploaded_files import UploadError, Uploads
 
 ONLY_HERE = "only_here"
 LARGEST_ID = 0xFFFFFFFF
 ANSWER_WITHIN = 15.0
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 FILES = {CONF_CERTIFICATE: "missing_certificate", CONF_PRIVATE_KEY: "missing_private_key"}
 """The two files that can be uploaded instead of the zip, and what to say when one is missing."""
 
@@ -64,9 +74,7 @@ class FormError(Exception):
 
 
 def account_unique_id(data: Mapping[str, Any]) -> str:
-    """Name an account: one entry for each customer and group, and one without a cloud."""
-    if data.get(CONF_CONNECTION) == CONNECTION_NONE:
-        return ONLY_HERE
+    """Name an account at uLogger: one entry for each customer and group."""
     return f"{data[CONF_CUSTOMER_ID]}-{data[CONF_GROUP_ID]}"
 
 
@@ -111,6 +119,7 @@ async def async_check_certificate(
         CONF_CA: ca,
         CONF_TOPIC_PREFIX: "",
     }
+    data |= _api(typed)
     if (pace := advanced.get(CONF_PACE, PACE_AUTO)) != PACE_AUTO:
         data[CONF_PACE] = pace
     await _async_try(hass, credentials, data, typed, broker_field=SECTION_ADVANCED)
@@ -146,6 +155,62 @@ async def async_check_bridge(
     if not mqtt.is_connected(hass):
         raise FormError(base="mqtt_not_connected")
     return {**ids, CONF_CONNECTION: CONNECTION_HOME_ASSISTANT, CONF_TOPIC_PREFIX: prefix}
+
+
+async def async_check_http(
+    hass: HomeAssistant, typed: Mapping[str, Any], entry: ConfigEntry | None
+) -> dict[str, Any]:
+    """Return the data of an account with an API token alone, tried on the API."""
+    ids = _check_ids(hass, typed, entry)
+    data = {**ids, CONF_CONNECTION: CONNECTION_HTTP, CONF_TOPIC_PREFIX: "", **_api(typed)}
+    if entry is not None and not typed.get(CONF_API_TOKEN):
+        kept = (await async_load_secrets(hass, entry)).get(CONF_API_TOKEN, "")
+        typed = {**typed, CONF_API_TOKEN: kept}
+    return {**data, **await async_check_token(hass, typed, data)}
+
+
+async def async_check_token(
+    hass: HomeAssistant, typed: Mapping[str, Any], data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a new API token of an account, tried on its API."""
+    try:
+        token = parse_api_token(typed.get(CONF_API_TOKEN, ""))
+    except InvalidOption as err:
+        raise FormError(**{CONF_API_TOKEN: str(err)}) from err
+    if not token:
+        raise FormError(**{CONF_API_TOKEN: "invalid_api_token"})
+    http = HttpTelemetry(
+        async_get_clientsession(hass),
+        token,
+        group_id=data[CONF_GROUP_ID],
+        url=data.get(CONF_API_BASE_URL, DEFAULT_API_BASE_URL),
+    )
+    try:
+        await check_token(http)
+    except ApiTokenRefused as err:
+        raise FormError(**{CONF_API_TOKEN: err.reason}) from err
+    except CloudError as err:
+        raise FormError(base="api_unreachable") from err
+    return {CONF_API_TOKEN: token}
+
+
+def _api(typed: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the API is, unless that is uLogger's own.
+
+    The token goes there, so it is encrypted; within this machine it need not be.
+    """
+    url = typed[SECTION_ADVANCED].get(CONF_API_BASE_URL, "").strip().rstrip("/")
+    if not url or url == DEFAULT_API_BASE_URL:
+        return {}
+    try:
+        parsed = URL(url)
+    except ValueError as err:
+        raise FormError(**{SECTION_ADVANCED: "invalid_api_url"}) from err
+    safe = parsed.scheme == "https" or parsed.host in LOOPBACK
+    plain = not (parsed.query_string or parsed.fragment or parsed.user or parsed.password)
+    if parsed.scheme not in {"http", "https"} or not (parsed.host and safe and plain):
+        raise FormError(**{SECTION_ADVANCED: "invalid_api_url"})
+    return {CONF_API_BASE_URL: url}
 
 
 def _check_ids(

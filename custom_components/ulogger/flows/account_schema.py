@@ -17,9 +17,13 @@ from homeassistant.helpers.selector import (
     SelectSelectorConfig,
     SelectSelectorMode,
     TextSelector,
+    TextSelectorConfig,
+    TextSelectorType,
 )
 
 from ..const import (
+    CONF_API_BASE_URL,
+    CONF_API_TOKEN,
     CONF_BROKER,
     CONF_CA,
     CONF_CERTIFICATE,
@@ -53,6 +57,10 @@ PACE_SELECTOR = SelectSelector(
         mode=SelectSelectorMode.DROPDOWN,
     )
 )
+URL_SELECTOR = TextSelector(TextSelectorConfig(type=TextSelectorType.URL))
+TOKEN_SELECTOR = TextSelector(
+    TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off")
+)
 ARCHIVE_SELECTOR = FileSelector(FileSelectorConfig(accept=".zip,application/zip"))
 CERTIFICATE_SELECTOR = FileSelector(
     FileSelectorConfig(accept=".crt,.pem,.cer,.der,application/x-x509-user-cert")
@@ -68,15 +76,20 @@ UPLOADS = {
     probatio.Optional(CONF_PRIVATE_KEY): PRIVATE_KEY_SELECTOR,
 }
 UPLOADS_SCHEMA = probatio.Schema(UPLOADS)
+TOKEN_SCHEMA = probatio.Schema({probatio.Required(CONF_API_TOKEN): TOKEN_SELECTOR})
 
 
-def certificate_schema(*, new: bool, has_ca: bool) -> probatio.Schema:
-    """Return the form of an own connection; the customer of an account never changes."""
+def certificate_schema(*, new: bool, has_ca: bool, broker_failed: bool = False) -> probatio.Schema:
+    """Return the form of an own connection; the customer of an account never changes.
+
+    The broker's section is open when something is wrong there.
+    """
     advanced = {
         probatio.Required(CONF_BROKER, default=DEFAULT_BROKER): TextSelector(),
         probatio.Required(CONF_PORT, default=DEFAULT_PORT): PORT_SELECTOR,
         probatio.Optional(CONF_PACE): PACE_SELECTOR,
         probatio.Optional(CONF_CA): CA_SELECTOR,
+        probatio.Optional(CONF_API_BASE_URL): URL_SELECTOR,
     }
     if has_ca:
         advanced[probatio.Optional(CONF_REMOVE_CA, default=False)] = BooleanSelector()
@@ -84,6 +97,21 @@ def certificate_schema(*, new: bool, has_ca: bool) -> probatio.Schema:
         {
             **_account(new=new),
             **UPLOADS,
+            probatio.Required(SECTION_ADVANCED): section(
+                probatio.Schema(advanced), {"collapsed": not broker_failed}
+            ),
+        }
+    )
+
+
+def token_schema(*, new: bool) -> probatio.Schema:
+    """Return the form of an account with an API token alone; left empty, the present one stays."""
+    token = probatio.Required if new else probatio.Optional
+    advanced = {probatio.Optional(CONF_API_BASE_URL): URL_SELECTOR}
+    return probatio.Schema(
+        {
+            **_account(new=new),
+            token(CONF_API_TOKEN): TOKEN_SELECTOR,
             probatio.Required(SECTION_ADVANCED): section(
                 probatio.Schema(advanced), {"collapsed": True}
             ),

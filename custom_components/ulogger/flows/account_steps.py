@@ -1,4 +1,4 @@
-"""How an account gets to uLogger: the two forms, for every flow that asks."""
+"""How an account gets to uLogger: the three forms, for every flow that asks."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from homeassistant.data_entry_flow import FlowContext, FlowHandler, FlowResult
 
 from ..account.key_store import SecretsNotKept, async_keep_key
 from ..const import (
+    CONF_API_BASE_URL,
     CONF_BROKER,
     CONF_CA,
     CONF_CLIENT_SUFFIX,
@@ -20,17 +21,23 @@ from ..const import (
     CONF_TOPIC_PREFIX,
     DEFAULT_TOPIC_PREFIX,
 )
-from .account_checks import FormError, account_title, async_check_bridge, async_check_certificate
-from .account_schema import SECTION_ADVANCED, bridge_schema, certificate_schema
+from .account_checks import (
+    FormError,
+    account_title,
+    async_check_bridge,
+    async_check_certificate,
+    async_check_http,
+)
+from .account_schema import SECTION_ADVANCED, bridge_schema, certificate_schema, token_schema
 from .uploaded_files import Uploads
 
-CONNECTIONS = ["certificate", "home_assistant"]
+CONNECTIONS = ["certificate", "home_assistant", "api_token"]
 
 
 class AccountSteps[ContextT: FlowContext, ResultT: FlowResult[Any, Any], HandlerT](
     FlowHandler[ContextT, ResultT, HandlerT]
 ):
-    """The forms of both ways; a flow says which account is changed and what becomes of it."""
+    """The forms of all ways; a flow says which account is changed and what becomes of it."""
 
     _uploads: Uploads
 
@@ -56,7 +63,9 @@ class AccountSteps[ContextT: FlowContext, ResultT: FlowResult[Any, Any], Handler
         return self.async_show_form(
             step_id="certificate",
             data_schema=self.add_suggested_values_to_schema(
-                certificate_schema(new=_is_new(entry), has_ca=has_ca),
+                certificate_schema(
+                    new=_is_new(entry), has_ca=has_ca, broker_failed=SECTION_ADVANCED in errors
+                ),
                 user_input or _as_typed(entry),
             ),
             errors=errors,
@@ -76,6 +85,24 @@ class AccountSteps[ContextT: FlowContext, ResultT: FlowResult[Any, Any], Handler
             step_id="home_assistant",
             data_schema=self.add_suggested_values_to_schema(
                 bridge_schema(new=_is_new(entry)), user_input or _as_typed(entry)
+            ),
+            errors=errors,
+        )
+
+    async def async_step_api_token(self, user_input: dict[str, Any] | None = None) -> ResultT:
+        """Take the account's IDs and API token, and try it; no captures go that way."""
+        entry = self._changed_entry()
+        errors: dict[str, str] = {}
+        if user_input is not None:
+            try:
+                data = await async_check_http(self.hass, user_input, entry)
+                return await self._async_finish(data)
+            except FormError as err:
+                errors = err.errors
+        return self.async_show_form(
+            step_id="api_token",
+            data_schema=self.add_suggested_values_to_schema(
+                token_schema(new=_is_new(entry)), user_input or _as_typed(entry)
             ),
             errors=errors,
         )
@@ -103,7 +130,7 @@ def _as_typed(entry: ConfigEntry | None) -> dict[str, Any]:
     """Return what a form shows at first; never the certificate, the key or the CA."""
     if entry is None or _is_new(entry):
         return {CONF_TOPIC_PREFIX: DEFAULT_TOPIC_PREFIX}
-    shown = (CONF_BROKER, CONF_PORT, CONF_PACE)
+    shown = (CONF_BROKER, CONF_PORT, CONF_PACE, CONF_API_BASE_URL)
     broker = {key: entry.data[key] for key in shown if key in entry.data}
     prefix = entry.data.get(CONF_TOPIC_PREFIX) or DEFAULT_TOPIC_PREFIX
     group = entry.data[CONF_GROUP_ID]

@@ -12,20 +12,25 @@ from ..const import (
     CONF_API_TOKEN,
     CONF_APPLICATIONS,
     CONF_CONNECTION,
+    CONF_DAILY_QUOTA_KB,
     CONF_DEVICE_TYPES,
+    CONF_FIRMWARE_FOLDER,
     CONF_FORWARD_LOGS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
     CONF_NAME_PATTERNS,
-    CONNECTION_NONE,
+    CONNECTION_HTTP,
     DOMAIN,
     LEVEL_OFF,
+    WITHOUT_CAPTURES,
 )
+from .api_token import InvalidOption, parse_api_token
 from .options_schema import (
     FLAT_SECTIONS,
     SECTION_APPROVAL,
     SECTION_CLOUD,
     SECTION_COLLECTION,
+    SECTION_FIRMWARE,
     as_typed,
     options_schema,
 )
@@ -34,10 +39,6 @@ LARGEST_APPLICATION_ID = 0xFFFFFFFF
 LONGEST_APPLICATION_ID = len(str(LARGEST_APPLICATION_ID))
 LITERAL_START = 3
 """Home Assistant's Bluetooth matcher refuses wildcards in the first characters of a name."""
-
-
-class InvalidOption(Exception):
-    """An option can't be taken; the text is the key of the message."""
 
 
 def parse_patterns(typed: Iterable[str]) -> list[str]:
@@ -72,14 +73,6 @@ def parse_forwarding(typed: Mapping[str, Any]) -> dict[str, Any]:
     return {CONF_LEVEL: typed[CONF_LEVEL], CONF_INTEGRATIONS: integrations}
 
 
-def parse_api_token(typed: str) -> str:
-    """Return the API token without blanks around it; empty, there is none."""
-    token = typed.strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise InvalidOption("invalid_api_token")
-    return token
-
-
 class UloggerOptionsFlow(OptionsFlowWithReload):
     """One form in sections; saving it reloads the account."""
 
@@ -87,10 +80,12 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
 
     async def async_step_init(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the options, or check and save them."""
-        has_ulogger = self.config_entry.data.get(CONF_CONNECTION) != CONNECTION_NONE
+        connection = self.config_entry.data.get(CONF_CONNECTION)
+        has_ulogger = connection not in WITHOUT_CAPTURES
         errors: dict[str, str] = {}
         if user_input is not None:
             changed, errors = self._parse(user_input)
+            errors |= await self._parse_firmware(user_input, changed)
             if not errors and not has_ulogger:
                 return self._finish(changed, reload=False)
             if not errors:
@@ -107,9 +102,28 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
         secrets = await async_load_secrets(self.hass, self.config_entry)
         token = {CONF_API_TOKEN: secrets[CONF_API_TOKEN]} if CONF_API_TOKEN in secrets else {}
         shown = user_input or as_typed({**options, **token})
-        form = options_schema(self.hass, options, has_ulogger=has_ulogger)
+        form = options_schema(
+            self.hass,
+            options,
+            has_ulogger=has_ulogger,
+            has_telemetry=connection == CONNECTION_HTTP,
+        )
         schema = self.add_suggested_values_to_schema(form, shown)
         return self.async_show_form(step_id="init", data_schema=schema, errors=errors)
+
+    async def _parse_firmware(
+        self, typed: Mapping[str, Any], changed: dict[str, Any]
+    ) -> dict[str, str]:
+        """Add the folder to what is kept; returns what is wrong with it."""
+        if SECTION_FIRMWARE not in typed:
+            return {}
+        folder = typed[SECTION_FIRMWARE].get(CONF_FIRMWARE_FOLDER, "").strip()
+        changed[CONF_FIRMWARE_FOLDER] = folder
+        if not folder or await self.hass.async_add_executor_job(
+            self.hass.config.is_allowed_path, folder
+        ):
+            return {}
+        return {SECTION_FIRMWARE: "path_not_allowed"}
 
     @callback
     def _finish(self, changed: Mapping[str, Any], *, reload: bool) -> ConfigFlowResult:
@@ -151,7 +165,7 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
                 approval[CONF_APPLICATIONS],
             ),
         ]
-        if (cloud := typed.get(SECTION_CLOUD)) is not None:
+        if (cloud := typed.get(SECTION_CLOUD)) is not None and CONF_DAILY_QUOTA_KB in cloud:
             token = cloud.get(CONF_API_TOKEN, "")
             fields.append((SECTION_CLOUD, CONF_API_TOKEN, parse_api_token, token))
         if (forwarding := typed.get(CONF_FORWARD_LOGS)) is not None:

@@ -27,11 +27,15 @@ from ..const import (
     CONF_DAILY_QUOTA_KB,
     CONF_DEVICE_LIMIT,
     CONF_DEVICE_TYPES,
+    CONF_FIRMWARE_FOLDER,
     CONF_FORWARD_LOGS,
     CONF_HEARTBEATS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
+    CONF_LOG_EVENTS,
+    CONF_METRIC_LIMIT,
     CONF_NAME_PATTERNS,
+    CONF_OFFER_TO_ASSISTANTS,
     CONF_RETENTION_DAYS,
     CONF_RETENTION_MB,
     CONF_UNDELIVERED_BUDGET_MB,
@@ -39,6 +43,8 @@ from ..const import (
     DEFAULT_DAILY_QUOTA_KB,
     DEFAULT_DEVICE_LIMIT,
     DEFAULT_HEARTBEATS,
+    DEFAULT_LOG_EVENTS,
+    DEFAULT_METRIC_LIMIT,
     DEFAULT_NAME_PATTERNS,
     DEFAULT_RETENTION_DAYS,
     DEFAULT_RETENTION_MB,
@@ -50,19 +56,37 @@ from ..const import (
 
 SECTION_COLLECTION = "collection"
 SECTION_APPROVAL = "approval"
+SECTION_SAID = "said"
 SECTION_CLOUD = "cloud"
 SECTION_STORAGE = "storage"
+SECTION_FIRMWARE = "firmware"
 SECTION_KEPT = "kept"
 """What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
-FLAT_SECTIONS = (SECTION_COLLECTION, SECTION_CLOUD, SECTION_STORAGE, SECTION_KEPT)
+MOST_METRICS = 500
+SECTION_ASSISTANTS = "assistants"
+FLAT_SECTIONS = (
+    SECTION_COLLECTION,
+    SECTION_SAID,
+    SECTION_CLOUD,
+    SECTION_STORAGE,
+    SECTION_KEPT,
+    SECTION_ASSISTANTS,
+)
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
 
 
 def options_schema(
-    hass: HomeAssistant, options: Mapping[str, Any], *, has_ulogger: bool
+    hass: HomeAssistant,
+    options: Mapping[str, Any],
+    *,
+    has_ulogger: bool,
+    has_telemetry: bool = False,
 ) -> probatio.Schema:
-    """Return the form; what can be chosen depends on the account and on what is loaded."""
+    """Return the form; what can be chosen depends on the account and on what is loaded.
+
+    ``has_telemetry`` is an account that has uLogger for metrics and events alone.
+    """
     applications = _applications_selector(options.get(CONF_APPLICATIONS, {}))
     approval = {probatio.Required(CONF_APPLICATIONS, default=list): applications}
     sections: dict[str, tuple[probatio.Schema, bool]] = {
@@ -78,19 +102,24 @@ def options_schema(
         sections[SECTION_STORAGE] = (STORAGE_SCHEMA, True)
         sections[CONF_FORWARD_LOGS] = (probatio.Schema(forwarding), True)
     else:
+        if has_telemetry:
+            sections[SECTION_CLOUD] = (TELEMETRY_SCHEMA, True)
         sections[SECTION_KEPT] = (KEPT_SCHEMA, False)
-    return probatio.Schema(
-        {
-            probatio.Required(name): section(schema, {"collapsed": collapsed})
-            for name, (schema, collapsed) in sections.items()
-        }
-    )
+    form: dict[probatio.Marker, section] = {
+        probatio.Required(name): section(schema, {"collapsed": collapsed})
+        for name, (schema, collapsed) in sections.items()
+    }
+    # Forms are also filled in by scripts that know of none of these.
+    form[probatio.Optional(SECTION_SAID)] = section(SAID_SCHEMA, {"collapsed": True})
+    form[probatio.Optional(SECTION_FIRMWARE)] = section(FIRMWARE_SCHEMA, {"collapsed": True})
+    form[probatio.Optional(SECTION_ASSISTANTS)] = section(ASSISTANTS_SCHEMA, {"collapsed": True})
+    return probatio.Schema(form)
 
 
 def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return kept options the way the form shows them."""
     return {
-        **dict.fromkeys(FLAT_SECTIONS, options),
+        **dict.fromkeys((*FLAT_SECTIONS, SECTION_FIRMWARE), options),
         SECTION_APPROVAL: {CONF_APPLICATIONS: list(options.get(CONF_APPLICATIONS, {}))},
         CONF_FORWARD_LOGS: options.get(CONF_FORWARD_LOGS, {}),
     }
@@ -154,6 +183,15 @@ COLLECTION_SCHEMA = probatio.Schema(
     }
 )
 
+SAID_SCHEMA = probatio.Schema(
+    {
+        probatio.Required(CONF_LOG_EVENTS, default=DEFAULT_LOG_EVENTS): LEVEL_SELECTOR,
+        probatio.Required(CONF_METRIC_LIMIT, default=DEFAULT_METRIC_LIMIT): _whole_number(
+            0, MOST_METRICS
+        ),
+    }
+)
+
 CLOUD_SCHEMA = probatio.Schema(
     {
         probatio.Required(CONF_HEARTBEATS, default=DEFAULT_HEARTBEATS): BooleanSelector(),
@@ -165,6 +203,14 @@ CLOUD_SCHEMA = probatio.Schema(
         ),
     }
 )
+
+TELEMETRY_SCHEMA = probatio.Schema(
+    {probatio.Required(CONF_HEARTBEATS, default=DEFAULT_HEARTBEATS): BooleanSelector()}
+)
+ASSISTANTS_SCHEMA = probatio.Schema(
+    {probatio.Required(CONF_OFFER_TO_ASSISTANTS, default=False): BooleanSelector()}
+)
+FIRMWARE_SCHEMA = probatio.Schema({probatio.Optional(CONF_FIRMWARE_FOLDER): TextSelector()})
 
 
 def _storage(least: int) -> probatio.Schema:

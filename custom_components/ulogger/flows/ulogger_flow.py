@@ -9,7 +9,7 @@ from homeassistant.config_entries import (
     SubentryFlowResult,
 )
 
-from ..const import CONF_CONNECTION, CONNECTION_NONE, SUBENTRY_ULOGGER
+from ..const import CONF_CONNECTION, SUBENTRY_ULOGGER, WITHOUT_CAPTURES
 from .account_checks import account_unique_id
 from .account_steps import CONNECTIONS, AccountSteps, async_without_key, changed_title
 from .uploaded_files import Uploads
@@ -35,11 +35,12 @@ class UloggerSubentryFlow(
     async def _async_finish(self, data: dict[str, Any]) -> SubentryFlowResult:
         """Have the account go to uLogger, too; raises FormError."""
         entry = self._get_entry()
-        if entry.data[CONF_CONNECTION] != CONNECTION_NONE:
+        if entry.data[CONF_CONNECTION] not in WITHOUT_CAPTURES:
             return self.async_abort(reason="has_ulogger")
         data = await async_without_key(self.hass, data)
-        # Home Assistant works out once what can be added, and would offer this again.
-        entry.supported_subentry_types.pop(SUBENTRY_ULOGGER, None)
+        if data[CONF_CONNECTION] not in WITHOUT_CAPTURES:
+            # Home Assistant works out once what can be added, and would offer this again.
+            entry.supported_subentry_types.pop(SUBENTRY_ULOGGER, None)
         self.hass.config_entries.async_update_entry(
             entry,
             data=data,

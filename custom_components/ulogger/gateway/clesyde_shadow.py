@@ -38,7 +38,7 @@ class GatewayShadow(ShadowOwner):
     """An account as the owner of a shadow."""
 
     def __init__(self, account: Account, destination: ClesydeDestination) -> None:
-        least = 1 if account.entry.data[c.CONF_CONNECTION] == c.CONNECTION_NONE else 0
+        least = 1 if account.entry.data[c.CONF_CONNECTION] in c.WITHOUT_CAPTURES else 0
         # As far as the options form goes.
         self.settable: Mapping[str, Settable] = {
             "collectInterval": Settable(1, 10_080),

@@ -42,6 +42,7 @@ RETRY_SLOT = 5.0
 RETRY = Backoff(60.0, 3600.0, never)
 RETRY_NOT_OURS = 24 * 3600.0
 RECONSIDER = 2.0
+LOOK_EVERY = timedelta(minutes=1)
 RECONSIDER_EVERY = timedelta(minutes=10)
 """How often unidentified devices are looked at again, whom a limit kept out or had no card yet."""
 
@@ -73,6 +74,7 @@ class Discovery:
         on_unload(self._fleet.unapproved.add(self._ask))
         on_unload(self._fleet.turned_away.add(self._turned_away))
         on_unload(async_track_time_interval(self.hass, self._look_again, RECONSIDER_EVERY))
+        on_unload(async_track_time_interval(self.hass, self._look, LOOK_EVERY))
         on_unload(
             async_dispatcher_connect(self.hass, SIGNAL_CONFIG_ENTRY_CHANGED, self._entry_changed)
         )
@@ -81,6 +83,7 @@ class Discovery:
             BluetoothCallbackMatcher(local_name=pattern, connectable=True)
             for pattern in self._gateway.account.settings.name_patterns
         ]
+        self._reconsider_soon()
         for matcher in matchers:
             on_unload(
                 bluetooth.async_register_callback(
@@ -94,6 +97,8 @@ class Discovery:
             cancel()
         if self._reconsider_timer is not None:
             self._reconsider_timer()
+        if self._entry.disabled_by is not None:
+            approval.close_pointless_cards(self.hass)
 
     @callback
     def _advertised(self, info: BluetoothServiceInfoBleak, _change: BluetoothChange) -> None:
@@ -132,6 +137,11 @@ class Discovery:
     def _lost(self, info: BluetoothServiceInfoBleak) -> None:
         if (device := self._devices.get(info.address)) is not None:
             device.lost()
+
+    @callback
+    def _look(self, _now: datetime) -> None:
+        for device in self._devices.values():
+            device.look()
 
     # Devices that nobody has identified yet
 
@@ -235,12 +245,18 @@ class Discovery:
     @callback
     def _entry_changed(self, _change: ConfigEntryChange, entry: ConfigEntry[Any]) -> None:
         """Look at the unidentified devices again, unless a reload does that anyway."""
-        if entry.domain == DOMAIN and self._reconsider_timer is None:
+        if entry.domain == DOMAIN:
+            self._reconsider_soon()
+
+    @callback
+    def _reconsider_soon(self) -> None:
+        if self._reconsider_timer is None:
             self._reconsider_timer = async_call_later(self.hass, RECONSIDER, self._reconsider)
 
     @callback
     def _reconsider(self, _now: datetime) -> None:
         self._reconsider_timer = None
+        approval.close_pointless_cards(self.hass)
         self._fleet.adopt_approved()
         self._ask_again()
 

@@ -6,16 +6,20 @@ account may collect is handed to that account; one that nobody may collect is on
 
 import asyncio
 import time
+from typing import Any
 
 from homeassistant.components import bluetooth
-from homeassistant.config_entries import ConfigEntryState
+from homeassistant.config_entries import ConfigEntry, ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.singleton import singleton
 
 from ..account import approval
 from ..account.account import Account
-from ..account.device_registry import registered_device
-from ..account.store import DeviceRecord
+from ..account.device_registry import device_identifier, registered_device
+from ..account.store import AccountStore, DeviceRecord
+from ..cloud.ulogger.tokens import TokenCache
+from ..collecting.kept import forget_kept
 from ..const import CONF_CONFIRMED_ADDRESS, DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..model.identity import DeviceIdentity, DeviceKey
@@ -97,7 +101,7 @@ class Fleet:
         owner = approval.approving_entry(self.hass, identity.application_id)
         if owner not in {None, self.entry}:
             self._vacate(address, identity.key)
-            self.store.devices.pop(identity.key, None)
+            self.store.forget(identity.key)
             self.store.save_soon()
             if owner is not None and owner.state is ConfigEntryState.LOADED:
                 owner.runtime_data.fleet.identified(identity, address, name)
@@ -120,12 +124,12 @@ class Fleet:
         printable = "".join(char for char in name if char.isprintable())[:LONGEST_NAME]
         record = self.store.devices.get(identity.key)
         if record is None:
-            record = self.store.devices[identity.key] = DeviceRecord(identity, address, printable)
+            record = self.store.add(identity, address, printable)
         record.address, record.name = address, printable
         record.last_identified = record.last_seen = time.time()
         oldest_first = sorted(self.uncollected(), key=lambda each: each.last_identified)
         for each in oldest_first[:-MOST_UNCOLLECTED]:
-            del self.store.devices[each.identity.key]
+            self.store.forget(each.identity.key)
         self.store.save_soon()
         return record
 
@@ -155,7 +159,7 @@ class Fleet:
         """Remember only the last of those that were turned away at one address."""
         for other in self.waiting():
             if other.address == address and other.identity.key != key:
-                del self.store.devices[other.identity.key]
+                self.store.forget(other.identity.key)
                 self.store.save_soon()
 
     def _vacate(self, address: str, key: DeviceKey) -> None:
@@ -189,16 +193,24 @@ class Fleet:
         self.adopted.notify(device)
 
     async def async_forget(self, key: DeviceKey) -> None:
-        """Forget a device, ending its session; its next advertisement makes it a new one."""
+        """Forget a device, ending its session; its next advertisement makes it a new one.
+
+        What a person said about collecting it holds for the new one, too.
+        """
         device = self.devices.pop(key, None)
-        record = self.store.devices.pop(key, None)
+        record = self.store.forget(key)
         if device is not None:
             await device.async_stop()
+            forget_kept(self.hass, self.account.entry_id, key)
             self.forgotten.notify(device)
         await self.store.async_save()
         if record is not None and record.address:
             bluetooth.async_clear_advertisement_history(self.hass, record.address)
             bluetooth.async_rediscover_address(self.hass, record.address)
+
+    async def async_finish(self, seconds: float) -> None:
+        """Let sessions under way come to their end, within *seconds*; none begins any more."""
+        await asyncio.gather(*(device.async_finish(seconds) for device in self.devices.values()))
 
     async def async_stop(self) -> None:
         """End all sessions; what was not committed stays on the devices."""
@@ -209,6 +221,21 @@ class Fleet:
         return address in self.identifying or any(
             device.record.address == address for device in self.devices.values()
         )
+
+
+async def async_forget_stored(
+    hass: HomeAssistant, entry: ConfigEntry[Any], device: dr.AnyDeviceEntry
+) -> None:
+    """Forget a device, and its tokens, of an account that is not at work."""
+    store = AccountStore(hass, entry.entry_id)
+    await store.async_load()
+    tokens = TokenCache(store.tokens, store.async_save_tokens)
+    for key, record in list(store.devices.items()):
+        if device_identifier(record.identity) in device.identifiers:
+            store.forget(key)
+            forget_kept(hass, entry.entry_id, key)
+            await tokens.forget(key)
+    await store.async_save()
 
 
 @singleton(f"{DOMAIN}.newcomers")

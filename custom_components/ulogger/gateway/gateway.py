@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from homeassistant.components.sensor import SensorEntity
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import __version__
 from homeassistant.core import CALLBACK_TYPE, HassJob, callback
@@ -18,18 +19,27 @@ from ..cloud.destination import (
     TakesTextLogs,
 )
 from ..cloud.errors import CloudError
+from ..cloud.ulogger.over_http import UloggerOverHttp
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
-from ..model.identity import DeviceIdentity, DeviceKey
+from ..firmware.matching import ImageKey
+from ..model.identity import ULOGGER, DeviceIdentity, DeviceKey
 from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
+from .crashes import Crashes
 from .destinations import ActiveDestination
+from .firmware_folder import FirmwareFolder
 from .fleet import Fleet
+from .images import Images
+from .metric_hours import MetricKey
 from .readings import Readings, readings_path
 from .ulogger import Ulogger
 
 type UloggerConfigEntry = ConfigEntry[Gateway]
 
+FINISH_SESSIONS_WITHIN = 10.0
+"""Seconds that sessions have to come to their end when the account is unloaded; later ones are
+taken up again when it is loaded."""
 FINISH_WITHIN = 5.0
 """Seconds that what is being sent has to be acknowledged when the account is unloaded."""
 
@@ -37,7 +47,10 @@ FINISH_WITHIN = 5.0
 class Gateway:
     """An account at work: its devices, its destinations, and what both notify of.
 
-    The `runtime_data` of its config entry. ``ulogger`` is None for an account without that cloud.
+    The `runtime_data` of its config entry. ``ulogger`` is None for an account without that cloud;
+    ``over_http`` is there for one that has it for metrics and events alone.
+    ``metric_found`` notifies of each metric that a device has for the first time;
+    ``metric_sensors`` are the sensors that show one.
     """
 
     def __init__(
@@ -45,11 +58,15 @@ class Gateway:
         account: Account,
         ulogger: Ulogger | None,
         destinations: Sequence[ActiveDestination] = (),
+        over_http: UloggerOverHttp | None = None,
     ) -> None:
         self.hass = account.hass
         self.account = account
         self.entry = account.entry
         self.ulogger = ulogger
+        self.over_http = over_http
+        if over_http is not None:
+            over_http.on_refused = self._token_refused
         self.destinations = {each.id: each for each in destinations}
         if ulogger is not None:
             if account.settings.daily_quota:
@@ -59,9 +76,14 @@ class Gateway:
             self.destinations = {first.id: first, **self.destinations}
         self.fleet = Fleet(account)
         self.fleet.adopted.add(self._adopted)
+        self.images = Images(account)
+        self.firmware_folder = FirmwareFolder(account, self.images)
         path = readings_path(outbox_path(account.hass, account.entry_id))
-        self.readings = Readings(account, path, self.devices.get)
+        self.readings = Readings(account, path, self.devices.get, self.images)
+        self.crashes = Crashes(account, self.readings, self.images.image_of, self.devices)
         self.session_succeeded = Signal[DeviceCoordinator]()
+        self.metric_found = Signal[DeviceCoordinator, str]()
+        self.metric_sensors: dict[MetricKey, SensorEntity] = {}
         self._stopping = False
 
     # Life
@@ -74,12 +96,20 @@ class Gateway:
         on_unload(self.hass.async_add_shutdown_job(HassJob(self.async_stop)))
         on_unload(self.account.counted.add(self._counted))
         await self.account.async_start()
+        on_unload(self.images.changed.add(self._images_changed))
+        await self.images.async_start()
+        await self.firmware_folder.async_start()
         await self.readings.async_start()
+        await self.crashes.async_start()
         self.fleet.adopt_approved()
         for each in self.destinations.values():
             each.item_delivered.add(self._delivered)
             each.item_failed.add(self._failed)
             each.start()
+
+    async def async_finish_sessions(self) -> None:
+        """Let sessions come to their end, for a while, before anything is unloaded."""
+        await self.fleet.async_finish(FINISH_SESSIONS_WITHIN)
 
     async def async_stop(self) -> None:
         """End sessions, then close the outbox; what was not committed stays on the devices."""
@@ -92,6 +122,7 @@ class Gateway:
             *(each.async_finish(FINISH_WITHIN) for each in self.destinations.values()),
         )
         await self.readings.async_stop()
+        await self.crashes.async_stop()
         await self.account.async_close()
 
     # Devices
@@ -122,6 +153,7 @@ class Gateway:
         device.session_succeeded.add(partial(self.session_succeeded.notify, device))
         device.captures_stored.add(self._captures_stored)
         device.captures_stored.add(partial(self.readings.captures_stored, device))
+        self.crashes.follow(device)
         device.counters_changed(self._counters_of(device))
         self.account.changed.notify()
 
@@ -148,6 +180,20 @@ class Gateway:
         """Have what was put on disk delivered and counted; its device has been released."""
         self._wake()
         self.account.refresh_soon()
+
+    @callback
+    def async_stored(self, key: DeviceKey) -> None:
+        """Have a capture delivered, counted and read that came to disk by another way."""
+        if (device := self.devices.get(key)) is not None:
+            device.captures_stored.notify()
+        else:
+            self._captures_stored()
+
+    @callback
+    def _images_changed(self, key: ImageKey) -> None:
+        self.crashes.images_changed(key)
+        for device in self.devices.values():
+            device.async_update_listeners()
 
     @callback
     def _wake(self) -> None:
@@ -206,9 +252,15 @@ class Gateway:
 
     @property
     def telemetry(self) -> dict[str, TakesTelemetry]:
-        """The destinations that take metrics and events, by their IDs."""
+        """The destinations that take metrics and events, by their IDs; one may take only those."""
         found = {each.id: each.destination for each in self.destinations.values()}
-        return {name: each for name, each in found.items() if isinstance(each, TakesTelemetry)}
+        able: dict[str, TakesTelemetry] = {}
+        if self.over_http is not None:
+            able[ULOGGER] = self.over_http
+        able.update(
+            {name: each for name, each in found.items() if isinstance(each, TakesTelemetry)}
+        )
+        return able
 
     def is_registered(self, identity: DeviceIdentity) -> bool:
         """Whether every destination that registers devices knows this firmware of the device."""
@@ -218,3 +270,7 @@ class Gateway:
     def _ulogger_changed(self, state: ConnectionState) -> None:
         if state is ConnectionState.CREDENTIALS_REFUSED:
             self.entry.async_start_reauth(self.hass)
+
+    @callback
+    def _token_refused(self) -> None:
+        self.entry.async_start_reauth(self.hass)

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from homeassistant.components import bluetooth
+from homeassistant.core import DOMAIN as HOMEASSISTANT_DOMAIN
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.helpers.event import async_track_time_interval
@@ -13,38 +14,26 @@ from homeassistant.helpers.singleton import singleton
 from homeassistant.util import dt as dt_util
 
 from ..account.device_registry import registered_device
-from ..cloud.destination import ConnectionState, OffersRemoteAccess
+from ..account.unit_files import units
+from ..cloud.destination import ConnectionState
 from ..cloud.folder.folder import FolderDestination
 from ..const import DOMAIN, SUBENTRY_CLESYDE
 from ..model.identity import ULOGGER
 from ..model.plain_text import LONGEST_LINE, plain_text
 from ..model.reason import Reason
-from .destinations import ActiveDestination
 from .gateway import UloggerConfigEntry
+from .issue import Issue
 from .newcomers import MOST_AT_ADDRESS
+from .pepeunit import ActivePepeunit
+from .thing_issues import thing_issues
+from .unit_issues import unit_issues
 
 EVALUATE_EVERY = timedelta(minutes=1)
 CERTIFICATE_NOTICE = timedelta(days=30)
+REFUSED_PATIENCE = 30.0
 CLOUD_PATIENCE = 3600.0
-REMOTE_PATIENCE = 600.0
-REMOTE_CERTIFICATE_NOTICE = 7 * 24 * 3600.0
-"""Seconds; it is rotated without a person, so less notice is enough."""
 DEVICE_PATIENCE = 24 * 3600.0
 QUOTA_DAYS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """One thing that is not as it should be; `about` tells apart those of one kind.
-
-    Placeholders are shown as plain text, whatever a device or the cloud chose them to be.
-    """
-
-    key: str
-    about: str = ""
-    fixable: bool = False
-    severity: ir.IssueSeverity = ir.IssueSeverity.WARNING
-    placeholders: dict[str, str] = field(default_factory=dict)
 
 
 class Issues:
@@ -55,6 +44,7 @@ class Issues:
         self._entry = entry
         self._gateway = entry.runtime_data
         self._shown: dict[str, Issue] = {}
+        self._refused_since: float | None = None
         # Outlives a reload, so that a card that was ignored does not come back with it.
         self._ignored = _ignored(hass).setdefault(entry.entry_id, set())
 
@@ -82,8 +72,13 @@ class Issues:
         for issue_id, issue in active.items():
             # A card that was answered is gone, whether or not that has helped.
             there = registry.async_get_issue(DOMAIN, issue_id) is not None
-            if there and self._shown.get(issue_id) == issue:
+            before = self._shown.get(issue_id)
+            if there and before == issue:
                 continue
+            if there and before is not None and issue.count > before.count:
+                # Whoever left it at that has not seen this.
+                ir.async_delete_issue(self.hass, DOMAIN, issue_id)
+                self._ignored.discard(issue_id)
             ir.async_create_issue(
                 self.hass,
                 DOMAIN,
@@ -124,9 +119,12 @@ class Issues:
             self._cloud,
             self._folders,
             self._things,
+            self._units,
+            self._firmware,
             self._bluetooth,
             self._outbox,
             self._devices,
+            self._metrics,
             self._newcomers,
         ):
             yield from rule()
@@ -135,12 +133,14 @@ class Issues:
         ulogger = self._gateway.ulogger
         if ulogger is None:
             return
-        if ulogger.cloud.state is ConnectionState.CREDENTIALS_REFUSED:
+        expiry = ulogger.certificate_expiry
+        expired = expiry is not None and expiry <= dt_util.utcnow()
+        if self._refused_for_long() and not expired and not self._asked_for_certificate:
             yield Issue("certificate_refused", fixable=True, severity=ir.IssueSeverity.ERROR)
-        if (expiry := ulogger.certificate_expiry) is None:
+        if expiry is None or (expired and self._asked_for_certificate):
             return
         placeholders = {"date": dt_util.as_local(expiry).date().isoformat()}
-        if expiry <= dt_util.utcnow():
+        if expired:
             yield Issue(
                 "certificate_expired",
                 fixable=True,
@@ -149,6 +149,22 @@ class Issues:
             )
         elif expiry - dt_util.utcnow() <= CERTIFICATE_NOTICE:
             yield Issue("certificate_expires", fixable=True, placeholders=placeholders)
+
+    def _refused_for_long(self) -> bool:
+        """Whether the broker refuses the certificate; at first Home Assistant says so itself."""
+        ulogger = self._gateway.ulogger
+        if ulogger is None or ulogger.cloud.state is not ConnectionState.CREDENTIALS_REFUSED:
+            self._refused_since = None
+            return False
+        if self._refused_since is None:
+            self._refused_since = time.time()
+        return time.time() - self._refused_since >= REFUSED_PATIENCE
+
+    @property
+    def _asked_for_certificate(self) -> bool:
+        """Whether Home Assistant shows a card of its own, as long as nobody closes the form."""
+        issue_id = f"config_entry_reauth_{DOMAIN}_{self._entry.entry_id}"
+        return ir.async_get(self.hass).async_get_issue(HOMEASSISTANT_DOMAIN, issue_id) is not None
 
     def _cloud(self) -> Iterator[Issue]:
         ulogger = self._gateway.ulogger
@@ -186,50 +202,41 @@ class Issues:
                         yield Issue("folder_failed", each.id, placeholders=placeholders)
 
     def _things(self) -> Iterator[Issue]:
-        for each in self._gateway.destinations.values():
-            subentry = self._entry.subentries.get(each.subentry_id or "")
-            if subentry is None or subentry.subentry_type != SUBENTRY_CLESYDE:
-                continue
-            placeholders = {"destination": each.title, "count": str(each.counters.waiting)}
-            match each.destination.state:
-                case ConnectionState.CREDENTIALS_REFUSED:
-                    severity = ir.IssueSeverity.ERROR
-                    yield Issue(
-                        "clesyde_refused", each.id, severity=severity, placeholders=placeholders
-                    )
-                case ConnectionState.CLIENT_ID_CONFLICT:
-                    yield Issue("clesyde_name_conflict", each.id, placeholders=placeholders)
-            if (thing := each.destination) and isinstance(thing, OffersRemoteAccess):
-                yield from self._thing(each, thing, placeholders)
+        for subentry in self._entry.get_subentries_of_type(SUBENTRY_CLESYDE):
+            each = self._gateway.destinations.get(subentry.subentry_id)
+            if each is not None:
+                yield from thing_issues(each)
 
-    def _thing(
-        self, active: ActiveDestination, thing: OffersRemoteAccess, placeholders: dict[str, str]
-    ) -> Iterator[Issue]:
-        """Say what is wrong with a thing that has its keys."""
-        now, about = time.time(), active.id
-        since = active.disconnected_since
-        if since is not None and now - since >= CLOUD_PATIENCE:
-            yield Issue("clesyde_unreachable", about, placeholders=placeholders)
-        notice = CERTIFICATE_NOTICE.total_seconds()
-        date = dt_util.utc_from_timestamp(thing.certificate_expires_at).date().isoformat()
-        if thing.certificate_expires_at - now <= notice:
-            said = {**placeholders, "date": date}
-            yield Issue("clesyde_certificate_expires", about, placeholders=said)
-        if not thing.remote_wanted:
-            return
-        date = dt_util.utc_from_timestamp(thing.remote_certificate_expires_at).date().isoformat()
-        if thing.remote_certificate_expires_at - now <= REMOTE_CERTIFICATE_NOTICE:
-            said = {**placeholders, "date": date}
-            yield Issue("remote_certificate_expires", about, placeholders=said)
-        if (failure := thing.remote_failure) is None or now - failure[1] < REMOTE_PATIENCE:
-            return
-        match failure[0]:
-            case "no_token":
-                yield Issue("remote_no_token", about, placeholders=placeholders)
-            case "certificate":
-                yield Issue("remote_certificate_unusable", about, placeholders=placeholders)
-            case _:
-                yield Issue("remote_no_tunnel", about, placeholders=placeholders)
+    def _firmware(self) -> Iterator[Issue]:
+        folder = self._gateway.firmware_folder
+        if folder.missing:
+            placeholders = {"path": folder.path, "detail": folder.missing}
+            yield Issue("firmware_folder_missing", placeholders=placeholders)
+        for name, refused in folder.refused.items():
+            yield Issue(
+                "firmware_refused",
+                name,
+                placeholders={"file": f"{folder.path}/{name}", "detail": refused.detail},
+            )
+        for subentry_id in self._gateway.images.lost:
+            if (subentry := self._entry.subentries.get(subentry_id)) is not None:
+                yield Issue("firmware_lost", subentry_id, placeholders={"firmware": subentry.title})
+
+    def _units(self) -> Iterator[Issue]:
+        destinations = self._gateway.destinations
+        for subentry in units(self._entry):
+            if subentry.subentry_id not in destinations:
+                yield Issue(
+                    "pepeunit_files_gone",
+                    subentry.subentry_id,
+                    severity=ir.IssueSeverity.ERROR,
+                    placeholders={"destination": subentry.title},
+                )
+        for each in destinations.values():
+            if isinstance(each, ActivePepeunit):
+                for issue in unit_issues(each):
+                    placeholders = {"destination": each.title, **issue.placeholders}
+                    yield replace(issue, placeholders=placeholders)
 
     def _bluetooth(self) -> Iterator[Issue]:
         if not bluetooth.async_scanner_count(self.hass, connectable=True):
@@ -240,7 +247,7 @@ class Issues:
         if not gateway.account.disk_space.enough:
             yield Issue("no_room", severity=ir.IssueSeverity.ERROR)
         if count := gateway.account.totals.quarantined:
-            yield Issue("quarantine", fixable=True, placeholders={"count": str(count)})
+            yield Issue("quarantine", fixable=True, placeholders={"count": str(count)}, count=count)
         if (recovered := gateway.account.outbox.recovered) is not None:
             yield Issue(
                 "outbox_recovered",
@@ -267,6 +274,19 @@ class Issues:
                 yield Issue("device_unreachable", about, placeholders=placeholders)
             if self._gateway.account.settings.daily_quota and device.quota_days >= QUOTA_DAYS:
                 yield Issue("quota_reached", about, placeholders=placeholders)
+
+    def _metrics(self) -> Iterator[Issue]:
+        limit = self._gateway.account.settings.metric_limit
+        for device in self._gateway.devices.values():
+            if names := device.heard.left_out(limit):
+                identity = device.identity
+                placeholders = {
+                    "device": identity.serial,
+                    "limit": str(limit),
+                    "names": ", ".join(names),
+                }
+                about = f"{identity.application_id}-{identity.serial}"
+                yield Issue("metric_limit", about, placeholders=placeholders)
 
     def _newcomers(self) -> Iterator[Issue]:
         fleet = self._gateway.fleet

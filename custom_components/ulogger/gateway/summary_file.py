@@ -1,8 +1,9 @@
 """What was read of captures, on disk: a summary of each, and what the next one needs to know.
 
-Everything here is derived from captures and can be made anew at will, so nothing waits for the
-disk, and a file that is damaged or of another layout is deleted. It is read and written in an
-executor, by one thread at a time. What fails is a ``sqlite3.Error``.
+That is what dates it, and what is not new any more. Everything here is derived from captures and
+can be made anew at will, so nothing waits for the disk, and a file that is damaged or of another
+layout is deleted. It is read and written in an executor, by one thread at a time. What fails is a
+``sqlite3.Error``.
 """
 
 import json
@@ -15,14 +16,18 @@ from pathlib import Path
 from typing import Final, Self
 
 from ..insight.dating import Anchor
+from ..insight.hourly import Hour
+from ..insight.reading import MetricReading
+from ..insight.repeated_metrics import MOST
 from ..insight.summary import LAYOUT, Summary
 from ..model.capture import CaptureKind
-from ..model.identity import DeviceKey
+from ..model.identity import DeviceIdentity, DeviceKey
+from . import metric_hours
 
 _LOGGER = logging.getLogger(__name__)
 
 _IN_MEMORY: Final = Path(":memory:")
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 """Counts up when the tables change."""
 _VERSION: Final = _LAYOUT * 1000 + LAYOUT
 _TABLES: Final = (
@@ -34,21 +39,38 @@ _TABLES: Final = (
         kind TEXT NOT NULL,
         continues INTEGER NOT NULL,
         before TEXT,
+        git_version TEXT NOT NULL,
+        git_hash TEXT NOT NULL,
+        image TEXT NOT NULL,
         summary TEXT NOT NULL)""",
     "CREATE INDEX captures_of ON captures (application_id, serial, id)",
+    "CREATE INDEX captures_of_kind ON captures (kind, id)",
     """CREATE TABLE devices (
         application_id INTEGER NOT NULL,
         serial TEXT NOT NULL,
         anchor TEXT,
         PRIMARY KEY (application_id, serial)) WITHOUT ROWID""",
+    """CREATE TABLE seen (
+        id INTEGER PRIMARY KEY,
+        application_id INTEGER NOT NULL,
+        serial TEXT NOT NULL,
+        name TEXT NOT NULL,
+        value REAL NOT NULL,
+        at REAL NOT NULL,
+        uncertainty REAL)""",
+    *metric_hours.TABLES,
 )
-_SELECT: Final = """SELECT id, captured_at, application_id, serial, kind, continues, before, summary
-    FROM captures """
+_SELECT: Final = """SELECT id, captured_at, application_id, serial, kind, continues, before,
+    git_version, git_hash, image, summary FROM captures """
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """One capture, what it holds, and what dates its frames (see ``dating.timeline``)."""
+    """One capture, what it holds, and what dates its frames (see ``dating.timeline``).
+
+    ``git_version`` and ``git_hash`` are those that the device ran, ``image`` names the firmware
+    image that was asked for words; it is empty where there was none.
+    """
 
     capture_id: int
     captured_at: float
@@ -57,6 +79,17 @@ class SummaryRow:
     summary: Summary
     before: Anchor | None = None
     continues: bool = False
+    git_version: str = ""
+    git_hash: str = ""
+    image: str = ""
+
+    @property
+    def device(self) -> DeviceIdentity:
+        """The device, as far as it is kept: its type is not."""
+        application_id, serial = self.key
+        return DeviceIdentity(
+            application_id, serial, git_version=self.git_version, git_hash=self.git_hash
+        )
 
 
 class SummaryFile:
@@ -103,7 +136,7 @@ class SummaryFile:
         """Keep a summary; a log also is what its device's next one is dated by."""
         with self.transaction():
             self._connection.execute(
-                "REPLACE INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "REPLACE INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     row.capture_id,
                     row.captured_at,
@@ -111,6 +144,9 @@ class SummaryFile:
                     row.kind.value,
                     row.continues,
                     _as_text(row.before),
+                    row.git_version,
+                    row.git_hash,
+                    row.image,
                     row.summary.to_row(),
                 ),
             )
@@ -131,12 +167,53 @@ class SummaryFile:
         condition = "WHERE application_id = ? AND serial = ? ORDER BY id DESC LIMIT ?"
         return list(self._rows(condition, (*key, limit)))
 
+    def core_dumps(self) -> list[SummaryRow]:
+        """Return the summaries of all core dumps, the newest first."""
+        return list(self._rows("WHERE kind = ? ORDER BY id DESC", (CaptureKind.CORE_DUMP.value,)))
+
     def last_anchor(self, key: DeviceKey) -> Anchor | None:
         """Return what dates the next log of a device."""
         found = self._connection.execute(
             "SELECT anchor FROM devices WHERE application_id = ? AND serial = ?", key
         ).fetchone()
         return found and _as_anchor(found[0])
+
+    def remember(self, key: DeviceKey, metrics: Iterable[MetricReading]) -> None:
+        """Keep what a device has said, each at its time, so that it is not new again."""
+        # An integer of a device may be one that SQLite has not.
+        rows = [(*key, m.name, float(m.value), m.at, m.uncertainty) for m in metrics]
+        if not rows:
+            return
+        with self.transaction():
+            self._connection.executemany(
+                "INSERT INTO seen (application_id, serial, name, value, at, uncertainty)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            self._connection.execute(
+                "DELETE FROM seen WHERE id <= (SELECT max(id) FROM seen) - ?", (MOST,)
+            )
+
+    def seen(self) -> Iterator[tuple[DeviceKey, MetricReading]]:
+        """Yield what devices have said, in the order in which it came."""
+        for application_id, serial, *metric in self._connection.execute(
+            "SELECT application_id, serial, name, value, at, uncertainty FROM seen ORDER BY id"
+        ):
+            yield (application_id, serial), MetricReading(*metric)
+
+    def add_hours(self, key: DeviceKey, hours: Iterable[Hour]) -> None:
+        """Add parts of hours to what there is of a device's metrics."""
+        with self.transaction():
+            metric_hours.add_hours(self._connection, key, hours)
+
+    def due_hours(self, before: int) -> list[metric_hours.DueHour]:
+        """Return the hours of metrics that are over and have something new."""
+        return metric_hours.due_hours(self._connection, before)
+
+    def hours_done(self, hours: Iterable[metric_hours.DueHour], now: int) -> None:
+        """Note that hours of metrics were imported."""
+        with self.transaction():
+            metric_hours.hours_done(self._connection, hours, now)
 
     def keep_only(self, capture_ids: Iterable[int]) -> None:
         """Delete the summaries of all other captures."""
@@ -149,9 +226,11 @@ class SummaryFile:
     def forget(self, key: DeviceKey) -> None:
         """Delete what is known of a device, but for its captures."""
         with self.transaction():
-            self._connection.execute(
-                "DELETE FROM devices WHERE application_id = ? AND serial = ?", key
-            )
+            for table in ("devices", "seen", "hours"):
+                self._connection.execute(
+                    f"DELETE FROM {table} WHERE application_id = ? AND serial = ?",  # noqa: S608
+                    key,
+                )
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -169,7 +248,8 @@ class SummaryFile:
 
     def _rows(self, condition: str, values: tuple[object, ...]) -> Iterator[SummaryRow]:
         for row in self._connection.execute(_SELECT + condition, values):
-            capture_id, captured_at, application_id, serial, kind, continues, before, text = row
+            capture_id, captured_at, application_id, serial, kind, continues, before = row[:7]
+            git_version, git_hash, image, text = row[7:]
             if (summary := Summary.from_row(text)) is not None:
                 yield SummaryRow(
                     capture_id,
@@ -179,9 +259,17 @@ class SummaryFile:
                     summary,
                     _as_anchor(before),
                     bool(continues),
+                    git_version,
+                    git_hash,
+                    image,
                 )
 
     def _open(self) -> sqlite3.Connection:
+        if self._path != _IN_MEMORY:
+            # Nobody else's to read; SQLite gives its journal the same mode, and says what fails.
+            with suppress(OSError):
+                self._path.touch(mode=0o600)
+                self._path.chmod(0o600)
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -23,6 +23,7 @@ from ..cloud.mqtt.transport import Transport
 from ..cloud.ulogger.cloud import UloggerCloud
 from ..cloud.ulogger.credentials import Credentials, CredentialsError, build_tls_context
 from ..cloud.ulogger.http import HttpTelemetry
+from ..cloud.ulogger.over_http import UloggerOverHttp
 from ..cloud.ulogger.tokens import TokenCache
 from ..cloud.ulogger.topics import LONGEST, LONGEST_AT_AWS
 from .home_assistant_mqtt import HomeAssistantTransport
@@ -64,12 +65,12 @@ def _is_aws(host: str) -> bool:
 async def async_set_up_ulogger(
     hass: HomeAssistant, entry: ConfigEntry[Any], store: AccountStore
 ) -> Ulogger | None:
-    """Make the account's uLogger; nothing connects yet. None for an account without a cloud.
+    """Make the account's uLogger; nothing connects yet. None where no captures go there.
 
     Raises ConfigEntryAuthFailed when the certificate can't be used at all, and
     ConfigEntryNotReady when Home Assistant's MQTT integration, if chosen, is not there.
     """
-    if entry.data[c.CONF_CONNECTION] == c.CONNECTION_NONE:
+    if entry.data[c.CONF_CONNECTION] in c.WITHOUT_CAPTURES:
         return None
     secrets = await async_load_secrets(hass, entry)
     expiry: datetime | None = None
@@ -116,12 +117,32 @@ async def async_set_up_ulogger(
     return Ulogger(cloud, expiry)
 
 
+async def async_set_up_over_http(
+    hass: HomeAssistant, entry: ConfigEntry[Any]
+) -> UloggerOverHttp | None:
+    """Make the way that metrics and events go of an account with an API token alone.
+
+    None for any other account. Raises ConfigEntryAuthFailed when there is no token.
+    """
+    if entry.data[c.CONF_CONNECTION] != c.CONNECTION_HTTP:
+        return None
+    secrets = await async_load_secrets(hass, entry)
+    if (http := _http(hass, entry, secrets.get(c.CONF_API_TOKEN))) is None:
+        raise ConfigEntryAuthFailed(
+            translation_domain=c.DOMAIN,
+            translation_key="api_token_refused",
+            translation_placeholders={"device": entry.title, "detail": ""},
+        )
+    return UloggerOverHttp(http)
+
+
 def _http(hass: HomeAssistant, entry: ConfigEntry[Any], token: str | None) -> HttpTelemetry | None:
     """Make the way that metrics and events go while there is no MQTT, if there is a token."""
     if not token:
         return None
     session = async_get_clientsession(hass)
-    return HttpTelemetry(session, token, group_id=entry.data[c.CONF_GROUP_ID])
+    url = entry.data.get(c.CONF_API_BASE_URL, c.DEFAULT_API_BASE_URL)
+    return HttpTelemetry(session, token, group_id=entry.data[c.CONF_GROUP_ID], url=url)
 
 
 def _tls(entry: ConfigEntry[Any], key: str) -> tuple[ssl.SSLContext, datetime]:

@@ -5,18 +5,33 @@ again from the captures that are left. People set a state: a group is open, reso
 ignored. A resolved one that is seen in a newer version than it was resolved in comes back as
 *regressed*. An occurrence in the version it was resolved in, or an older one, does not: that
 device has the mended firmware still to come.
+
+Without a firmware image a crash is known by its address, with one by its function, so that an
+image which comes later may give an occurrence another fingerprint. Then:
+
+1. The occurrence moves to the group of its new fingerprint. What an image told stays: a reading
+   without one never moves an occurrence back.
+2. Those that happened at the same address of the same firmware (version and hash) and were read
+   without an image go with it, also when their captures are gone; and whatever happens there
+   later is counted there. What is counted but not kept any more goes with the last that is kept.
+3. The state goes with them. Where a person had set one for both groups, the later decision
+   holds; a state that a person has set holds against one that nobody did. A group that is
+   resolved by that, and holds a newer version than it was resolved in, is regressed.
+4. The old group stays, with its state, as long as something is left in it.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from .versions import is_newer
 
 MOST_GROUPS: Final = 1_000
-MOST_OCCURRENCES: Final = 500
+MOST_OCCURRENCES: Final = 100
 """Occurrences that a group keeps; of older ones only the number and the names remain."""
+MOST_KEPT: Final = 5_000
+"""Occurrences that all groups keep."""
 MOST_NAMES: Final = 500
 """Devices and versions that a group remembers."""
 LONGEST_TEXT: Final = 512
@@ -35,6 +50,21 @@ class CrashState(StrEnum):
 SET_BY_PEOPLE: Final = frozenset((CrashState.OPEN, CrashState.RESOLVED, CrashState.IGNORED))
 
 
+class CaptureKey(NamedTuple):
+    """Which core dump; an outbox that was lost counts from 1 again, hence the time."""
+
+    capture_id: str
+    at: float
+
+
+class Spot(NamedTuple):
+    """An address in one firmware, with the kind of fault and the application in its fingerprint."""
+
+    address: str
+    version: str
+    git_hash: str
+
+
 @dataclass(frozen=True, slots=True)
 class Occurrence:
     """One crash of one device; ``at`` is Unix time, ``capture_id`` names the core dump."""
@@ -46,6 +76,25 @@ class Occurrence:
     capture_id: str
     reason: str = ""
     """The crash in a line, for people."""
+    application_id: int = 0
+    git_hash: str = ""
+    address: str = ""
+    """The fingerprint that it has without an image; empty where nobody knows."""
+
+    @property
+    def key(self) -> CaptureKey:
+        """The core dump that it was read from."""
+        return CaptureKey(self.capture_id, self.at)
+
+    @property
+    def by_image(self) -> bool:
+        """Whether an image told its fingerprint."""
+        return self.fingerprint != self.address
+
+    @property
+    def spot(self) -> Spot | None:
+        """Where it happened, the same in every occurrence there; None where nobody knows."""
+        return Spot(self.address, self.version, self.git_hash) if self.address else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +109,20 @@ class Added:
     """It was not known yet."""
 
 
+_KNOWN: Final = Added(is_new=False, regressed=False, counted=False)
+
+
 @dataclass(slots=True)
 class CrashGroup:
     """All occurrences of one crash."""
 
     fingerprint: str
+    application_id: int = 0
     state: CrashState = CrashState.OPEN
     resolved_in: tuple[str, ...] = ()
     """The versions that were known when it was resolved."""
+    decided: int = 0
+    """The number of the decision that set its state, 0 when nobody has."""
     reason: str = ""
     older: int = 0
     """Occurrences that are counted but no longer kept."""
@@ -77,7 +132,7 @@ class CrashGroup:
     """When each device last crashed so, the latest last."""
     versions: dict[str, float] = field(default_factory=dict)
     """When each version last crashed so, the latest last."""
-    occurrences: dict[str, Occurrence] = field(default_factory=dict)
+    occurrences: dict[CaptureKey, Occurrence] = field(default_factory=dict)
     """By their capture, the latest last."""
 
     @property
@@ -94,31 +149,28 @@ class CrashGroup:
         """Whether an occurrence is older than all that are kept, and so was counted before."""
         return self.older > 0 and all(occurrence.at < kept.at for kept in self.occurrences.values())
 
-    def add(self, occurrence: Occurrence) -> bool:
-        """Count an occurrence that is not known yet; return whether the group regressed."""
+    def add(self, occurrence: Occurrence) -> None:
+        """Count an occurrence that is not known yet."""
         if not self.count:
             self.first_seen = self.last_seen = occurrence.at
-        regressed = self.state is CrashState.RESOLVED and self._is_newer(occurrence.version)
-        if regressed:
-            self.state = CrashState.REGRESSED
-        self.occurrences[occurrence.capture_id] = occurrence
-        if len(self.occurrences) > MOST_OCCURRENCES:
-            oldest = min(self.occurrences.values(), key=lambda kept: kept.at)
-            del self.occurrences[oldest.capture_id]
-            self.older += 1
+            self.application_id = occurrence.application_id
+        self.occurrences[occurrence.key] = occurrence
         self.first_seen = min(self.first_seen, occurrence.at)
         if occurrence.at >= self.last_seen:
             self.last_seen = occurrence.at
             self.reason = occurrence.reason or self.reason
         _note(self.devices, occurrence.device, occurrence.at)
         _note(self.versions, occurrence.version, occurrence.at)
-        return regressed
 
-    def remove(self, capture_id: str) -> bool:
-        """Forget an occurrence, which may belong to another group now."""
-        gone = self.occurrences.pop(capture_id, None)
-        if gone is None:
-            return False
+    def renew(self, occurrence: Occurrence) -> None:
+        """Have an occurrence told in other words."""
+        self.occurrences[occurrence.key] = occurrence
+        if occurrence.at == self.last_seen:
+            self.reason = occurrence.reason or self.reason
+
+    def remove(self, key: CaptureKey) -> None:
+        """Forget an occurrence, which belongs to another group now."""
+        del self.occurrences[key]
         left = self.occurrences.values()
         if not self.older and left:
             self.first_seen = min(kept.at for kept in left)
@@ -127,9 +179,24 @@ class CrashGroup:
                 kept_names = {getattr(kept, of) for kept in left}
                 for name in [name for name in names if name not in kept_names]:
                     del names[name]
-        return True
 
-    def set_state(self, state: CrashState, version: str | None = None) -> None:
+    def drop_oldest(self) -> CaptureKey:
+        """Keep of the oldest occurrence no more than that it is counted; return its capture."""
+        oldest = min(self.occurrences.values(), key=lambda kept: kept.at)
+        del self.occurrences[oldest.key]
+        self.older += 1
+        return oldest.key
+
+    def absorb(self, other: CrashGroup) -> None:
+        """Take over what another group only counts, which has no occurrences left."""
+        self.older += other.older
+        self.first_seen = min(self.first_seen, other.first_seen)
+        self.last_seen = max(self.last_seen, other.last_seen)
+        for names, theirs in ((self.devices, other.devices), (self.versions, other.versions)):
+            for name, at in theirs.items():
+                _note(names, name, at)
+
+    def set_state(self, state: CrashState, version: str | None = None, decided: int = 1) -> None:
         """Set a state as a person wants it; ``version`` is the one that mends the crash.
 
         Without it a group is resolved in the versions in which it was seen. Raises ValueError
@@ -138,9 +205,22 @@ class CrashGroup:
         if state not in SET_BY_PEOPLE:
             raise ValueError(f"a crash group can't be set to {state}")
         self.state = state
+        self.decided = decided
         self.resolved_in = ()
         if state is CrashState.RESOLVED:
             self.resolved_in = (version,) if version else tuple(self.versions)
+
+    def take_state(self, other: CrashGroup) -> None:
+        """Take over another group's state, from which an occurrence comes."""
+        self.state, self.resolved_in, self.decided = other.state, other.resolved_in, other.decided
+        self.regress(self.versions)
+
+    def regress(self, versions: Iterable[str]) -> bool:
+        """Come back if one of the versions is newer than it was resolved in."""
+        if self.state is not CrashState.RESOLVED or not any(map(self._is_newer, versions)):
+            return False
+        self.state = CrashState.REGRESSED
+        return True
 
     def _is_newer(self, version: str) -> bool:
         """Whether a version is newer than all those in which this was resolved.
@@ -158,7 +238,8 @@ class CrashGroups:
 
     def __init__(self) -> None:
         self._groups: dict[str, CrashGroup] = {}
-        self._of: dict[str, str] = {}
+        self._of: dict[CaptureKey, str] = {}
+        self._told: dict[Spot, str] = {}
 
     def __iter__(self) -> Iterator[CrashGroup]:
         """Yield the groups, the one that was last seen first."""
@@ -168,9 +249,17 @@ class CrashGroups:
         """Return how many groups there are."""
         return len(self._groups)
 
+    def __contains__(self, key: CaptureKey) -> bool:
+        """Whether a core dump is kept as an occurrence."""
+        return key in self._of
+
     def get(self, fingerprint: str) -> CrashGroup | None:
         """Return a group, None when there is no such one."""
         return self._groups.get(fingerprint)
+
+    def group_of(self, key: CaptureKey) -> CrashGroup | None:
+        """Return the group that a core dump belongs to, None when it is not known."""
+        return self._groups.get(self._of.get(key, ""))
 
     @property
     def open_count(self) -> int:
@@ -178,52 +267,87 @@ class CrashGroups:
         return sum(group.is_open for group in self._groups.values())
 
     def add(self, occurrence: Occurrence) -> Added:
-        """Count an occurrence once; one whose fingerprint changed moves to its new group.
+        """Count an occurrence once; one whose fingerprint changed moves to its new group."""
+        spot = occurrence.spot
+        if spot is not None and occurrence.by_image:
+            self._told[spot] = occurrence.fingerprint
+        elif spot is not None:
+            if occurrence.key in self._of:
+                return _KNOWN
+            told = self._told.get(spot, occurrence.fingerprint)
+            occurrence = replace(occurrence, fingerprint=told)
+        added = self._put(occurrence)
+        if spot is not None and occurrence.by_image:
+            self._bring(spot, occurrence)
+        return added
 
-        A fingerprint changes when an image comes that names the function.
-        """
-        known = self._of.get(occurrence.capture_id)
-        if known == occurrence.fingerprint:
-            return Added(is_new=False, regressed=False, counted=False)
+    def set_state(
+        self, fingerprint: str, state: CrashState, version: str | None = None
+    ) -> CrashGroup:
+        """Set a group's state as a person wants it; KeyError when there is no such group."""
+        group = self._groups[fingerprint]
+        decided = max(each.decided for each in self._groups.values()) + 1
+        group.set_state(state, version, decided)
+        return group
+
+    def _put(self, occurrence: Occurrence) -> Added:
+        """Have an occurrence in the group of its fingerprint, wherever it was."""
+        key = occurrence.key
+        before = self.group_of(key)
         group = self._groups.get(occurrence.fingerprint)
-        if known is None and group is not None and group.is_past(occurrence):
-            return Added(is_new=False, regressed=False, counted=False)
-        before = self._remove(occurrence.capture_id)
+        if before is None and group is not None and group.is_past(occurrence):
+            return _KNOWN
+        if before is not None and before is group:
+            group.renew(occurrence)
+            return _KNOWN
         is_new = group is None
         if group is None:
             group = self._groups[occurrence.fingerprint] = CrashGroup(occurrence.fingerprint)
-            if before is not None:
-                group.state, group.resolved_in = before.state, before.resolved_in
-        kept = set(group.occurrences)
-        regressed = group.add(occurrence)
-        self._of[occurrence.capture_id] = occurrence.fingerprint
-        for capture_id in kept - set(group.occurrences):
-            self._of.pop(capture_id, None)
-        self._limit(occurrence.fingerprint)
-        return Added(is_new and before is None, regressed, counted=known is None)
+        regressed = False
+        if before is None or before.decided < group.decided:
+            regressed = group.regress((occurrence.version,))
+        elif before.decided > group.decided:
+            group.take_state(before)
+        elif before.state is CrashState.REGRESSED:
+            group.regress((occurrence.version,))
+        group.add(occurrence)
+        self._of[key] = occurrence.fingerprint
+        if before is not None:
+            before.remove(key)
+            if not before.occurrences:
+                group.absorb(before)
+                del self._groups[before.fingerprint]
+        self._limit(group)
+        return Added(is_new and before is None, regressed, counted=before is None)
 
-    def set_state(self, fingerprint: str, state: CrashState, version: str | None = None) -> None:
-        """Set a group's state as a person wants it; KeyError when there is no such group."""
-        self._groups[fingerprint].set_state(state, version)
-
-    def _remove(self, capture_id: str) -> CrashGroup | None:
-        """Take an occurrence out of its group, which goes when nothing is left in it."""
-        group = self._groups.get(self._of.pop(capture_id, ""))
-        if group is None or not group.remove(capture_id):
-            return None
-        if not group.count:
-            del self._groups[group.fingerprint]
-        return group
-
-    def _limit(self, keep: str) -> None:
-        """Forget the group that was not seen for longest, those that people care for last."""
-        if len(self._groups) <= MOST_GROUPS:
+    def _bring(self, spot: Spot, told: Occurrence) -> None:
+        """Have all that happened at a spot, and was not read with an image, in one group."""
+        if (others := self._groups.get(spot.address)) is None:
             return
-        others = (group for group in self._groups.values() if group.fingerprint != keep)
-        gone = min(others, key=lambda group: (group.state is CrashState.IGNORED, group.last_seen))
-        for capture_id in gone.occurrences:
-            self._of.pop(capture_id, None)
-        del self._groups[gone.fingerprint]
+        for other in list(others.occurrences.values()):
+            if other.spot == spot:
+                self._put(replace(other, fingerprint=told.fingerprint))
+        if (group := self._groups.get(told.fingerprint)) is not None:
+            group.reason = told.reason or group.reason
+
+    def _limit(self, keep: CrashGroup) -> None:
+        """Forget occurrences of what happens often, then the group unseen for longest.
+
+        A group that people ignore goes last: it would come back as an open one.
+        """
+        if len(keep.occurrences) > MOST_OCCURRENCES:
+            del self._of[keep.drop_oldest()]
+        if len(self._of) > MOST_KEPT:
+            most = max(self._groups.values(), key=lambda group: len(group.occurrences))
+            del self._of[most.drop_oldest()]
+        if len(self._groups) > MOST_GROUPS:
+            others = (group for group in self._groups.values() if group is not keep)
+            gone = min(
+                others, key=lambda group: (group.state is CrashState.IGNORED, group.last_seen)
+            )
+            for key in gone.occurrences:
+                del self._of[key]
+            del self._groups[gone.fingerprint]
 
     def as_dict(self) -> dict[str, Any]:
         """Return all that is to be stored, as JSON has it."""
@@ -237,10 +361,19 @@ class CrashGroups:
         for entry in stored[:MOST_GROUPS] if isinstance(stored, list) else ():
             group = _read(entry)
             if group is not None and group.fingerprint not in found._groups:
-                found._groups[group.fingerprint] = group
-                for capture_id in group.occurrences:
-                    found._of.setdefault(capture_id, group.fingerprint)
+                found._take(group)
         return found
+
+    def _take(self, group: CrashGroup) -> None:
+        """Take a group that was stored; of an occurrence that is in two, the first one holds."""
+        self._groups[group.fingerprint] = group
+        for key, occurrence in list(group.occurrences.items()):
+            if self._of.setdefault(key, group.fingerprint) != group.fingerprint:
+                del group.occurrences[key]
+            elif (spot := occurrence.spot) is not None and occurrence.by_image:
+                self._told[spot] = occurrence.fingerprint
+        if not group.count:
+            del self._groups[group.fingerprint]
 
 
 def _note(names: dict[str, float], name: str, at: float) -> None:
@@ -253,8 +386,10 @@ def _note(names: dict[str, float], name: str, at: float) -> None:
 def _stored(group: CrashGroup) -> dict[str, Any]:
     return {
         "fingerprint": group.fingerprint,
+        "application_id": group.application_id,
         "state": str(group.state),
         "resolved_in": list(group.resolved_in),
+        "decided": group.decided,
         "reason": group.reason,
         "older": group.older,
         "first_seen": group.first_seen,
@@ -262,7 +397,15 @@ def _stored(group: CrashGroup) -> dict[str, Any]:
         "devices": dict(group.devices),
         "versions": dict(group.versions),
         "occurrences": [
-            [kept.capture_id, kept.device, kept.version, kept.at, kept.reason]
+            [
+                kept.capture_id,
+                kept.device,
+                kept.version,
+                kept.at,
+                kept.reason,
+                kept.git_hash,
+                kept.address,
+            ]
             for kept in group.occurrences.values()
         ],
     }
@@ -278,23 +421,36 @@ def _read(entry: object) -> CrashGroup | None:
 
 def _group(entry: Mapping[str, Any]) -> CrashGroup:
     fingerprint = _text(entry["fingerprint"])
-    occurrences = {
-        _text(capture_id): Occurrence(
-            fingerprint, _text(device), _text(version), float(at), _text(capture_id), _text(reason)
+    application_id = int(entry["application_id"])
+    occurrences = [
+        Occurrence(
+            fingerprint,
+            _text(device),
+            _text(version),
+            float(at),
+            _text(capture_id),
+            _text(reason),
+            application_id,
+            _text(git_hash),
+            _text(address),
         )
-        for capture_id, device, version, at, reason in entry["occurrences"][:MOST_OCCURRENCES]
-    }
+        for capture_id, device, version, at, reason, git_hash, address in entry["occurrences"][
+            :MOST_OCCURRENCES
+        ]
+    ]
     return CrashGroup(
         fingerprint,
+        application_id,
         CrashState(entry["state"]),
         tuple(_text(version) for version in entry["resolved_in"][:MOST_NAMES]),
+        max(int(entry["decided"]), 0),
         _text(entry["reason"]),
         max(int(entry["older"]), 0),
         float(entry["first_seen"]),
         float(entry["last_seen"]),
         _names(entry["devices"]),
         _names(entry["versions"]),
-        occurrences,
+        {each.key: each for each in occurrences},
     )
 
 

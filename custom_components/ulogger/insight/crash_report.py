@@ -81,6 +81,8 @@ class CrashReport:
     """The innermost function first; empty without an image."""
     fingerprint: str
     """The same for what is the same crash on another device or in another version."""
+    address_fingerprint: str
+    """The fingerprint that the crash has without an image, whether there is one or not."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for an answer or a file."""
@@ -137,7 +139,9 @@ def crash_report(dump: CoreDump, image: Symbols | None = None) -> CrashReport | 
     fault = fault_of(dump)
     frames = _backtrace(image, dump) if isinstance(image, CompactImage) else ()
     pc, lr = (_point(image, dump.registers[name], returning=name == "lr") for name in ("pc", "lr"))
+    application = dump.header.device.application_id
     place = _crash_site(image, frames, pc, lr)
+    address = _crash_site(None, (), CodePoint(pc.address), CodePoint(lr.address))
     return CrashReport(
         dump.header.device,
         fault,
@@ -148,7 +152,8 @@ def crash_report(dump: CoreDump, image: Symbols | None = None) -> CrashReport | 
         dump.fault_status,
         tuple((region.start, region.end) for region in dump.regions),
         frames,
-        fingerprint(dump.header.device.application_id, fault.kind, place),
+        fingerprint(application, fault.kind, place),
+        fingerprint(application, fault.kind, address),
     )
 
 

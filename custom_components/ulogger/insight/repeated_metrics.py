@@ -52,13 +52,20 @@ class RepeatedMetrics:
             if metric.at is None:
                 found.append(metric)
                 continue
-            one = _Seen(metric.at, metric.uncertainty or 0.0, metric.value)
+            one = _Seen(metric.at, metric.uncertainty or 0.0, float(metric.value))
             if metric.name not in before:
                 before[metric.name] = _Unexplained(self._seen.get((device, metric.name), ()))
             if not before[metric.name].explains(one):
                 found.append(metric)
                 self._remember((device, metric.name), one)
         return found
+
+    def remember(self, device: DeviceKey, metrics: Iterable[MetricReading]) -> None:
+        """Remember what was new in an earlier life; what is not dated proves nothing."""
+        for metric in metrics:
+            if metric.at is not None:
+                one = _Seen(metric.at, metric.uncertainty or 0.0, float(metric.value))
+                self._remember((device, metric.name), one)
 
     def forget(self, device: DeviceKey) -> None:
         """Let go of a device that is removed."""

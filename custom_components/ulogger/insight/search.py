@@ -8,7 +8,7 @@ and taken up again, so that the first ones are there long before the last captur
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from ..capture.log_buffer import LogHeader
 from ..firmware.format_strings import may_contain
 from ..firmware.symbols import Symbols
 from ..model.capture import Capture, CaptureKind
+from ..model.identity import DeviceIdentity
 from ..model.level import Level
 from .dating import Anchor, timeline
 from .reading import FrameReader, LogFrame
@@ -67,7 +68,8 @@ class Query:
 class Source:
     """One capture to look through; ``load`` reads it from disk, and may say that it is gone.
 
-    ``before`` and ``continues`` date its frames, as ``dating.timeline`` explains.
+    ``before`` and ``continues`` date its frames, as ``dating.timeline`` explains. Where it is
+    known only from the capture which ``image`` it needs, ``image_of`` finds it then.
     """
 
     capture_id: int
@@ -77,6 +79,7 @@ class Source:
     summary: Summary | None = None
     before: Anchor | None = None
     continues: bool = False
+    image_of: Callable[[DeviceIdentity], Symbols | None] | None = None
 
 
 class Hit(NamedTuple):
@@ -153,7 +156,7 @@ def _can_hold(source: Source, summary: Summary, query: Query) -> bool:
     """Whether a capture's summary leaves it open that there is a match in it."""
     if not any(summary.levels[level] for level in Level if query.wants_level(level)):
         return False
-    if not summary.modules & _modules(query.module, source.image):
+    if not summary.modules & _modules_of(source, query):
         return False
     first = source.captured_at if summary.since is None else summary.since
     last = source.captured_at if summary.until is None else summary.until
@@ -167,6 +170,8 @@ def _hits(source: Source, query: Query) -> Iterator[Hit]:
     capture = source.load()
     if capture is None or capture.kind is not CaptureKind.LOG:
         return
+    if source.image is None and source.image_of is not None:
+        source = replace(source, image=source.image_of(capture.device))
     heads: list[FrameHead] = []
     try:
         header = LogHeader.parse(capture.data)
@@ -238,6 +243,14 @@ class _TextSieve:
     def matches(self, frame: LogFrame) -> bool:
         """Whether the text is in what is shown of a frame."""
         return not self._wanted or self._wanted in frame.message.casefold()
+
+
+def _modules_of(source: Source, query: Query) -> int:
+    """Return a bit for each module that is looked for; a name means any until there is an image."""
+    named = isinstance(query.module, str) and not query.module.isdecimal()
+    if named and source.image is None and source.image_of is not None:
+        return 0xFFFF_FFFF
+    return _modules(query.module, source.image)
 
 
 def _modules(module: int | str | None, image: Symbols | None) -> int:

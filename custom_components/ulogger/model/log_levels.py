@@ -110,6 +110,14 @@ class LogLevels:
         holds = self.written is not None and self.written.until > now
         return LogLevels(lasting, self.written if holds else None)
 
+    def told(self, now: float) -> Written | None:
+        """Return what the device was told and still does; None where that is its defaults.
+
+        After a write of which nobody knows whether it arrived, it is what was written.
+        """
+        held = self.written
+        return held if held is not None and held.until > now else None
+
     @property
     def next_end(self) -> float | None:
         """When the first wish ends or has ended; None without any."""

@@ -1,6 +1,8 @@
 """What is measured and what happens: the same words from a frame to a cloud."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
 class Metric(NamedTuple):
@@ -12,10 +14,14 @@ class Metric(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something of a ``type`` that happened at ``timestamp`` (Unix seconds), or at its arrival."""
+    """Something of a ``type`` that happened at ``timestamp`` (Unix seconds), or at its arrival.
+
+    ``extras`` is what else goes up with it, under names of its own: whatever JSON knows.
+    """
 
     type: str
     timestamp: float | None = None
+    extras: Mapping[str, Any] = MappingProxyType({})
 
 
 class TextLine(NamedTuple):

@@ -1,4 +1,4 @@
-"""Captures for people: one as a file, or all of the quarantine as a zip."""
+"""Captures for people: one as a file, a crash for a debugger, all of the quarantine as a zip."""
 
 import re
 import zipfile
@@ -13,8 +13,13 @@ from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.http import KEY_HASS, HomeAssistantView
 
+from ..capture.core_dump import CoreDump
+from ..capture.errors import CaptureError
+from ..cloud.pepeunit.errors import ArchiveRefused
 from ..const import DOMAIN
-from ..model.capture import Capture
+from ..gateway.pepeunit import ActivePepeunit
+from ..insight.core_file import core_file
+from ..model.capture import Capture, CaptureKind
 from ..outbox.errors import NoSuchCapture, OutboxError
 from ..outbox.model import CaptureState
 from ..outbox.outbox import Outbox
@@ -27,23 +32,35 @@ def capture_path(entry_id: str, capture_id: int) -> str:
     return f"/api/ulogger/{entry_id}/captures/{capture_id}"
 
 
+def core_path(entry_id: str, capture_id: int) -> str:
+    """Where a core dump can be downloaded as a debugger reads it."""
+    return f"{capture_path(entry_id, capture_id)}/core"
+
+
 def quarantine_path(entry_id: str) -> str:
     """Where all of the quarantine can be downloaded."""
     return f"/api/ulogger/{entry_id}/quarantine"
+
+
+def unit_archive_path(entry_id: str, destination_id: str) -> str:
+    """Where the archive that was fetched for a Pepeunit unit can be downloaded."""
+    return f"/api/ulogger/{entry_id}/units/{destination_id}"
 
 
 @callback
 def async_register_downloads(hass: HomeAssistant) -> None:
     """Offer the downloads."""
     hass.http.register_view(CaptureView())
+    hass.http.register_view(CoreView())
     hass.http.register_view(QuarantineView())
+    hass.http.register_view(UnitArchiveView())
 
 
-def file_name(capture: Capture, capture_id: int) -> str:
+def file_name(capture: Capture, capture_id: int, suffix: str = "bin") -> str:
     """Name a capture's file; what a device calls itself can't change the path."""
     when = datetime.fromtimestamp(capture.captured_at, UTC).strftime("%Y%m%dT%H%M%SZ")
     serial = re.sub(r"[^A-Za-z0-9_-]", "_", capture.device.serial)[:64]
-    return f"{serial}-{when}-{capture_id}-{capture.kind.value}.bin"
+    return f"{serial}-{when}-{capture_id}-{capture.kind.value}.{suffix}"
 
 
 def _outbox(request: web.Request, entry_id: str) -> Outbox:
@@ -52,6 +69,18 @@ def _outbox(request: web.Request, entry_id: str) -> Outbox:
         raise web.HTTPNotFound
     outbox: Outbox = entry.runtime_data.account.outbox
     return outbox
+
+
+async def _capture(request: web.Request, entry_id: str, capture_id: str) -> Capture:
+    """Read a capture; what is asked for comes from a browser, whatever it is."""
+    if not capture_id.isdecimal() or len(capture_id) > 18:
+        raise web.HTTPNotFound
+    try:
+        return await _outbox(request, entry_id).read(int(capture_id))
+    except NoSuchCapture as err:
+        raise web.HTTPNotFound from err
+    except OutboxError as err:
+        raise web.HTTPServiceUnavailable(text=str(err)) from err
 
 
 def _attachment(body: bytes, name: str, content_type: str) -> web.Response:
@@ -72,17 +101,34 @@ class CaptureView(HomeAssistantView):
     @require_admin
     async def get(self, request: web.Request, entry_id: str, capture_id: str) -> web.Response:
         """Send the file."""
-        if not capture_id.isdecimal() or len(capture_id) > 18:
-            raise web.HTTPNotFound
-        try:
-            capture = await _outbox(request, entry_id).read(int(capture_id))
-        except NoSuchCapture as err:
-            raise web.HTTPNotFound from err
-        except OutboxError as err:
-            raise web.HTTPServiceUnavailable(text=str(err)) from err
+        capture = await _capture(request, entry_id, capture_id)
         return _attachment(
             capture.data, file_name(capture, int(capture_id)), "application/octet-stream"
         )
+
+
+class CoreView(HomeAssistantView):
+    """One core dump as an ELF core file: ``gdb-multiarch firmware.elf -c FILE.core``."""
+
+    url = "/api/ulogger/{entry_id}/captures/{capture_id}/core"
+    name = "api:ulogger:core"
+
+    @require_admin
+    async def get(self, request: web.Request, entry_id: str, capture_id: str) -> web.Response:
+        """Send the file; a log has none, nor has a dump without registers."""
+        capture = await _capture(request, entry_id, capture_id)
+        if capture.kind is not CaptureKind.CORE_DUMP:
+            raise web.HTTPNotFound
+        try:
+            core = await request.app[KEY_HASS].async_add_executor_job(_core, capture)
+        except CaptureError as err:
+            raise web.HTTPUnprocessableEntity(text=str(err)) from err
+        name = file_name(capture, int(capture_id), "core")
+        return _attachment(core, name, "application/octet-stream")
+
+
+def _core(capture: Capture) -> bytes:
+    return core_file(CoreDump.parse(capture.data))
 
 
 class QuarantineView(HomeAssistantView):
@@ -104,6 +150,30 @@ class QuarantineView(HomeAssistantView):
             raise web.HTTPServiceUnavailable(text=str(err)) from err
         archive = await request.app[KEY_HASS].async_add_executor_job(_zip, captures)
         return _attachment(archive, "ulogger-quarantine.zip", "application/zip")
+
+
+class UnitArchiveView(HomeAssistantView):
+    """The program of a Pepeunit unit, as it was fetched and checked."""
+
+    url = "/api/ulogger/{entry_id}/units/{destination_id}"
+    name = "api:ulogger:unit_archive"
+
+    @require_admin
+    async def get(self, request: web.Request, entry_id: str, destination_id: str) -> web.Response:
+        """Send a zip of its files."""
+        hass = request.app[KEY_HASS]
+        entry = hass.config_entries.async_get_entry(entry_id)
+        if entry is None or entry.domain != DOMAIN or entry.state is not ConfigEntryState.LOADED:
+            raise web.HTTPNotFound
+        unit = entry.runtime_data.destinations.get(destination_id)
+        if not isinstance(unit, ActivePepeunit):
+            raise web.HTTPNotFound
+        try:
+            archive = await unit.updates.async_fetched()
+        except ArchiveRefused as err:
+            raise web.HTTPNotFound from err
+        body = await hass.async_add_executor_job(archive.as_zip)
+        return _attachment(body, f"pepeunit-{unit.unit}.zip", "application/zip")
 
 
 def _zip(captures: dict[int, Capture]) -> bytes:

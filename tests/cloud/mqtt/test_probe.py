@@ -113,3 +113,25 @@ def test_every_failure_has_a_reason_of_its_own() -> None:
             assert reasons.setdefault(kind.reason, kind) is kind
     assert why_not_connected(None).reason == "cannot_connect"
     assert why_not_connected(TimeoutError()).reason == "timeout"
+
+
+def ssl_error(kind: type[ssl.SSLError], reason: str) -> ssl.SSLError:
+    error = kind(1, reason)
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (i.NotAuthorised("told so"), i.NotAuthorised),
+        (socket.gaierror(), i.UnknownHost),
+        (UnicodeError(), i.UnknownHost),
+        (ssl_error(ssl.SSLError, "TLSV1_ALERT_UNKNOWN_CA"), i.CredentialsRefused),
+        (ssl_error(ssl.SSLEOFError, "EOF"), i.CannotConnect),
+        (ssl_error(ssl.SSLError, "WRONG_VERSION_NUMBER"), i.CannotConnect),
+        (OSError("no route"), i.CannotConnect),
+    ],
+)
+def test_a_failure_to_connect_is_named(error: BaseException, kind: type[i.CloudError]) -> None:
+    assert type(why_not_connected(error)) is kind

@@ -56,6 +56,11 @@ def as_metrics(metrics: list[dict[str, Any]]) -> list[Metric]:
     return [Metric(**each) for each in metrics]
 
 
+def as_event(event: dict[str, Any]) -> Event:
+    extras = {name: value for name, value in event.items() if name not in {"type", "timestamp"}}
+    return Event(event["type"], event.get("timestamp"), extras)
+
+
 def dated(entry: dict[str, Any], at: float | None) -> dict[str, Any]:
     return entry if at is None else entry | {"timestamp": at}
 
@@ -65,8 +70,14 @@ METRICS = st.lists(
     min_size=1,
     max_size=8,
 )
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), VALUES, TEXT), lambda each: st.lists(each, max_size=3)
+)
+EXTRAS = st.dictionaries(NAME.filter(lambda n: n not in {"type", "timestamp"}), JSON, max_size=3)
 EVENTS = st.lists(
-    st.builds(lambda n, t: dated({"type": n}, t), NAME, TIMES), min_size=1, max_size=8
+    st.builds(lambda n, t, more: dated({"type": n}, t) | more, NAME, TIMES, EXTRAS),
+    min_size=1,
+    max_size=8,
 )
 
 
@@ -215,7 +226,7 @@ def test_metrics_events_and_heartbeats_are_the_same(
 
     async def publish() -> None:
         await route.publish_metrics({device.key: as_metrics(metrics)})
-        await route.publish_events({device.key: [Event(**each) for each in events]})
+        await route.publish_events({device.key: [as_event(each) for each in events]})
         await route.publish_metrics({device.key: heartbeat(timestamp=at)})
 
     asyncio.run(publish())

@@ -99,6 +99,15 @@ async def test_a_bad_event_is_refused(route, transport, name) -> None:
     assert transport.published == []
 
 
+@pytest.mark.parametrize(
+    "extras", [{"type": 1}, {"timestamp": 1}, {"": 1}, {7: 1}, {"x": math.nan}, {"x": {1, 2}}]
+)
+async def test_extras_that_no_server_could_read_are_refused(route, transport, extras) -> None:
+    with pytest.raises(i.InvalidMessage):
+        await route.publish_events({KEY: [Event("e", None, extras)]})
+    assert transport.published == []
+
+
 async def test_nothing_is_nothing_to_publish(route, transport) -> None:
     with pytest.raises(i.InvalidMessage):
         await route.publish_metrics({KEY: []})

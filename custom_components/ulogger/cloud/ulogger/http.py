@@ -23,6 +23,8 @@ LARGEST_ANSWER = 64 * 1024
 _REFUSALS: Mapping[int, type[CloudError]] = {
     401: ApiTokenRefused,
     403: ApiTokenRefused,
+    404: CannotConnect,
+    405: CannotConnect,
     408: CloudUnavailable,
     413: MessageTooLarge,
     429: CloudUnavailable,

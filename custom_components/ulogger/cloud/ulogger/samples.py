@@ -57,6 +57,19 @@ def check_samples(kind: Kind, samples: Sequence[Sample]) -> None:
         at = sample.timestamp
         if at is not None and not (_number(at) and at >= 0):
             raise InvalidMessage(f"{kind.value}: {name} has no Unix time for a timestamp")
+        if isinstance(sample, Event):
+            _check_extras(sample)
+
+
+def _check_extras(event: Event) -> None:
+    """Raise InvalidMessage unless JSON knows what an event carries, under names of its own."""
+    taken = {"type", "timestamp"}.intersection(event.extras)
+    if taken or not all(isinstance(name, str) and name for name in event.extras):
+        raise InvalidMessage(f"events: {event.type} has extras without a name of their own")
+    try:
+        json.dumps(dict(event.extras), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as err:
+        raise InvalidMessage(f"events: {event.type} has extras that are no JSON") from err
 
 
 def messages(
@@ -100,7 +113,9 @@ def _encode(entries: Sequence[dict[str, Any]], more: Mapping[str, str]) -> Messa
 
 
 def _as_json(sample: Sample) -> dict[str, Any]:
-    return {name: value for name, value in sample._asdict().items() if value is not None}
+    found = {name: value for name, value in sample._asdict().items() if value is not None}
+    extras = found.pop("extras", {})
+    return {**found, **extras}
 
 
 def _halves[T](items: Sequence[T]) -> Iterator[Sequence[T]]:

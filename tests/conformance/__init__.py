@@ -1,0 +1,1 @@
+"""Tests that each cloud's wire is as documented."""

@@ -1,0 +1,276 @@
+"""What Home Assistant's activity tells of devices: what matters, and not what happens all day."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from unittest.mock import PropertyMock, patch
+
+import bleak_retry_connector
+import pytest
+from bleak_retry_connector import BleakOutOfConnectionSlotsError
+from homeassistant.components.logbook.helpers import async_subscribe_events
+from homeassistant.const import STATE_UNAVAILABLE
+from homeassistant.core import Event, HomeAssistant, callback
+from homeassistant.helpers.entity import Entity
+from homeassistant.helpers.event import async_track_state_change_event
+from homeassistant.util import dt as dt_util
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from custom_components.ulogger.collecting import collector, shown_phase
+from custom_components.ulogger.coordinator import DeviceCoordinator
+from demo.device.radio import Air
+from demo.device.samples import sample_log
+from tests.support.bluetooth import ADDRESS
+from tests.support.road import LOG, Road
+
+
+@pytest.fixture
+def lines(hass: HomeAssistant) -> list[str]:
+    """Return the lines of the activity from now on, as its live view decides on them."""
+    lines: list[str] = []
+
+    @callback
+    def note(event: Event[Any]) -> None:
+        state = event.data["new_state"]
+        lines.append(f"{state.entity_id} {state.state}")
+
+    async_subscribe_events(hass, [], note, set(), None, None, None)
+    return lines
+
+
+async def met(road: Road, entry: MockConfigEntry) -> DeviceCoordinator:
+    """Have a device met that has nothing, and let a minute pass."""
+    road.device(log=b"")
+    coordinator = await road.adopted(entry)
+    await road.idle(coordinator)
+    await road.pass_time(seconds=60)
+    return coordinator
+
+
+async def routine(road: Road, coordinator: DeviceCoordinator, log: bytes) -> None:
+    """Have the device collected by itself, with a log in it."""
+    del road.adapter.devices[ADDRESS]
+    road.device(log=log, heard=False)
+    ended = len(coordinator.timeline) + 1
+    over = asyncio.Event()
+    stop = coordinator.async_add_listener(
+        lambda: over.set() if len(coordinator.timeline) == ended else None
+    )
+    await road.pass_time(minutes=16)
+    async with asyncio.timeout(15):
+        await over.wait()
+    stop()
+    await road.idle(coordinator)
+    await road.hass.async_block_till_done()
+
+
+async def test_a_routine_collection_that_brought_something_is_one_line(
+    account: MockConfigEntry, road: Road, lines: list[str]
+) -> None:
+    coordinator = await met(road, account)
+    lines.clear()
+    await routine(road, coordinator, LOG)
+    await road.until_shown(account, "uploads", "1")
+    await road.hass.async_block_till_done()
+    assert [line.split()[0] for line in lines] == [road.entity_id(account, "last_upload")]
+
+
+async def test_a_routine_collection_that_brought_nothing_is_no_line(
+    account: MockConfigEntry, road: Road, lines: list[str]
+) -> None:
+    coordinator = await met(road, account)
+    lines.clear()
+    await routine(road, coordinator, b"")
+    assert [each.result for each in coordinator.timeline] == ["ok", "ok"]
+    assert lines == []
+
+
+async def test_a_reload_tells_of_nothing_but_that_entities_were_away(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, lines: list[str]
+) -> None:
+    coordinator = await met(road, account)
+    await routine(road, coordinator, LOG)
+    await road.until_shown(account, "uploads", "1")
+    before = {state.entity_id: state.state for state in hass.states.async_all()}
+    lines.clear()
+    assert await hass.config_entries.async_reload(account.entry_id)
+    await hass.async_block_till_done()
+    told = [line.split(maxsplit=1) for line in lines]
+    # Home Assistant tells of each entity that it was unavailable, and what it is afterwards.
+    there_again = [(entity, state) for entity, state in told if state != STATE_UNAVAILABLE]
+    assert len(there_again) == len(set(there_again))
+    assert {entity: before[entity] for entity, _ in there_again} == dict(there_again)
+
+
+async def test_what_a_person_asks_for_is_shown_while_it_goes_on(
+    account: MockConfigEntry, road: Road, lines: list[str]
+) -> None:
+    coordinator = await met(road, account)
+    del road.adapter.devices[ADDRESS]
+    road.device(log=LOG, heard=False)
+    lines.clear()
+    await coordinator.async_collect()
+    await road.hass.async_block_till_done()
+    state = road.entity_id(account, "state")
+    assert [line for line in lines if line.startswith(f"{state} ")] == [
+        f"{state} {phase}" for phase in ("connecting", "downloading", "idle")
+    ]
+
+
+async def test_a_long_collection_is_shown_whoever_wanted_it(
+    account: MockConfigEntry, road: Road
+) -> None:
+    coordinator = await met(road, account)
+    del road.adapter.devices[ADDRESS]
+    slow = Air(interval=0.01, packets_up=1, packets_down=1)
+    road.device(log=sample_log(4000, seed=5), heard=False, air=slow)
+    with patch.object(shown_phase, "SHOWN_AFTER", 0.2):
+        await road.pass_time(minutes=16)
+        await road.until_shown(account, "state", "downloading")
+        await road.until_shown(account, "state", "idle")
+    await road.idle(coordinator)
+
+
+async def test_the_state_leaves_downloading_when_the_transfer_has_ended(
+    account: MockConfigEntry, road: Road
+) -> None:
+    coordinator = await met(road, account)
+    del road.adapter.devices[ADDRESS]
+    device = road.device(log=LOG, heard=False)
+    taking_leave, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(_address: str) -> None:
+        taking_leave.set()
+        await go_on.wait()
+
+    road.adapter.disconnecting = wait
+    asked = asyncio.ensure_future(coordinator.async_collect())
+    async with asyncio.timeout(15):
+        await taking_leave.wait()
+    assert device.empty
+    assert not asked.done()
+    assert road.state(account, "state") == "idle"
+    assert road.state(account, "download_progress") == "unknown"
+    go_on.set()
+    await asked
+
+
+async def test_waiting_for_a_connection_is_a_state_of_its_own(
+    account: MockConfigEntry, road: Road
+) -> None:
+    coordinator = await met(road, account)
+    taken = BleakOutOfConnectionSlotsError("all are taken")
+    with patch.object(bleak_retry_connector, "establish_connection", side_effect=taken):
+        await road.pass_time(minutes=16)
+        await road.idle(coordinator)
+        # It may be over in a moment: nobody is told yet.
+        assert coordinator.data.phase == "waiting_for_slot"
+        assert road.state(account, "state") == "idle"
+        await road.pass_time(seconds=shown_phase.SHOWN_AFTER + 1)
+        await road.idle(coordinator)
+        assert road.state(account, "state") == "waiting_for_slot"
+        assert road.state(account, "last_error") == "none"
+    await road.pass_time(seconds=6)
+    await road.until_shown(account, "state", "idle")
+
+
+async def test_an_error_is_shown_until_a_session_succeeds_not_while_it_is_tried_again(
+    account: MockConfigEntry, road: Road, lines: list[str]
+) -> None:
+    coordinator = await met(road, account)
+    road.adapter.devices[ADDRESS].in_reach = False
+    await road.pass_time(minutes=16)
+    await road.until_shown(account, "state", "error")
+    lines.clear()
+    sessions = len(coordinator.timeline)
+    await road.pass_time(seconds=20)
+    await road.idle(coordinator)
+    assert len(coordinator.timeline) > sessions
+    assert lines == []
+
+
+def test_a_phase_that_passes_is_not_shown_before_it_takes_long(hass: HomeAssistant) -> None:
+    changed: list[None] = []
+    phases = shown_phase.ShownPhase(hass, lambda: changed.append(None))
+    phases.update(shown_phase.Phase.CONNECTING)
+    assert phases.phase == "idle"
+    phases.awaited()
+    assert phases.phase == "connecting"
+    phases.update(shown_phase.Phase.ERROR)
+    phases.session_ended()
+    phases.update(shown_phase.Phase.CONNECTING)
+    assert phases.phase == "error"
+    phases.stop()
+    assert changed == []
+
+
+# In range or away
+
+
+async def test_a_device_that_goes_away_shows_that(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    coordinator = await met(road, account)
+    assert road.state(account, "in_range") == "on"
+    coordinator.lost()
+    assert road.state(account, "in_range") == "off"
+    road.adapter.hear(news_of(road))
+    await hass.async_block_till_done()
+    assert road.state(account, "in_range") == "on"
+
+
+def news_of(road: Road) -> Any:
+    """Return the device with another name: Home Assistant tells the same news only once."""
+    device = road.adapter.devices[ADDRESS]
+    device.name = "uLogger Example, again"
+    return device
+
+
+@pytest.fixture
+def everything_enabled() -> Iterator[None]:
+    """Have entities enabled that are disabled at first."""
+    enabled = PropertyMock(return_value=True)
+    with patch.object(Entity, "entity_registry_enabled_default", enabled):
+        yield
+
+
+@pytest.mark.usefixtures("everything_enabled")
+async def test_when_a_device_is_due_is_not_told_while_it_is_away(
+    account: MockConfigEntry, road: Road
+) -> None:
+    coordinator = await met(road, account)
+    assert road.state(account, "next_collection") != "unknown"
+    coordinator.lost()
+    assert road.state(account, "next_collection") == "unknown"
+
+
+@pytest.mark.usefixtures("everything_enabled")
+async def test_when_a_device_was_seen_is_told_once_a_minute_at_most(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    await met(road, account)
+    told: list[str] = []
+    entity_id = road.entity_id(account, "last_seen")
+    async_track_state_change_event(hass, entity_id, lambda event: told.append(entity_id))
+    for number in range(20):
+        device = road.adapter.devices[ADDRESS]
+        device.name = f"uLogger Example {number}"
+        road.adapter.hear(device)
+    await hass.async_block_till_done()
+    assert told == []
+
+
+@pytest.mark.usefixtures("everything_enabled")
+async def test_when_a_device_was_seen_is_told_though_it_says_the_same_again_and_again(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    coordinator = await met(road, account)
+    coordinator.record.last_seen = 1_790_000_000.0
+    coordinator.show(last_seen=dt_util.utc_from_timestamp(1_790_000_000))
+    with patch.object(collector, "SEEN_EVERY", 0.0):
+        road.adapter.hear(road.adapter.devices[ADDRESS])
+        await road.pass_time(minutes=1)
+    seen = dt_util.parse_datetime(road.state(account, "last_seen"))
+    assert seen is not None
+    assert abs(seen - dt_util.utcnow()) < timedelta(minutes=2)
