@@ -16,6 +16,7 @@ from demo.cloud.service import Received
 from demo.folder import DATA, FolderReader
 from demo.harness import Harness
 
+from .clesyde import FrailClesyde
 from .clock import HostClock
 from .destinations import (
     Judgement,
@@ -58,8 +59,14 @@ class World:
         self.folder = FrailFolder(directory / "config/shelf")
         self.frail_unit = FrailPepeunit(directory / "pepeunit")
         self.unit_id = ""
+        self.frail_thing = FrailClesyde(directory / "clesyde")
+        self.thing_id = ""
         self.demo = Harness(
-            directory, devices, folder=self.folder.path, pepeunit=self.frail_unit.pepeunit
+            directory,
+            devices,
+            folder=self.folder.path,
+            pepeunit=self.frail_unit.pepeunit,
+            clesyde=self.frail_thing.clesyde,
         )
         self.ledger = Ledger(self.demo.cloud, by_serial)
         self.folder_id = ""
@@ -90,6 +97,7 @@ class World:
         entry = await self.demo.set_up_account()
         self.folder_id = entry["folder_id"]
         self.unit_id = entry["pepeunit_id"]
+        self.thing_id = entry["clesyde_id"]
         await self._set_options(entry["entry_id"])
         await self._until_saved()
 
@@ -102,12 +110,14 @@ class World:
             gated=True,
             folder=self.folder.path,
             pepeunit=self.frail_unit.pepeunit,
+            clesyde=self.frail_thing.clesyde,
         )
 
     async def stop(self) -> None:
         """Stop everything."""
         self.demo.broker.thaw()
         self.frail_unit.pepeunit.broker.thaw()
+        self.frail_thing.clesyde.broker.thaw()
         await self.demo.stop()
         await asyncio.to_thread(self.disk.unmount)
         await asyncio.to_thread(self.folder.disk.unmount)
@@ -155,6 +165,7 @@ class World:
         snapshot = await self.look()
         self.evidence.kills.append(Kill(at, snapshot.waiting(ULOGGER)))
         self.frail_unit.evidence.kills.append(Kill(at, snapshot.waiting(self.unit_id)))
+        self.frail_thing.evidence.kills.append(Kill(at, snapshot.waiting(self.thing_id)))
 
     async def stop_hass(self) -> None:
         """Stop Home Assistant in good order, and look at what its outbox holds."""
@@ -271,7 +282,7 @@ class World:
         if lost_pieces(self.devices, None, self.filed):
             return False
         filed = {each.capture_id for each in self._reader.captures.values()}
-        return filed <= self.frail_unit.complete()
+        return filed <= self.frail_unit.complete() and filed <= self.frail_thing.numbers()
 
     def _read_folder(self) -> None:
         """Note what was written since the last look; the directory must be as it should be."""
@@ -301,7 +312,27 @@ class World:
         folder.details += [f"folder: {each}" for each in (*absent, *twice, *other)]
         self._compare(cloud, self.ledger, folder, filed)
         unit = self._judge_unit(snapshot, reader)
-        return {"ulogger": cloud, "folder": folder, "pepeunit": unit}
+        thing = self._judge_thing(snapshot)
+        return {"ulogger": cloud, "folder": folder, "pepeunit": unit, "clesyde": thing}
+
+    def _judge_thing(self, snapshot: Snapshot) -> Judgement:
+        """Judge what came to the thing's topics."""
+        frail = self.frail_thing
+        came = frail.ledger(self.demo.cloud, self._by_serial)
+        thing = judge("clesyde", self.thing_id, self.devices, snapshot, came, frail.evidence)
+        absent = snapshot.delivered(self.thing_id) - frail.numbers()
+        thing.lost += len(absent)
+        thing.details += [
+            f"clesyde: capture {each} was delivered, and is not there" for each in absent
+        ]
+        others = [*self.folder.dead, *self._unreachable]
+        to_thing = journeys(self.devices, came)
+        excused = [
+            *until_caught_up([*self._down, *self._disk_full], SETTLED, to_thing),
+            *until_caught_up(frail.dead, LIFTED, to_thing),
+        ]
+        compare_troubles(thing, came, to_thing, Trouble(frail.dead, excused), others)
+        return thing
 
     def _judge_unit(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
         """Judge the log of the unit; the folder tells which bytes a capture's number stands for."""

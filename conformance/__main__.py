@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import Final
 
-CLOUDS: Final = {"pepeunit": "conformance.pepeunit"}
+CLOUDS: Final = {"clesyde": "conformance.clesyde", "pepeunit": "conformance.pepeunit"}
 """Modules with ``main(arguments) -> int`` by the names of their clouds."""
 
 

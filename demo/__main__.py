@@ -18,12 +18,13 @@ from .check import (
     wait_until_delivered,
     wait_until_there,
 )
+from .clesyde.platform import LocalClesyde
 from .cloud.broker import BrokerError
 from .device.life import live
 from .device.virtual import VirtualDevice
 from .fleet import Buffers, UnusableBufferError, make_fleet
 from .folder import FolderReader
-from .harness import Harness
+from .harness import CRASHES, LOGS, THING, Harness
 from .hass import REPOSITORY, HassError
 from .pepeunit.reading import compare_records
 from .pepeunit.service import LocalPepeunit
@@ -33,7 +34,8 @@ from .readback import wait_until_read
 DEMO_DIRECTORY = REPOSITORY / ".demo"
 FOLDER = "folder"
 PEPEUNIT = "pepeunit"
-DESTINATIONS = (FOLDER, PEPEUNIT)
+CLESYDE = "clesyde"
+DESTINATIONS = (FOLDER, PEPEUNIT, CLESYDE)
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
 READ_SECONDS = 30.0
@@ -57,7 +59,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         choices=DESTINATIONS,
         default=[],
         help="where captures go beside the cloud: into a directory, or into the log of a unit of "
-        "a local Pepeunit; may be repeated",
+        "a local Pepeunit, or to a local Clesyde as a thing; may be repeated",
     )
     parser.add_argument(
         "--no-cloud",
@@ -114,6 +116,7 @@ def make_harness(
         to_cloud=not options.no_cloud,
         folder=folder,
         pepeunit=pepeunit,
+        clesyde=LocalClesyde(directory / CLESYDE) if CLESYDE in options.destination else None,
     )
 
 
@@ -159,6 +162,14 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 
             left = end - time.monotonic()
             destinations[PEPEUNIT] = await wait_until_there(devices, in_log, left)
+        if (clesyde := demo.clesyde) is not None:
+
+            async def at_thing() -> Comparison:
+                held = clesyde.whole(clesyde.devices[THING], LOGS, CRASHES)
+                return compare_untouched(devices, held, clesyde.faulty)
+
+            left = end - time.monotonic()
+            destinations[CLESYDE] = await wait_until_there(devices, at_thing, left)
         kept = None
         if not destinations:
 
@@ -195,6 +206,7 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
             await demo.add_firmware(entry["entry_id"], symbols)
         received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
         filed = f"  what went into the folder: {demo.folder}\n"
+        fleet = f"  Clesyde's broker and API: {demo.directory / CLESYDE}\n"
         logged = f"  Pepeunit's broker and API: {demo.directory / PEPEUNIT}\n"
         say(
             f"\n  {demo.hass.url}/config/integrations/integration/ulogger\n"
@@ -202,7 +214,8 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
             f"  configuration and log: {demo.hass.config}\n"
             f"{'' if options.no_cloud else received}"
             f"{filed if demo.folder else ''}"
-            f"{logged if demo.pepeunit else ''}\n"
+            f"{logged if demo.pepeunit else ''}"
+            f"{fleet if demo.clesyde else ''}\n"
             f"{entry['title']} is set up; Ctrl-C ends everything."
         )
         for device in devices:

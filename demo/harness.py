@@ -26,6 +26,7 @@ from custom_components.ulogger.model.capture import CaptureKind
 
 from .api import Api, ApiError, Json
 from .check import Held
+from .clesyde.platform import TOKEN, LocalClesyde
 from .cloud.amqtt_broker import AmqttBroker
 from .cloud.broker import LocalBroker
 from .cloud.policy import PolicyGate
@@ -37,6 +38,9 @@ from .pepeunit.service import LocalPepeunit
 from .readback import image_keys
 
 CUSTOMER_ID = 4711
+THING = "HA-4711"
+LOGS, CRASHES = "up/logs", "up/crashes"
+"""Topics of the thing's captures."""
 CARD_SECONDS = 60.0
 MOST_CAPTURES = 100
 """Of a device that `Harness.kept` asks for."""
@@ -63,6 +67,7 @@ class Harness:
         to_cloud: bool = True,
         folder: Path | None = None,
         pepeunit: LocalPepeunit | None = None,
+        clesyde: LocalClesyde | None = None,
     ) -> None:
         """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default.
 
@@ -70,7 +75,7 @@ class Harness:
         ``gated`` demo reaches its broker through `gate`, which can have a policy; one that is not
         ``to_cloud`` has none, and captures are only here. Of ``pepeunit`` it becomes the unit.
         ``folder`` is a directory that captures
-        go to as well.
+        go to as well. At ``clesyde`` it becomes a thing.
         """
         self.directory = directory
         self.devices = list(devices)
@@ -82,6 +87,7 @@ class Harness:
         self._environment = environment
         self.folder = folder
         self.pepeunit = pepeunit
+        self.clesyde = clesyde
         self._gated = gated
         self._to_cloud = to_cloud
         self._hass: Hass | None = None
@@ -124,6 +130,8 @@ class Harness:
             await self._start_cloud()
         if self.pepeunit is not None:
             await self.pepeunit.start()
+        if self.clesyde is not None:
+            await self.clesyde.start()
         await self.radio.start()
         self._hass = Hass(
             self.directory / "config",
@@ -151,6 +159,8 @@ class Harness:
         await self.radio.stop()
         if self.pepeunit is not None:
             await self.pepeunit.stop()
+        if self.clesyde is not None:
+            await self.clesyde.stop()
         await self.cloud.stop()
         await self.gate.stop()
         await self.broker.astop()
@@ -169,6 +179,8 @@ class Harness:
             entry["folder_id"] = await self._add_folder(entry["entry_id"], self.folder)
         if self.pepeunit is not None:
             entry["pepeunit_id"] = await self._add_unit(entry["entry_id"], self.pepeunit)
+        if self.clesyde is not None:
+            entry["clesyde_id"] = await self._add_thing(entry["entry_id"], self.clesyde)
         return entry
 
     async def _with_cloud(self, card: Json) -> Json:
@@ -232,6 +244,27 @@ class Harness:
         if form["type"] != "create_entry":
             raise ApiError(f"The unit was not added: {form.get('errors') or form}")
         return await self._added(entry_id, c.SUBENTRY_PEPEUNIT)
+
+    async def _add_thing(self, entry_id: str, clesyde: LocalClesyde) -> str:
+        """Make the account a thing of a local Clesyde; returns the destination's ID."""
+        path = "/api/config/config_entries/subentries/flow"
+        handler = [entry_id, c.SUBENTRY_CLESYDE]
+        form = await self.api.request("POST", path, {"handler": handler})
+        steps: list[Json] = [
+            {"next_step_id": "provision"},
+            {c.CONF_API: clesyde.api, c.CONF_SERIAL: THING, c.CONF_TOKEN: TOKEN},
+            {
+                c.CONF_LOGS_TOPIC: LOGS,
+                c.CONF_CRASHES_TOPIC: CRASHES,
+                c.CONF_FORMAT: c.FORMAT_RAW,
+                CONF_INCLUDE_KEPT: True,
+            },
+        ]
+        for answers in steps:
+            form = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
+        if form["type"] != "create_entry":
+            raise ApiError(f"The thing was not added: {form.get('errors') or form}")
+        return await self._added(entry_id, c.SUBENTRY_CLESYDE)
 
     async def _added(self, entry_id: str, kind: str) -> str:
         """Return the ID of the subentry of a kind."""

@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import json
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ _FILTERS: Final = (
 
 type Whole = tuple[str, CaptureKind, bytes]
 """Serial, kind and bytes of a capture that came in raw parts."""
+type Arrival = tuple[int, str, CaptureKind, bytes, float]
+"""Number, serial, kind and bytes of a capture, and when its last part came (Unix seconds)."""
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class Device:
     access_point: str
     shadow: Shadow = field(default_factory=Shadow)
     states: list[str] = field(default_factory=list)
-    messages: list[tuple[str, bytes]] = field(default_factory=list)
+    messages: list[tuple[str, bytes, float]] = field(default_factory=list)
     token_requests: int = 0
     certificate_requests: list[str] = field(default_factory=list)
     visits: int = 0
@@ -271,7 +274,7 @@ class LocalClesyde:
             elif not rest.endswith("/res"):
                 if len(payload) > LARGEST_MESSAGE:
                     self.faulty.append(f"{topic}: {len(payload)} bytes")
-                device.messages.append((rest, payload))
+                device.messages.append((rest, payload, time.time()))
         async with self._changed:
             self._changed.notify_all()
 
@@ -351,25 +354,39 @@ class LocalClesyde:
 
     def said(self, device: Device, topic: str) -> list[dict[str, Any]]:
         """Return the messages of a device on one of its topics."""
-        return [json.loads(payload) for name, payload in device.messages if name == topic]
+        return [json.loads(payload) for name, payload, _ in device.messages if name == topic]
 
     def whole(self, device: Device, *topics: str) -> list[Whole]:
-        """Put raw captures together, in the order in which they were complete."""
-        parts: dict[int, dict[int, bytes]] = {}
-        found: list[Whole] = []
-        for topic in topics:
-            for message in self.said(device, topic):
-                mine = parts.setdefault(message["capture"], {})
-                # A part that comes twice is the same part.
-                known = message["part"] in mine
-                mine[message["part"]] = base64.b64decode(message["data"])
-                if known or len(mine) < message["parts"]:
-                    continue
-                data = b"".join(mine[number] for number in sorted(mine))
-                if hashlib.sha256(data).hexdigest() != message["sha256"]:
-                    self.faulty.append(f"capture {message['capture']} is damaged")
-                found.append((message["serial"], CaptureKind(message["kind"]), data))
-        return found
+        """Put raw captures together, each once."""
+        found: dict[int, Whole] = {}
+        for number, serial, kind, data, _ in self.arrivals(device, *topics):
+            found.setdefault(number, (serial, kind, data))
+        return list(found.values())
+
+    def arrivals(self, device: Device, *topics: str) -> list[Arrival]:
+        """Put raw captures together, as often as all parts of each came."""
+        parts: dict[int, dict[int, list[tuple[float, bytes]]]] = {}
+        heads: dict[int, dict[str, Any]] = {}
+        for topic, payload, at in list(device.messages):
+            if topic not in topics:
+                continue
+            message = json.loads(payload)
+            heads[message["capture"]] = message
+            mine = parts.setdefault(message["capture"], {})
+            mine.setdefault(message["part"], []).append((at, base64.b64decode(message["data"])))
+        found: list[Arrival] = []
+        for number, head in heads.items():
+            mine = parts[number]
+            if len(mine) < head["parts"]:
+                continue
+            for time_ in range(min(len(each) for each in mine.values())):
+                pieces = [mine[part][time_] for part in sorted(mine)]
+                data = b"".join(piece for _, piece in pieces)
+                if hashlib.sha256(data).hexdigest() != head["sha256"]:
+                    self.faulty.append(f"capture {number} is damaged")
+                kind, at = CaptureKind(head["kind"]), max(at for at, _ in pieces)
+                found.append((number, head["serial"], kind, data, at))
+        return sorted(found, key=lambda each: each[4])
 
     # A browser
 
