@@ -1,7 +1,7 @@
 """Clesyde's own library as a device: a process of its own, since it needs older releases.
 
-Prints a JSON object a line: when it is connected, and how. ``BURST TOPIC N TEXT``
-on standard input has it publish a text N times. Its ports are fixed; here the hosts bring theirs.
+Prints a JSON object a line: when it is connected, and how. ``BURST TOPIC N TEXT`` on standard input
+has it publish a text N times, acknowledged. Its ports are fixed; here the hosts bring theirs.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ async def main(directory: str, api: str, serial: str, token: str) -> None:
     while line := (await reader.readline()).decode().split():
         _, topic, count, payload = line
         for _ in range(int(count)):
-            cloud.iot.publish(topic, payload, 0, False)
+            cloud.iot.publish(topic, payload, 1, False)
 
 
 async def _hello(_request: Any) -> Any:

@@ -18,6 +18,7 @@ from .errors import ThingError
 
 LARGEST: Final = 64 * 1024
 """Bytes of one file."""
+_UNREADABLE: Final = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Pair:
         public = _public_key(key, field=field)
         try:
             matches = certificates[0].public_key() == public
-        except (ValueError, UnsupportedAlgorithm) as err:
+        except _UNREADABLE as err:
             raise ThingError("not_pem", "its public key can't be read", field=field) from err
         if not matches:
             raise ThingError("key_mismatch", "the key is another certificate's", field=field)
@@ -76,7 +77,7 @@ def read_certificates(pem: str | bytes, *, field: str) -> list[x509.Certificate]
         certificates = x509.load_pem_x509_certificates(raw)
         for each in certificates:
             _ = each.not_valid_after_utc, each.not_valid_before_utc
-    except (ValueError, UnsupportedAlgorithm) as err:
+    except _UNREADABLE as err:
         raise ThingError("not_pem", "no certificate in PEM", field=field) from err
     return certificates
 
@@ -149,7 +150,7 @@ def _public_key(key: str | bytes, *, field: str) -> object:
         return serialization.load_pem_private_key(_text(key, field).encode(), None).public_key()
     except TypeError as err:
         raise ThingError("key_encrypted", "the key needs a passphrase", field=field) from err
-    except (ValueError, UnsupportedAlgorithm) as err:
+    except _UNREADABLE as err:
         raise ThingError("not_pem", "no private key in PEM", field=field) from err
 
 
