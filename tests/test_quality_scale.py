@@ -32,9 +32,9 @@ from custom_components.ulogger.actions.publish import (
     METRICS_SCHEMA,
 )
 from custom_components.ulogger.capture.errors import InvalidImage
+from custom_components.ulogger.cloud.pepeunit.errors import RestFailure
 from custom_components.ulogger.condition import CONDITIONS
 from custom_components.ulogger.config_flow import UloggerConfigFlow
-from custom_components.ulogger.cloud.pepeunit.errors import RestFailure
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.gateway.gateway import UloggerConfigEntry
 from custom_components.ulogger.model.reason import Reason
