@@ -21,9 +21,20 @@ STORAGE_VERSION: Final = 1
 type StoredKeys = dict[str, Any]
 
 
-def new_keys_id() -> str:
-    """Return an ID for keys that are to be kept."""
-    return secrets.token_hex(8)
+def new_keys_id(hass: HomeAssistant) -> str:
+    """Return an ID for keys of a destination that is about to be added.
+
+    An account may be loaded, and tidied, before that has come about: such keys stay.
+    """
+    keys_id = secrets.token_hex(8)
+    _coming(hass).add(keys_id)
+    return keys_id
+
+
+async def async_drop_keys(hass: HomeAssistant, entry: ConfigEntry[Any], keys_id: str) -> None:
+    """Delete keys of a destination that was not added after all."""
+    _coming(hass).discard(keys_id)
+    await async_tidy_keys(hass, entry)
 
 
 async def async_keep_keys(
@@ -51,11 +62,15 @@ async def async_tidy_keys(
     hass: HomeAssistant, entry: ConfigEntry[Any], *, all_of_them: bool = False
 ) -> None:
     """Delete keys that no destination of an account has any longer, or all of the account."""
-    used = {each.data[CONF_KEYS] for each in entry.subentries.values() if CONF_KEYS in each.data}
     async with _lock(hass):
         store = _store(hass, entry)
         before = await store.async_load() or {}
-        after = {name: keys for name, keys in before.items() if name in used and not all_of_them}
+        used = {
+            each.data[CONF_KEYS] for each in entry.subentries.values() if CONF_KEYS in each.data
+        }
+        _coming(hass).difference_update(used)
+        staying = set() if all_of_them else used | _coming(hass)
+        after = {name: keys for name, keys in before.items() if name in staying}
         if after == before:
             return
         if after:
@@ -73,3 +88,9 @@ def _store(hass: HomeAssistant, entry: ConfigEntry[Any]) -> Store[dict[str, Stor
 def _lock(hass: HomeAssistant) -> asyncio.Lock:
     """Return the lock of all accounts' files."""
     return asyncio.Lock()
+
+
+@singleton(f"{DOMAIN}.destination_keys_coming")
+def _coming(hass: HomeAssistant) -> set[str]:
+    """Return the IDs of keys whose destinations are about to be added."""
+    return set()

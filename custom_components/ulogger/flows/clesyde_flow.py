@@ -26,9 +26,9 @@ from homeassistant.helpers.selector import (
 from homeassistant.util import dt as dt_util
 
 from ..account.destination_keys import (
+    async_drop_keys,
     async_keep_keys,
     async_load_keys,
-    async_tidy_keys,
     new_keys_id,
 )
 from ..account.key_store import SecretsNotKept
@@ -238,7 +238,7 @@ class ClesydeSubentryFlow(ConfigSubentryFlow):
 
     async def _async_keep(self, thing: Thing, present: ConfigSubentry | None) -> str:
         """Put a thing on disk under a new name, and return that; raises SecretsNotKept."""
-        entry, keys_id = self._get_entry(), new_keys_id()
+        entry, keys_id = self._get_entry(), new_keys_id(self.hass)
         kept = None
         if present is not None:
             kept = await async_load_keys(self.hass, entry, present.data[CONF_KEYS])
@@ -246,7 +246,7 @@ class ClesydeSubentryFlow(ConfigSubentryFlow):
         try:
             await async_keep_keys(self.hass, entry, keys_id, stored(thing, remote_wanted=wanted))
         except SecretsNotKept:
-            await async_tidy_keys(self.hass, entry)
+            await async_drop_keys(self.hass, entry, keys_id)
             raise
         return keys_id
 
