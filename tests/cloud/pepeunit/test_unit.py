@@ -17,6 +17,7 @@ from custom_components.ulogger.cloud.pepeunit.link import Security
 from custom_components.ulogger.cloud.pepeunit.records import LogRecord
 from custom_components.ulogger.cloud.pepeunit.schema import Schema
 from custom_components.ulogger.cloud.pepeunit.unit import Mapped
+from custom_components.ulogger.model.backoff import Backoff, never
 from custom_components.ulogger.model.telemetry import TextLine
 from demo.pepeunit.service import LocalPepeunit
 from demo.pepeunit.units import BASE_INPUTS, BASE_OUTPUTS, Unit
@@ -281,6 +282,27 @@ async def test_what_the_broker_drops_silently_is_noticed_and_waits(
     assert changes[-1] == []
     await ours.deliver(running.captures[1], 1)
     await pepeunit.wait_until(lambda: texts(pepeunit, unit))
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_denial_that_began_with_a_new_connection_ends_by_itself(
+    running: Running, pepeunit: LocalPepeunit, unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(echoes, "HOLD", Backoff(0.1, 0.2, never))
+    running.captures[1] = log()
+    ours = await running.start(running.unit(unit))
+    await ours.publish_state({"millis": 1})
+    pepeunit.allow(denied=(unit.topic("log"),))
+    await pepeunit.gate.drop()
+    await until(lambda: unit.topic("log") in ours.link.refused)
+    for _ in range(2):
+        await until(lambda: not ours.link.echoes.waits(unit.topic("log")))
+        with pytest.raises(SilentlyDenied):
+            await ours.deliver(running.captures[1], 1)
+    pepeunit.allow()
+    await until(lambda: not ours.link.echoes.waits(unit.topic("log")))
+    await ours.deliver(running.captures[1], 1)
+    assert not ours.link.denied
 
 
 @pytest.mark.usefixtures("impatient")
