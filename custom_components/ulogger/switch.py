@@ -1,4 +1,4 @@
-"""The switch that says whether a device is collected at all."""
+"""The switches that say whether a device is collected at all, and whether it is watched."""
 
 from typing import Any, override
 
@@ -15,6 +15,7 @@ PARALLEL_UPDATES = 0
 COLLECT = SwitchEntityDescription(
     key="collect", translation_key="collect", entity_category=EntityCategory.CONFIG
 )
+LIVE = SwitchEntityDescription(key="live", translation_key="live")
 
 
 async def async_setup_entry(
@@ -22,8 +23,12 @@ async def async_setup_entry(
     entry: UloggerConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
-    """Add the switch of each device when it is there."""
-    add_device_entities(entry, async_add_entities, lambda device: [CollectSwitch(device, COLLECT)])
+    """Add the switches of each device when it is there."""
+    add_device_entities(
+        entry,
+        async_add_entities,
+        lambda device: [CollectSwitch(device, COLLECT), LiveSwitch(device, LIVE)],
+    )
 
 
 class CollectSwitch(DeviceEntity, SwitchEntity):
@@ -41,3 +46,20 @@ class CollectSwitch(DeviceEntity, SwitchEntity):
     @override
     async def async_turn_off(self, **kwargs: Any) -> None:
         self.coordinator.set_collect(collect=False)
+
+
+class LiveSwitch(DeviceEntity, SwitchEntity):
+    """On: a connection is held and what the device logs is taken at once, for a while."""
+
+    @property
+    @override
+    def is_on(self) -> bool:
+        return self.coordinator.live
+
+    @override
+    async def async_turn_on(self, **kwargs: Any) -> None:
+        self.coordinator.set_live(live=True)
+
+    @override
+    async def async_turn_off(self, **kwargs: Any) -> None:
+        self.coordinator.set_live(live=False)
