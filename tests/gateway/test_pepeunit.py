@@ -205,7 +205,7 @@ async def test_another_env_is_taken_and_a_bad_one_is_not(
     hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
 ) -> None:
     active = await add_unit(hass, account, pepeunit, unit)
-    unit.env_override = {"PU_MIN_LOG_LEVEL": "Error", "PU_MQTT_KEEPALIVE": 30}
+    unit.env_override = {"PU_MIN_LOG_LEVEL": "Error"}
     await pepeunit.command(unit, "EnvUpdate")
     await until(lambda: active.destination.env.min_level == 3)
     await connected(account)
@@ -216,7 +216,7 @@ async def test_another_env_is_taken_and_a_bad_one_is_not(
         await until(lambda: "pepeunit_file_kept" in cards(hass))
         assert active.destination.env.min_level == 3
         await until(lambda: active.connected)
-        unit.env_override = {"PU_MIN_LOG_LEVEL": "Error", "PU_MQTT_KEEPALIVE": 30}
+        unit.env_override = {"PU_MIN_LOG_LEVEL": "Error"}
         await pepeunit.command(unit, "EnvUpdate")
         await until(lambda: "pepeunit_file_kept" not in cards(hass))
     await hass.config_entries.async_reload(account.entry_id)
@@ -399,6 +399,8 @@ async def test_a_version_is_an_update_that_fetches_and_executes_nothing(
     client = await hass_client()
     response = await client.get(link)
     assert response.status == 200
+    for missing in (link.replace(active.id, "none"), link.replace(account.entry_id, "none")):
+        assert (await client.get(missing.partition("?")[0])).status == 404
     assert (await response.read()).startswith(b"PK")
     refused = await flow.async_step_image()
     assert refused["reason"] == "image_refused"
@@ -406,6 +408,29 @@ async def test_a_version_is_an_update_that_fetches_and_executes_nothing(
     await flow.async_step_put_away()
     assert "pepeunit_firmware" not in cards(hass)
     assert not active.updates.files.archive.exists()
+    assert (await client.get(link)).status == 404
+    assert (await flow.async_step_image())["reason"] == "image_refused"
+    await hass.config_entries.async_unload(account.entry_id)
+    for step in (flow.async_step_init, flow.async_step_image, flow.async_step_put_away):
+        assert (await step())["reason"] == "account_not_loaded"
+
+
+async def test_an_image_in_an_archive_becomes_a_firmware_image(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    pepeunit.archive = {"image.elf": b"\x7fELF any"}
+    await call(hass, active, "get_firmware")
+    card = cards(hass)["pepeunit_firmware"]
+    flow = await async_create_fix_flow(hass, card.issue_id, card.data)
+    flow.hass, flow.handler, flow.issue_id = hass, DOMAIN, card.issue_id
+    images = account.runtime_data.images
+    with patch.object(images, "async_add", autospec=True) as added:
+        done = await flow.async_step_image()
+    assert done["type"] == "create_entry"
+    [(read_image, _key, name)] = [each.args for each in added.call_args_list]
+    assert (read_image(), name) == (b"\x7fELF any", "image.elf")
+    assert not active.updates.fetched
 
 
 async def test_a_bad_archive_leaves_the_version_as_it_is(
@@ -561,6 +586,16 @@ async def test_an_hour_without_pepeunit_is_a_repair(
     active.disconnected_since -= 3600
     active.account.changed.notify()
     assert "pepeunit_unreachable" in cards(hass)
+
+
+async def test_a_client_that_is_the_same_unit_is_a_repair(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    transport = active.destination.link._transport
+    with patch.object(type(transport), "state", ConnectionState.CLIENT_ID_CONFLICT):
+        active.account.changed.notify()
+        assert "pepeunit_conflict" in cards(hass)
 
 
 async def test_a_unit_that_is_removed_leaves_nothing_behind(

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pepeunit_client.cipher import AesGcmCipher
 
+from custom_components.ulogger.cloud.pepeunit import machine
 from custom_components.ulogger.cloud.pepeunit.archive import Archive
 from custom_components.ulogger.cloud.pepeunit.cipher import decrypt, encrypt
 from custom_components.ulogger.cloud.pepeunit.commands import Command, CommandKind
@@ -456,6 +457,18 @@ def test_the_state_of_this_machine_is_what_the_backend_reads() -> None:
     assert state["mem_free"] > 1_000_000
     assert state["statvfs"][0] == os.statvfs("/").f_bsize
     assert state["ifconfig"][0] == "127.0.0.1"
+
+
+def test_the_frequency_is_that_of_the_processor_or_left_out(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_FREQUENCY", tmp_path / "scaling_cur_freq")
+    assert "freq" not in machine_state("", "/", proc=tmp_path)
+    for text, told in (("cpu MHz\t: 2400.5\n", 2400.5), ("cpu MHz\t: fast\n", None)):
+        (tmp_path / "cpuinfo").write_text(f"processor: 0\n{text}")
+        assert machine_state("", "/", proc=tmp_path).get("freq") == told
+    (tmp_path / "scaling_cur_freq").write_text("1800000\n")
+    assert machine_state("", "/", proc=tmp_path)["freq"] == 1800
 
 
 def test_netmask_and_gateway_are_the_kernels(tmp_path: Any) -> None:
