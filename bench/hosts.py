@@ -9,7 +9,7 @@ from custom_components.ulogger.agent.gatt import LOG_ACK, LOG_DATA
 from custom_components.ulogger.agent.session import AgentSession
 from custom_components.ulogger.model.capture import CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
-from demo.device.firmware import Firmware
+from demo.device.firmware import READ_SECONDS_PER_BYTE, Firmware
 from demo.device.link import SimulatedClient
 from demo.device.radio import Air
 from demo.device.samples import sample_log
@@ -77,11 +77,18 @@ async def stop_and_wait(client: SimulatedClient, firmware: Firmware) -> tuple[by
 HOSTS = {"windowed": windowed, "stop_and_wait": stop_and_wait}
 
 
-async def take(host: str, air: Air, size: int) -> Run:
-    """Let a host take a log of ``size`` bytes over a link."""
+async def take(host: str, air: Air, size: int, *, device_cost: bool = True) -> Run:
+    """Let a host take a log of ``size`` bytes over a link, from a device that computes or not."""
     loop = asyncio.get_running_loop()
     log = sample_log(size, air.seed)
-    firmware = Firmware(DEVICE, log, schedule=loop, log_region=size, chunk_payload=PAYLOAD)
+    firmware = Firmware(
+        DEVICE,
+        log,
+        schedule=loop,
+        log_region=size,
+        chunk_payload=PAYLOAD,
+        read_seconds_per_byte=READ_SECONDS_PER_BYTE if device_cost else 0.0,
+    )
     client = SimulatedClient(firmware, air)
     await client.connect()
     began = loop.time()

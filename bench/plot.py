@@ -1,4 +1,4 @@
-"""Draw what the transfer benchmark measured."""
+"""Draw what the benchmarks of the transfer and of fleets measured."""
 
 from pathlib import Path
 from typing import Any
@@ -42,4 +42,35 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes[0][0].set_ylabel("16 KiB log, bytes per second")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def draw_fleet(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw waits, and where it was measured processor time, over the number of devices."""
+    mpl.use("Agg")
+    styles = dict(zip(("ours", "naive"), STYLES.values(), strict=True))
+    panels = {
+        "wait until collected, s": ("p95_wait_s", "max_wait_s"),
+        "busy share of the slots that are waited for": ("slot_use",),
+    }
+    if "cpu_ms_per_session" in rows[0]:
+        panels["processor time per session, ms"] = ("cpu_ms_per_session",)
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(4 * len(panels), 4), squeeze=False, layout="constrained"
+    )
+    for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
+        for scheduler, style in styles.items():
+            for name, line in zip(names, ("-", ":"), strict=False):
+                here = [row for row in rows if row["scheduler"] == scheduler and name in row]
+                label = f"{scheduler}, {name.split('_')[0]}" if len(names) > 1 else scheduler
+                axis.plot(
+                    [row["devices"] for row in here],
+                    [row[name] for row in here],
+                    linestyle=line,
+                    label=label,
+                    **style,
+                )
+        axis.set(title=title, xlabel="devices", ylim=(0, None))
+        axis.grid(visible=True, alpha=0.25)
+        axis.legend(fontsize=8)
     figure.savefig(path, dpi=130)

@@ -134,9 +134,26 @@ class DeviceCoordinator(DeviceCollector):
             await self.account.store.async_save()
         else:
             self.account.store.save_soon()
+        self._schedule.reconsider_urgency()
         self.async_update_listeners()
         if self._collection is not None:
             await self._collection.write_log_level()
+
+    @property
+    def live(self) -> bool:
+        """Whether a person watches the device."""
+        return self._live.on
+
+    @callback
+    def set_live(self, *, live: bool) -> None:
+        """Hold a connection to the device and take what it logs at once, or do so no longer."""
+        if not live:
+            self._live.end()
+            return
+        self._live.begin(self.account.settings.live_duration)
+        if self._task is None and not self._stopped:
+            self._schedule.asked()
+        self.async_update_listeners()
 
     @callback
     def set_collect(self, *, collect: bool) -> None:

@@ -8,11 +8,16 @@ import probatio
 from homeassistant.components.http.auth import async_sign_path
 from homeassistant.components.repairs import RepairsFlow, RepairsFlowResult
 from homeassistant.components.repairs.const import FlowType
-from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState, ConfigFlowContext
+from homeassistant.config_entries import (
+    SOURCE_REAUTH,
+    ConfigEntry,
+    ConfigEntryState,
+    ConfigFlowContext,
+)
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 
-from .account import removal
+from .account import approval, removal
 from .account.firmware_images import FirmwareRefused
 from .cloud.pepeunit.errors import ArchiveRefused
 from .const import CONF_DEVICE_LIMIT, DOMAIN
@@ -359,6 +364,53 @@ class UnitFirmwareFlow(_EntryFlow):
         return self.async_create_entry(data={})
 
 
+class ApplicationConflictFlow(_EntryFlow):
+    """Two accounts were given one application: a person says whose it is."""
+
+    def __init__(self, data: IssueData) -> None:
+        super().__init__(data)
+        self._application = int(str(data["about"]))
+
+    async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Ask."""
+        if self.entry is None:
+            return self.not_loaded()
+        return self.async_show_menu(
+            step_id="init",
+            menu_options=["keep", "move"],
+            description_placeholders=self.placeholders,
+        )
+
+    async def async_step_keep(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Leave the application with the account that collects it now."""
+        if (entry := self.entry) is None:
+            return self.not_loaded()
+        self._withdraw(entry)
+        return self.async_create_entry(data={})
+
+    async def async_step_move(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Move its devices to this account; what waits stays with the account that took it."""
+        if (entry := self.entry) is None:
+            return self.not_loaded()
+        others = [each for each in self._claiming() if each is not entry]
+        for other in others:
+            self._withdraw(other)
+        # Devices that this account has met are taken in where it is set up anew.
+        self.hass.config_entries.async_schedule_reload(entry.entry_id)
+        return self.async_create_entry(data={})
+
+    def _claiming(self) -> list[ConfigEntry[Any]]:
+        entries = self.hass.config_entries.async_entries(DOMAIN, include_ignore=False)
+        return [each for each in entries if approval.is_approved(each.options, self._application)]
+
+    def _withdraw(self, entry: ConfigEntry[Any]) -> None:
+        """Take the application from an account, and end what it does with its devices."""
+        options = approval.without_application(entry.options, self._application)
+        self.hass.config_entries.async_update_entry(entry, options=options)
+        if entry.state is ConfigEntryState.LOADED:
+            self.hass.config_entries.async_schedule_reload(entry.entry_id)
+
+
 class LeftBehindFlow(_Flow):
     """An account was removed while captures waited: keep them for later, or delete them."""
 
@@ -391,6 +443,7 @@ async def _quarantined(outbox: Outbox) -> list[Row]:
 
 
 FLOWS = {
+    "application_conflict": ApplicationConflictFlow,
     "certificate_expired": CertificateFlow,
     "certificate_expires": CertificateFlow,
     "certificate_refused": CertificateFlow,

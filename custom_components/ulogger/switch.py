@@ -1,4 +1,4 @@
-"""Switches: whether a device is collected, and whether there is remote access."""
+"""Switches: whether a device is collected or watched, and whether there is remote access."""
 
 from typing import Any, override
 
@@ -23,6 +23,7 @@ PARALLEL_UPDATES = 0
 COLLECT = SwitchEntityDescription(
     key="collect", translation_key="collect", entity_category=EntityCategory.CONFIG
 )
+LIVE = SwitchEntityDescription(key="live", translation_key="live")
 
 REMOTE_ACCESS = SwitchEntityDescription(
     key="remote_access", translation_key="remote_access", entity_category=EntityCategory.CONFIG
@@ -34,11 +35,15 @@ async def async_setup_entry(
     entry: UloggerConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
-    """Add the switch of each device when it is there, and those of destinations."""
+    """Add the switches of each device when it is there, and those of destinations."""
     add_remote_access_entities(
         entry.runtime_data, async_add_entities, (REMOTE_ACCESS,), RemoteAccessSwitch
     )
-    add_device_entities(entry, async_add_entities, lambda device: [CollectSwitch(device, COLLECT)])
+    add_device_entities(
+        entry,
+        async_add_entities,
+        lambda device: [CollectSwitch(device, COLLECT), LiveSwitch(device, LIVE)],
+    )
 
 
 class CollectSwitch(DeviceEntity, SwitchEntity):
@@ -56,6 +61,23 @@ class CollectSwitch(DeviceEntity, SwitchEntity):
     @override
     async def async_turn_off(self, **kwargs: Any) -> None:
         self.coordinator.set_collect(collect=False)
+
+
+class LiveSwitch(DeviceEntity, SwitchEntity):
+    """On: a connection is held and what the device logs is taken at once, for a while."""
+
+    @property
+    @override
+    def is_on(self) -> bool:
+        return self.coordinator.live
+
+    @override
+    async def async_turn_on(self, **kwargs: Any) -> None:
+        self.coordinator.set_live(live=True)
+
+    @override
+    async def async_turn_off(self, **kwargs: Any) -> None:
+        self.coordinator.set_live(live=False)
 
 
 class RemoteAccessSwitch(RemoteAccessEntity, SwitchEntity):

@@ -19,9 +19,12 @@ The numbers are those of the behaviours that a host has to survive:
 11. tick and time in the header are those of the moment when chunk 0 was read;
 12. the log stays until the core dump behind it is done;
 13. the rssi attribute is 0 until a tick of a connection has written it, and stays until the next;
-14. a pretrigger buffer goes into the log when a transfer begins.
+14. a pretrigger buffer goes into the log when a transfer begins;
+15. a log chunk costs the device a read over the whole log, some milliseconds for a full one, and
+    requests wait for that, one after another; a dump chunk costs nothing to speak of.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -46,6 +49,8 @@ type Notify = Callable[[str, bytes], object]
 
 TICK = 2.0
 """Seconds between the firmware's looks at whether something is to be sent."""
+READ_SECONDS_PER_BYTE = 12.5 / 38e6
+"""What a chunk costs for each byte of the log: 12 to 13 instructions on a Cortex-M33 at 38 MHz."""
 DUMP_DELAY = 0.1
 """Seconds between a log's end and the core dump's first chunk."""
 U16 = 0x10000
@@ -86,7 +91,8 @@ class Firmware:
     made anew for every chunk (else it is sealed when the transfer begins), and the number of
     times that the checksum comes out of an older header. ``is_committed`` tells whether the
     host has a capture safely; without it the device believes what ``committed`` is told.
-    ``clock`` dates the buffers that it makes.
+    ``clock`` dates the buffers that it makes. ``read_seconds_per_byte`` is what a chunk of the log
+    costs for each byte of it (behaviour 15); 0 makes a device that computes in no time.
     """
 
     def __init__(
@@ -105,6 +111,7 @@ class Firmware:
         rssi: int | None = -60,
         is_committed: Callable[[CaptureKind, bytes], bool] | None = None,
         clock: Callable[[], Moment] | None = None,
+        read_seconds_per_byte: float = READ_SECONDS_PER_BYTE,
     ) -> None:
         self.identity = identity
         self.rssi = rssi
@@ -133,6 +140,9 @@ class Firmware:
         self._sending: CaptureKind | None = None
         self._offset = 0
         self._timers: list[Any] = []
+        self._read_seconds_per_byte = read_seconds_per_byte
+        self._inbox: deque[bytes] = deque()
+        self._reading: Any = None
 
     # What a test, a demo or a person does to the device.
 
@@ -212,6 +222,10 @@ class Firmware:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        self._inbox.clear()
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def read_config(self) -> bytes:
         """Answer a read of the config characteristic."""
@@ -226,11 +240,39 @@ class Firmware:
         self.log_config = LogConfig.unpack(data)
 
     def write_ack(self, data: bytes) -> None:
-        """Take a write to log_ack: a request, or the erase command."""
+        """Take a write to log_ack: a request, or the erase command, when its turn comes."""
+        if parse_ack(data) is None or self._notify is None:
+            return
+        self.requests += 1
+        self._inbox.append(data)
+        if self._reading is None:
+            self._work_off()
+
+    def _work_off(self) -> None:
+        """Carry requests out; one that reads the log takes its time, and the others wait."""
+        self._reading = None
+        while self._inbox:
+            if seconds := self._cost(parse_ack(self._inbox[0]) or 0):
+                self._reading = self._schedule.call_later(seconds, self._read)
+                return
+            self._carry_out(self._inbox.popleft())
+
+    def _read(self) -> None:
+        self._carry_out(self._inbox.popleft())
+        self._work_off()
+
+    def _cost(self, offset: int) -> float:
+        """Return the seconds that a request costs: those for a chunk of the log cost a read."""
+        if self._sending is CaptureKind.LOG:
+            size = self._length if offset < self._length else 0
+        else:
+            size = len(self._memory.buffer()) if self._sending is None and offset == 0 else 0
+        return size * self._read_seconds_per_byte
+
+    def _carry_out(self, data: bytes) -> None:
         offset = parse_ack(data)
         if offset is None or self._notify is None:
             return
-        self.requests += 1
         if self._sending is None:
             if offset == 0:
                 self._start()

@@ -9,7 +9,7 @@ from custom_components.ulogger.agent.gatt import SERVICE
 from custom_components.ulogger.model.capture import CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 
-from .firmware import Firmware, Generation
+from .firmware import READ_SECONDS_PER_BYTE, Firmware, Generation
 from .link import PROPERTIES, TunableClient
 from .log_memory import Moment
 from .radio import Air
@@ -45,6 +45,7 @@ class VirtualDevice:
         air: Air = DEMO_AIR,
         agent: Generation = "newer",
         clock: Callable[[], Moment] | None = None,
+        read_seconds_per_byte: float = READ_SECONDS_PER_BYTE,
     ) -> None:
         """Fill the device's memory."""
         self.address = address
@@ -67,6 +68,7 @@ class VirtualDevice:
             rssi=rssi,
             agent=agent,
             clock=clock,
+            read_seconds_per_byte=read_seconds_per_byte,
             is_committed=self._erases,
         )
         self._link: TunableClient | None = None

@@ -13,7 +13,7 @@ from custom_components.ulogger.capture.log_buffer import LogHeader, check_log
 from custom_components.ulogger.model.capture import CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.model.log_config import LogConfig
-from demo.device.firmware import Firmware
+from demo.device.firmware import READ_SECONDS_PER_BYTE, Firmware
 from demo.device.log_memory import Moment
 from demo.device.samples import sample_core_dump, sample_frames, sample_log
 
@@ -89,6 +89,8 @@ def clock():
 
 
 def connected(clock, *args, **options):
+    """A device that computes in no time, but in the tests of what it computes."""
+    options = {"read_seconds_per_byte": 0.0, **options}
     firmware = Firmware(DEVICE, *args, schedule=clock, **options)
     return firmware, Host(firmware)
 
@@ -308,7 +310,7 @@ def test_one_host_at_a_time_and_no_advertisements_meanwhile(clock):
 
 
 def test_the_regions_are_those_of_the_example(clock):
-    firmware = Firmware(DEVICE, schedule=clock)
+    firmware = Firmware(DEVICE, schedule=clock, read_seconds_per_byte=0.0)
     assert firmware.append_log(bytes(16 * 1024))
     assert not firmware.append_log(b"x")
     with pytest.raises(ValueError, match="region"):
@@ -317,7 +319,7 @@ def test_the_regions_are_those_of_the_example(clock):
 
 def test_a_notification_has_twenty_bytes(clock):
     values = []
-    firmware = Firmware(DEVICE, LOG, schedule=clock)
+    firmware = Firmware(DEVICE, LOG, schedule=clock, read_seconds_per_byte=0.0)
     firmware.connect(lambda _, value: values.append(value))
     firmware.write_ack(encode_ack(0))
     assert len(values[0]) == 20
@@ -335,7 +337,7 @@ def header_of(host):
 
 @pytest.mark.parametrize("booted", [0.0, 0.3, 1.0, 1.9])
 def test_the_tick_runs_from_the_boot(clock, booted):
-    firmware = Firmware(DEVICE, LOG, schedule=clock)
+    firmware = Firmware(DEVICE, LOG, schedule=clock, read_seconds_per_byte=0.0)
     clock.pass_time(10 + booted)
     host = Host(firmware)
     clock.pass_time(1.99 - booted)
@@ -345,7 +347,7 @@ def test_the_tick_runs_from_the_boot(clock, booted):
 
 
 def test_after_a_reset_the_tick_runs_from_there(clock):
-    firmware = Firmware(DEVICE, LOG, schedule=clock)
+    firmware = Firmware(DEVICE, LOG, schedule=clock, read_seconds_per_byte=0.0)
     clock.pass_time(1)
     firmware.reset()
     host = Host(firmware)
@@ -387,7 +389,11 @@ def test_a_header_can_be_sealed_with_the_length(clock):
 
 def test_the_header_has_the_tick_at_which_its_first_chunk_was_read(clock):
     firmware = Firmware(
-        DEVICE, schedule=clock, clock=lambda: Moment(round(clock.now * 1000), 0), log_region=100
+        DEVICE,
+        schedule=clock,
+        clock=lambda: Moment(round(clock.now * 1000), 0),
+        log_region=100,
+        read_seconds_per_byte=0.0,
     )
     firmware.append_log(MORE)
     host = Host(firmware)
@@ -451,7 +457,51 @@ def test_a_string_that_does_not_fit_is_missing_without_a_sign(clock):
 
 
 def test_it_takes_a_log_configuration(clock):
-    firmware = Firmware(DEVICE, schedule=clock)
+    firmware = Firmware(DEVICE, schedule=clock, read_seconds_per_byte=0.0)
     config = LogConfig(2, 0x80000001, 3600)
     firmware.write_log_config(config.pack())
     assert firmware.log_config == config
+
+
+# 15
+
+
+def test_a_chunk_of_a_full_log_costs_the_device_some_milliseconds(clock):
+    firmware, host = connected(
+        clock, sample_log(16 * 1024), read_seconds_per_byte=READ_SECONDS_PER_BYTE
+    )
+    assert host.ack(0) == []
+    clock.pass_time(0.0049)
+    assert host.heard == []
+    clock.pass_time(0.0031)
+    assert len(host.heard) == 1
+    assert firmware.requests == 1
+
+
+def test_requests_wait_for_one_another_and_the_erase_command_for_all(clock):
+    firmware, host = connected(clock, LOG, read_seconds_per_byte=0.001)
+    for offset in (0, 16, 32, len(LOG)):
+        firmware.write_ack(encode_ack(offset))
+    clock.pass_time(0.25)
+    assert [chunk.offset for _, chunk in host.heard] == [0, 16]
+    assert firmware.log
+    clock.pass_time(0.06)
+    assert [chunk.offset for _, chunk in host.heard] == [0, 16, 32]
+    assert not firmware.log
+
+
+def test_a_chunk_of_a_dump_costs_nothing(clock):
+    _, host = connected(clock, b"", DUMP, read_seconds_per_byte=READ_SECONDS_PER_BYTE)
+    assert host.ack(0) == [(CORE_DUMP_DATA, (0, 300, DUMP[:16]))]
+
+
+def test_a_disconnect_ends_what_the_device_computes(clock):
+    firmware, host = connected(clock, LOG, read_seconds_per_byte=0.001)
+    firmware.write_ack(encode_ack(0))
+    firmware.disconnect()
+    clock.pass_time(1.0)
+    assert host.heard == []
+    again = Host(firmware)
+    assert again.ack(0) == []
+    clock.pass_time(0.1)
+    assert len(again.heard) == 1

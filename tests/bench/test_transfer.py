@@ -21,6 +21,17 @@ def test_16_kib_at_30_ms_without_loss():
     assert row["bytes_per_s"] >= 0.75 * row["bound_bytes_per_s"]
 
 
+@pytest.mark.parametrize(
+    ("interval", "least", "most"), [("7.5", 2, 4), ("15", 4, 8), ("30", 6, 12)]
+)
+def test_what_pipelining_brings_with_and_without_what_a_chunk_costs_the_device(
+    interval, least, most
+):
+    row = measured("--interval", interval, "--size", "16384", "--loss", "0", "--proxy", "0")
+    assert least <= row["ratio"] <= most
+    assert row["ratio_free"] > 10
+
+
 @pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_16_kib_at_30_ms_with_5_per_cent_loss(seed):
     argv = ("--interval", "30", "--size", "16384", "--loss", "5", "--proxy", "0", "--seed", seed)

@@ -5,7 +5,7 @@ import logging
 import pytest
 from homeassistant.core import HomeAssistant
 
-from custom_components.ulogger.collecting.connection import DeviceOutOfRange
+from custom_components.ulogger.collecting.connection import Interrupted
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from tests.support.account import SENSOR
 from tests.support.bluetooth import service_info
@@ -35,5 +35,5 @@ async def test_an_account_that_is_unloaded_collects_no_more(
     hass: HomeAssistant, device: DeviceCoordinator
 ) -> None:
     assert await hass.config_entries.async_unload(device.account.entry_id)
-    with pytest.raises(DeviceOutOfRange):
+    with pytest.raises(Interrupted):
         await device.async_collect()

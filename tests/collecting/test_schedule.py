@@ -7,7 +7,10 @@ from homeassistant.core import HomeAssistant
 from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
-from custom_components.ulogger.collecting.schedule import FIRST_RETRY, PRESENCE_CHECK, Schedule
+from custom_components.ulogger.collecting.schedule import FIRST_RETRY, Schedule
+from custom_components.ulogger.collecting.shared_radio import SharedRadio
+from custom_components.ulogger.radio.scheduler import LOOK_AGAIN
+from custom_components.ulogger.radio.slots import Path, Scanner
 
 INTERVAL = timedelta(minutes=15)
 
@@ -18,9 +21,12 @@ class Target:
     def __init__(self, hass: HomeAssistant) -> None:
         self.reachable = True
         self.begun = 0
-        self.schedule = Schedule(hass, begin=self.begin, reachable=lambda: self.reachable)
+        self.radio = SharedRadio(hass)
+        self.radio.scanners = lambda _: [Scanner("test", 1)]
+        self.radio.paths = lambda *_, **__: [Path("test", -60.0)] if self.reachable else []
+        self.schedule = Schedule(self.radio, address=lambda: "C0:01", begin=self.begin)
 
-    def begin(self) -> None:
+    def begin(self, _path: Path) -> None:
         self.begun += 1
 
 
@@ -29,6 +35,7 @@ async def target(hass):
     target = Target(hass)
     yield target
     target.schedule.stop()
+    await hass.async_block_till_done()
 
 
 async def pass_time(hass, freezer, duration):
@@ -68,7 +75,7 @@ async def test_a_device_out_of_reach_is_looked_for_again_and_again(hass, freezer
     await pass_time(hass, freezer, timedelta(seconds=1))
     assert (target.begun, target.schedule.due) == (0, True)
     target.reachable = True
-    await pass_time(hass, freezer, PRESENCE_CHECK + timedelta(seconds=1))
+    await pass_time(hass, freezer, timedelta(seconds=LOOK_AGAIN + 1))
     assert target.begun == 1
 
 

@@ -91,8 +91,11 @@ async def test_a_new_account_shows_what_it_does_by_itself(hass: HomeAssistant) -
     assert defaults == {
         "collection": {
             "collect_interval": 15,
+            "adaptive_interval": False,
             "name_patterns": ["uLogger*"],
             "device_limit": 200,
+            "reserved_slots": 1,
+            "live_minutes": 30,
         },
         "approval": {"applications": []},
         "said": {"log_events": "error", "metric_limit": 50},
@@ -128,8 +131,11 @@ async def test_options_are_kept_side_by_side_and_applied_by_a_reload(
     assert done["type"] is FlowResultType.CREATE_ENTRY
     assert account.options == {
         "collect_interval": 30,
+        "adaptive_interval": False,
         "name_patterns": ["uLogger*", "Thermo*"],
         "device_limit": 300,
+        "reserved_slots": 1,
+        "live_minutes": 30,
         "applications": {
             "7": {"device_types": []},
             "1001": {"device_types": ["thermostat", "valve"]},
@@ -478,6 +484,9 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
 
     assert only_here.options == {
         **TYPED["collection"],
+        "adaptive_interval": False,
+        "reserved_slots": 1,
+        "live_minutes": 30,
         **TYPED["said"],
         **kept,
         "offer_to_assistants": True,

@@ -11,12 +11,21 @@ from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.ulogger.account.unit_files import UnitFiles
+from custom_components.ulogger.account.key_store import SecretsNotKept
+from custom_components.ulogger.account.unit_files import UnitFiles, async_forget_unit
+from custom_components.ulogger.cloud.errors import NotAuthorised
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.flows import pepeunit_checks
 from demo.pepeunit.service import LocalPepeunit
 from demo.pepeunit.units import Unit
-from tests.support.flows import Upload, add_destination, answer, expect_form, suggestions
+from tests.support.flows import (
+    Upload,
+    add_destination,
+    answer,
+    expect_abort,
+    expect_form,
+    suggestions,
+)
 from tests.support.pepeunit import files, pepeunit, unit
 
 __all__ = ["pepeunit", "unit"]
@@ -165,8 +174,12 @@ async def test_broker_and_api_must_let_the_unit_in(
             {"inputs": [{"node": "lamp", "shown_as": "event"}] * 2},
             {"inputs": "node_twice"},
         ),
+        (
+            {"inputs": [{"node": "lamp", "shown_as": "event", "actions": [{"nonsense": 1}]}]},
+            {"inputs": "invalid_actions"},
+        ),
     ],
-    ids=range(2),
+    ids=range(3),
 )
 async def test_a_node_that_can_not_work_is_said(
     hass: HomeAssistant,
@@ -194,6 +207,9 @@ async def test_nodes_and_files_are_changed_and_a_unit_is_there_once(
     assert menu["menu_options"] == ["change_nodes", "files"]
     form = await answer(hass, menu, next_step_id="change_nodes")
     expect_form(form, "change_nodes", destination="pepeunit")
+    twice = [{"node": "note", "shown_as": "sensor"}] * 2
+    form = await answer(hass, form, outputs=[], inputs=twice)
+    expect_form(form, "change_nodes", {"inputs": "node_twice"}, destination="pepeunit")
     await answer(hass, form, outputs=[], inputs=[{"node": "note", "shown_as": "sensor"}])
     assert only(account).data["inputs"] == [{"node": "note", "shown_as": "sensor"}]
 
@@ -211,3 +227,61 @@ async def test_nodes_and_files_are_changed_and_a_unit_is_there_once(
     kept = await UnitFiles.async_load(hass, account, unit.uuid)
     assert kept is not None
     assert kept.env.min_level == 3
+
+
+async def test_without_tls_a_person_has_to_agree(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    env = json.dumps(pepeunit.env(unit) | {"PU_HTTP_TYPE": "https"})
+    shown = await begin(hass, account, **files(pepeunit, unit, env=env, readable=False))
+    expect_form(shown, "user", {"readable": "broker_readable"}, destination="pepeunit")
+    with patch.object(pepeunit_checks, "check_connection", side_effect=NotAuthorised("told so")):
+        shown = await answer(hass, shown, **files(pepeunit, unit))
+    expect_form(shown, "user", {"env": "unit_refused"}, destination="pepeunit")
+
+
+async def test_the_api_has_to_know_a_schema_that_can_be_used(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    typed = files(pepeunit, unit)
+    unit.outputs["bad"] = "#"
+    shown = await begin(hass, account, **typed)
+    expect_form(shown, "user", {"schema": "invalid_topic"}, destination="pepeunit")
+
+
+async def test_an_upload_that_is_gone_or_no_authority_is_said(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    pepeunit: LocalPepeunit,
+    unit: Unit,
+    upload: Upload,
+) -> None:
+    gone = files(pepeunit, unit, env_file="f" * 32) | {"env": ""}
+    shown = await begin(hass, account, **gone)
+    expect_form(shown, "user", {"env_file": "upload_gone"}, destination="pepeunit")
+    shown = await answer(hass, shown, **files(pepeunit, unit, ca="f" * 32))
+    expect_form(shown, "user", {"ca": "upload_gone"}, destination="pepeunit")
+    bad = await upload(b"no certificate")
+    shown = await answer(hass, shown, **files(pepeunit, unit, ca=bad))
+    expect_form(shown, "user", {"ca": "invalid_ca"}, destination="pepeunit")
+
+
+async def test_files_that_the_disk_does_not_take_make_no_unit(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    nodes = await begin(hass, account, **files(pepeunit, unit))
+    with patch.object(UnitFiles, "async_keep_env", side_effect=SecretsNotKept("full")):
+        shown = await answer(hass, nodes, outputs=[], inputs=[])
+    expect_form(shown, "nodes", {"base": "secrets_not_kept"}, destination="pepeunit")
+    assert not account.subentries
+
+
+async def test_nodes_of_a_unit_whose_files_are_gone_can_not_be_changed(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    nodes = await begin(hass, account, **files(pepeunit, unit))
+    await answer(hass, nodes, outputs=[], inputs=[])
+    await async_forget_unit(hass, unit.uuid)
+    menu = await account.start_subentry_reconfigure_flow(hass, only(account).subentry_id)
+    ended = await answer(hass, menu, next_step_id="change_nodes")
+    expect_abort(ended, "files_gone", destination="pepeunit")

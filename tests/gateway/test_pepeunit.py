@@ -1,7 +1,10 @@
 """An account that is a unit of Pepeunit: values, commands, files, and what people see of it."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from homeassistant.components.update import DOMAIN as UPDATE
@@ -13,7 +16,10 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry, MockUs
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.errors import CloudUnavailable
 from custom_components.ulogger.cloud.pepeunit import echoes
+from custom_components.ulogger.cloud.pepeunit.commands import Command, CommandKind
+from custom_components.ulogger.cloud.pepeunit.errors import InvalidFile
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
 from custom_components.ulogger.gateway.pepeunit import ActivePepeunit
@@ -199,7 +205,7 @@ async def test_another_env_is_taken_and_a_bad_one_is_not(
     hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
 ) -> None:
     active = await add_unit(hass, account, pepeunit, unit)
-    unit.env_override = {"PU_MIN_LOG_LEVEL": "Error", "PU_MQTT_KEEPALIVE": 30}
+    unit.env_override = {"PU_MIN_LOG_LEVEL": "Error"}
     await pepeunit.command(unit, "EnvUpdate")
     await until(lambda: active.destination.env.min_level == 3)
     await connected(account)
@@ -209,12 +215,123 @@ async def test_another_env_is_taken_and_a_bad_one_is_not(
         await pepeunit.command(unit, "EnvUpdate")
         await until(lambda: "pepeunit_file_kept" in cards(hass))
         assert active.destination.env.min_level == 3
-        assert active.connected
-        unit.env_override = {"PU_MIN_LOG_LEVEL": "Error", "PU_MQTT_KEEPALIVE": 30}
+        await until(lambda: active.connected)
+        unit.env_override = {"PU_MIN_LOG_LEVEL": "Error"}
         await pepeunit.command(unit, "EnvUpdate")
         await until(lambda: "pepeunit_file_kept" not in cards(hass))
     await hass.config_entries.async_reload(account.entry_id)
     assert active_of(account).destination.env.min_level == 3
+
+
+async def test_an_env_that_would_give_the_token_away_or_is_anothers_is_not_taken(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    other = Unit.make(inputs=[], outputs=[])
+    unit.env_override = {"PU_AUTH_TOKEN": other.token}
+    with pytest.raises(HomeAssistantError) as caught:
+        await call(hass, active, "update_env")
+    assert "another_unit" in str(caught.value.translation_placeholders)
+    unit.env_override = {"PU_MIN_LOG_LEVEL": "Error"}
+    active.data["readable"] = False
+    with pytest.raises(HomeAssistantError) as caught:
+        await call(hass, active, "update_env")
+    assert "would_be_readable" in str(caught.value.translation_placeholders)
+    assert active.destination.env.min_level == 0
+
+
+async def test_a_unit_that_was_set_up_with_tls_stays_with_it(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    subentry = account.subentries[active.id]
+    port, ca = pepeunit.broker.tls_port, pepeunit.broker.ca
+    hass.config_entries.async_update_subentry(
+        account, subentry, data={**subentry.data, "readable": False, "port": port, "ca": ca}
+    )
+    await hass.async_block_till_done()
+    active = await connected(account)
+    assert active.destination.diagnostics()["encrypted"]
+    assert active.readable  # its API is reached by http
+    env = active.destination.env
+    with pytest.raises(InvalidFile):
+        await active.async_try(env)
+    await active.async_try(replace(env, api="https://127.0.0.1"))
+
+
+async def test_what_goes_wrong_with_nodes_is_counted_and_stops_nothing(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    pepeunit: LocalPepeunit,
+    unit: Unit,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    unit.env_override = {"PU_ENCRYPT_KEY": ""}
+
+    def fail(_call: Any) -> None:
+        raise HomeAssistantError("told so")
+
+    hass.services.async_register("test", "fail", fail)
+    active = await add_unit(
+        hass,
+        account,
+        pepeunit,
+        unit,
+        outputs=[
+            {"node": "temperature", "entity": "sensor.room", "template": "{{ value | float }}"},
+            {"node": "secret", "entity": "sensor.room", "encrypted": True},
+        ],
+        inputs=[
+            {"node": "lamp", "shown_as": "event", "actions": [{"action": "test.fail"}]},
+            {
+                "node": "note",
+                "shown_as": "event",
+                "actions": [{"condition": "device", "device_id": "none", "domain": "none"}],
+            },
+        ],
+    )
+    assert "actions of the input note can't be run" in caplog.text
+    hass.states.async_set("sensor.room", "warm")
+    await hass.async_block_till_done()
+    counters = active.destination.counters
+    assert (counters["templates_failed"], counters["cipher_no_key"]) == (1, 1)
+    hass.states.async_set("sensor.room", "20")
+    await pepeunit.publish(unit.topic("lamp"), "on")
+    await until(lambda: "actions of the input lamp failed" in caplog.text)
+    await pepeunit.wait_until(lambda: pepeunit.of(unit.topic("temperature")) == [b"20.0"])
+
+
+async def test_only_so_many_commands_wait(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    for _ in range(40):
+        active.destination.on_command(Command(CommandKind.LOG_SYNC))
+    assert active.destination.counters["commands_dropped"] > 0
+    pepeunit.refusing = (403, "no")
+    await pepeunit.command(unit, "Update")
+    await until(lambda: active.updates.forbidden)
+
+
+async def test_an_archive_that_the_disk_does_not_take_is_said(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    with (
+        patch.object(Path, "replace", side_effect=OSError(28, "No space left on device")),
+        pytest.raises(HomeAssistantError) as caught,
+    ):
+        await call(hass, active, "get_firmware")
+    assert caught.value.translation_key == "archive_not_kept"
+    assert not active.updates.fetched
+
+
+async def test_a_capture_that_can_not_be_read_waits(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    with pytest.raises(CloudUnavailable):
+        await active.destination.deliver(log(), 4711)
 
 
 async def test_another_schema_is_taken_and_a_node_that_is_gone_is_shown(
@@ -282,6 +399,8 @@ async def test_a_version_is_an_update_that_fetches_and_executes_nothing(
     client = await hass_client()
     response = await client.get(link)
     assert response.status == 200
+    for missing in (link.replace(active.id, "none"), link.replace(account.entry_id, "none")):
+        assert (await client.get(missing.partition("?")[0])).status == 404
     assert (await response.read()).startswith(b"PK")
     refused = await flow.async_step_image()
     assert refused["reason"] == "image_refused"
@@ -289,6 +408,29 @@ async def test_a_version_is_an_update_that_fetches_and_executes_nothing(
     await flow.async_step_put_away()
     assert "pepeunit_firmware" not in cards(hass)
     assert not active.updates.files.archive.exists()
+    assert (await client.get(link)).status == 404
+    assert (await flow.async_step_image())["reason"] == "image_refused"
+    await hass.config_entries.async_unload(account.entry_id)
+    for step in (flow.async_step_init, flow.async_step_image, flow.async_step_put_away):
+        assert (await step())["reason"] == "account_not_loaded"
+
+
+async def test_an_image_in_an_archive_becomes_a_firmware_image(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    pepeunit.archive = {"image.elf": b"\x7fELF any"}
+    await call(hass, active, "get_firmware")
+    card = cards(hass)["pepeunit_firmware"]
+    flow = await async_create_fix_flow(hass, card.issue_id, card.data)
+    flow.hass, flow.handler, flow.issue_id = hass, DOMAIN, card.issue_id
+    images = account.runtime_data.images
+    with patch.object(images, "async_add", autospec=True) as added:
+        done = await flow.async_step_image()
+    assert done["type"] == "create_entry"
+    [(read_image, _key, name)] = [each.args for each in added.call_args_list]
+    assert (read_image(), name) == (b"\x7fELF any", "image.elf")
+    assert not active.updates.fetched
 
 
 async def test_a_bad_archive_leaves_the_version_as_it_is(
@@ -444,6 +586,16 @@ async def test_an_hour_without_pepeunit_is_a_repair(
     active.disconnected_since -= 3600
     active.account.changed.notify()
     assert "pepeunit_unreachable" in cards(hass)
+
+
+async def test_a_client_that_is_the_same_unit_is_a_repair(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    transport = active.destination.link._transport
+    with patch.object(type(transport), "state", ConnectionState.CLIENT_ID_CONFLICT):
+        active.account.changed.notify()
+        assert "pepeunit_conflict" in cards(hass)
 
 
 async def test_a_unit_that_is_removed_leaves_nothing_behind(

@@ -27,7 +27,7 @@ from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
-from pytest_homeassistant_custom_component.common import (
+from pytest_homeassistant_custom_component.common import (  # type: ignore[import-untyped]
     MockConfigEntry,
     async_fire_time_changed,
 )
@@ -35,7 +35,7 @@ from pytest_homeassistant_custom_component.common import (
 from custom_components.ulogger.account.approval import with_application
 from custom_components.ulogger.account.device_registry import device_identifier
 from custom_components.ulogger.agent import gatt, session
-from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.const import CONF_CLIENT_SUFFIX, CONNECTION_NONE, DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.flows.account_checks import account_title, account_unique_id
 from custom_components.ulogger.model.identity import DeviceIdentity
@@ -101,7 +101,11 @@ class LinkToDevice(BaseBleakClient):
             raise
         self._device = device
         self.services = gatt_table(
-            {service: dict(table) for service, table in device.table.items()}, self.mtu_size
+            {
+                service: {uuid: list(properties) for uuid, properties in table.items()}
+                for service, table in device.table.items()
+            },
+            self.mtu_size,
         )
 
     def _lost(self) -> None:
@@ -167,18 +171,18 @@ class Adapter(BaseHaRemoteScanner):
     ``connecting`` and ``disconnecting`` are waited for before a link comes up or goes down.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: str = SOURCE) -> None:
         self.devices: dict[str, VirtualDevice] = {}
         self.operations: list[tuple[str, str, str, bytes]] = []
         self.allocated: list[str] = []
         self.slots = 3
-        self.connecting: Callable[[str], Any] = _at_once
+        self.connecting: Callable[[str], Any] = _at_once  # type: ignore[assignment]
         self.disconnecting: Callable[[str], Any] = _at_once
         client = type("BoundLink", (LinkToDevice,), {"adapter": self})
         super().__init__(
-            SOURCE,
+            source,
             "test adapter",
-            HaBluetoothConnector(client, SOURCE, lambda: len(self.allocated) < self.slots),
+            HaBluetoothConnector(client, source, lambda: len(self.allocated) < self.slots),
             connectable=True,
             requested_mode=BluetoothScanningMode.ACTIVE,
             current_mode=BluetoothScanningMode.ACTIVE,
@@ -427,6 +431,22 @@ async def add_account(
     assert await hass.config_entries.async_setup(entry.entry_id)
     await hass.async_block_till_done()
     assert entry.state is ConfigEntryState.LOADED
+    return entry
+
+
+async def add_only_here(
+    hass: HomeAssistant, options: dict[str, Any] | None = None
+) -> MockConfigEntry:
+    """Set up an account without a cloud, that collects application 42 if nobody says otherwise."""
+    entry = MockConfigEntry(
+        domain=DOMAIN,
+        title="Only here",
+        data={"connection": CONNECTION_NONE, CONF_CLIENT_SUFFIX: "test"},
+        options=approving(APPLICATION) if options is None else options,
+    )
+    entry.add_to_hass(hass)
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await hass.async_block_till_done()
     return entry
 
 

@@ -40,6 +40,18 @@ def approving_entry(hass: HomeAssistant, application_id: int) -> ConfigEntry[Any
     return next((entry for entry in entries if is_approved(entry.options, application_id)), None)
 
 
+def claimed_elsewhere(hass: HomeAssistant, entry: ConfigEntry[Any]) -> dict[int, ConfigEntry[Any]]:
+    """Return the applications that an account was given though they belong to another, with it.
+
+    Forms refuse that; a backup that is restored, or options that were edited, may bring it about.
+    """
+    owners = {
+        int(application): approving_entry(hass, int(application))
+        for application in entry.options.get(CONF_APPLICATIONS, {})
+    }
+    return {key: owner for key, owner in owners.items() if owner is not None and owner is not entry}
+
+
 def is_ignored(hass: HomeAssistant, application_id: int) -> bool:
     """Say whether a person asked to leave the application's devices alone."""
     return _is_ignored(hass, application_unique_id(application_id))
@@ -92,6 +104,13 @@ def with_application(options: Options, application_id: int, device_type: str) ->
     known = applications.get(str(application_id), {}).get(CONF_DEVICE_TYPES, [])
     seen = {device_type} - {""}
     applications[str(application_id)] = {CONF_DEVICE_TYPES: sorted({*known, *seen})}
+    return {**options, CONF_APPLICATIONS: applications}
+
+
+def without_application(options: Options, application_id: int) -> dict[str, Any]:
+    """Return the options without the consent to collect the application's devices."""
+    applications: dict[str, Any] = dict(options.get(CONF_APPLICATIONS, {}))
+    applications.pop(str(application_id), None)
     return {**options, CONF_APPLICATIONS: applications}
 
 

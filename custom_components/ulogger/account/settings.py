@@ -43,10 +43,14 @@ class AccountSettings:
 
     Sizes are in bytes; ``daily_quota`` 0 is no limit; an empty ``firmware_folder`` is none. Lines
     of devices from ``event_level`` on become events, none without it; ``metric_limit`` is how many
-    metrics of a device have a sensor.
+    metrics of a device have a sensor. ``reserved_slots`` of each scanner are left to other
+    integrations.
     """
 
     interval: timedelta
+    adaptive_interval: bool
+    reserved_slots: int
+    live_duration: timedelta
     name_patterns: tuple[str, ...]
     device_limit: int
     heartbeats: bool
@@ -66,6 +70,11 @@ class AccountSettings:
         return cls(
             interval=timedelta(
                 minutes=options.get(c.CONF_COLLECT_INTERVAL, c.DEFAULT_COLLECT_INTERVAL)
+            ),
+            adaptive_interval=options.get(c.CONF_ADAPTIVE_INTERVAL, c.DEFAULT_ADAPTIVE_INTERVAL),
+            reserved_slots=round(options.get(c.CONF_RESERVED_SLOTS, c.DEFAULT_RESERVED_SLOTS)),
+            live_duration=timedelta(
+                minutes=options.get(c.CONF_LIVE_MINUTES, c.DEFAULT_LIVE_MINUTES)
             ),
             name_patterns=tuple(options.get(c.CONF_NAME_PATTERNS, c.DEFAULT_NAME_PATTERNS)),
             device_limit=round(options.get(c.CONF_DEVICE_LIMIT, c.DEFAULT_DEVICE_LIMIT)),

@@ -7,7 +7,7 @@ context, and leaving that without an error is the commit.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
@@ -35,6 +35,9 @@ PROGRESS_STEPS: Final = 10
 """How often progress is told of a transfer at least, however short it is."""
 AFTER_A_LOG: Final = (0.6, 1.0, 1.0)
 """Patience for the core dump that may follow a log; the firmware begins it after 100 ms."""
+WHILE_FOLLOWING: Final = (0.5, 0.75, 0.75)
+"""Patience for the next log of a device that is followed; then it is asked again."""
+AFTER_A_FOLLOWED_LOG: Final = (0.6,)
 CHECKS: Final[dict[CaptureKind, Callable[[bytes], object]]] = {
     CaptureKind.LOG: check_log,
     CaptureKind.CORE_DUMP: check_core_dump,
@@ -89,7 +92,7 @@ class AgentSession:
         self._requests: Requests | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._open = False
+        self._open = self._leaving = False
 
     async def identify(self) -> DeviceIdentity:
         """Read who the device is, and nothing else; BadIdentification if that can't be used."""
@@ -124,28 +127,42 @@ class AgentSession:
         for uuid, kind in _SOURCES:
             await self._link.subscribe(uuid, self._receiver(kind))
 
-    async def captures(self, device: DeviceIdentity) -> AsyncGenerator[Pending]:
+    def captures(self, device: DeviceIdentity) -> AsyncGenerator[Pending]:
         """Fetch what the device has: its log, then its core dump, each as a context.
 
         Leaving a context without an error gives the erase command; with one, the device keeps
         everything and the session's captures end.
         """
+        return self._session(device, follow=False)
+
+    def follow(self, device: DeviceIdentity) -> AsyncGenerator[Pending]:
+        """Fetch what the device has, and what it logs from then on, until ``leave``.
+
+        As ``captures``, each batch of lines a context of its own. A line is offered within 2 s,
+        and so is a core dump.
+        """
+        return self._session(device, follow=True)
+
+    def leave(self) -> None:
+        """Follow the device no longer: what is under way is still fetched, then that is all."""
+        self._leaving = True
+
+    async def _session(self, device: DeviceIdentity, *, follow: bool) -> AsyncGenerator[Pending]:
+        """Fetch everything, once or again and again."""
         self.memory.belongs_to(device.key)
-        self._wanted = tuple(CaptureKind)
+        after_log = AFTER_A_FOLLOWED_LOG if follow else AFTER_A_LOG
         try:
             await self.subscribe()
-            patience: Sequence[float] = PATIENCE
-            while (capture := await self._capture(device, patience)) is not None:
-                pending = Pending(self, capture)
-                if self._on_disk(capture):
-                    async with pending:
-                        pass
-                else:
-                    yield pending
-                if not pending.committed or capture.kind is CaptureKind.CORE_DUMP:
+            while True:
+                async with aclosing(
+                    self._all(device, WHILE_FOLLOWING if follow else PATIENCE, after_log)
+                ) as captures:
+                    async for pending in captures:
+                        yield pending
+                        if not pending.committed:
+                            return
+                if not follow or self._leaving:
                     return
-                patience = AFTER_A_LOG
-                self._wanted = (CaptureKind.CORE_DUMP,)
         except StaleTransfer:
             if self._transfer is not None:
                 self.memory.header_ends_at = self._transfer.header_ends_at
@@ -153,6 +170,23 @@ class AgentSession:
             raise
         finally:
             await self.close()
+
+    async def _all(
+        self, device: DeviceIdentity, patience: Sequence[float], after_log: Sequence[float]
+    ) -> AsyncGenerator[Pending]:
+        """Fetch a log, if there is one, then the core dump behind it, if there is one."""
+        self._wanted = tuple(CaptureKind)
+        while (capture := await self._capture(device, patience)) is not None:
+            pending = Pending(self, capture)
+            if self._on_disk(capture):
+                async with pending:
+                    pass
+            else:
+                yield pending
+            if not pending.committed or capture.kind is CaptureKind.CORE_DUMP:
+                return
+            patience = after_log
+            self._wanted = (CaptureKind.CORE_DUMP,)
 
     async def close(self) -> None:
         """Unsubscribe, and give the link its usual interval back."""

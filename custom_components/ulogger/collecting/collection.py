@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 CHECKSUM_SESSIONS = 3
+RSSI_EVERY = 10.0
+"""Seconds between two readings of the signal strength of a device that is followed."""
 
 
 type AnotherIdentified = Callable[[DeviceIdentity, str, str], None]
@@ -42,19 +44,33 @@ type AnotherIdentified = Callable[[DeviceIdentity, str, str], None]
 
 
 class Collection:
-    """One session, over one connection, or over a few right after another."""
+    """One session, over one connection, or over a few right after another.
+
+    A ``live`` one goes on, taking what the device logs, until ``leave``.
+    """
 
     def __init__(
-        self, account: Account, device: DeviceCollector, another_identified: AnotherIdentified
+        self,
+        account: Account,
+        device: DeviceCollector,
+        another_identified: AnotherIdentified,
+        source: str | None = None,
+        *,
+        live: bool = False,
     ) -> None:
         self.hass = account.hass
         self.memory = device.memory
         self.added: list[Added] = []
+        self.crashed = False
+        self.live = live
+        self._leaving = False
+        self._on_device = 0
         self._unnotified: deque[tuple[Capture, Added]] = deque()
         self._noting: asyncio.Task[None] | None = None
         self._account = account
         self._device = device
         self._another_identified = another_identified
+        self._source = source
         self._address = device.record.address
         self._name = device.record.name
         self._session: AgentSession | None = None
@@ -82,14 +98,26 @@ class Collection:
     async def _collect(self) -> None:
         """Connect and collect, again at once as long as the device was faster than we."""
         self._admitted = None
-        for _ in range(RECONNECTIONS):
-            with suppress(StaleTransfer):
+        faster = 0
+        while True:
+            before = len(self.added)
+            try:
                 return await self._collect_once()
-        return await self._collect_once()
+            except StaleTransfer:
+                faster = 0 if len(self.added) > before else faster + 1
+                if faster > RECONNECTIONS:
+                    raise
+
+    @callback
+    def leave(self) -> None:
+        """Follow the device no longer; what is under way is still taken."""
+        self._leaving = True
+        if self._session is not None:
+            self._session.leave()
 
     async def _collect_once(self) -> None:
         drop = Drop()
-        async with connected(self.hass, self._address, self._name, drop) as client:
+        async with connected(self.hass, self._address, self._name, drop, self._source) as client:
             session = drop.session = AgentSession(
                 client,
                 memory=self.memory,
@@ -108,9 +136,29 @@ class Collection:
             else:
                 # It was identified a moment ago: now its log comes first, before its next tick.
                 self._began(session)
-            await self._take(session, self._admitted)
+            async with self._rssi_meanwhile(session):
+                await self._take(session, self._admitted)
             with suppress(AgentError):
                 await self._read_rssi(session)
+
+    @asynccontextmanager
+    async def _rssi_meanwhile(self, session: AgentSession) -> AsyncGenerator[None]:
+        """Show how well a device that is followed hears us, as long as it is."""
+        if not self.live:
+            yield
+            return
+
+        async def watch() -> None:
+            with suppress(AgentError):
+                while True:
+                    await asyncio.sleep(RSSI_EVERY)
+                    await self._read_rssi(session)
+
+        watching = asyncio.create_task(watch(), name=f"{self._name} signal strength")
+        try:
+            yield
+        finally:
+            watching.cancel()
 
     def _admits(self, identity: DeviceIdentity) -> bool:
         """Let the session go on only with this very device, and only with consent."""
@@ -124,21 +172,33 @@ class Collection:
         """Have all captures kept, and nobody notified of one before its device may erase it."""
         taken: list[Pending] = []
         ended = False
+        if self._leaving:
+            session.leave()
+        captures_of = session.follow if self.live else session.captures
         try:
-            async with aclosing(session.captures(identity)) as captures:
+            async with aclosing(captures_of(identity)) as captures:
                 async for pending in captures:
+                    if taken and pending.capture.kind is CaptureKind.LOG:
+                        # Another log: what came before it was erased, whatever comes now.
+                        taken.clear()
+                        self._note(erased=True)
+                        self._on_device = len(self.added)
                     taken.append(pending)
                     try:
                         async with pending as capture:
                             await self._keep(capture)
                     finally:
                         self._notify()
-                    self._device.show(phase=Phase.IDLE, bytes_done=None, bytes_total=None)
+                    self._device.show(phase=self._at_rest, bytes_done=None, bytes_total=None)
             ended = True
         finally:
             dump_waits = CaptureKind.CORE_DUMP in self.memory.partials
             if (erased := has_erased(taken, ended=ended, dump_waits=dump_waits)) is not None:
                 self._note(erased=erased)
+
+    @property
+    def _at_rest(self) -> Phase:
+        return Phase.LIVE if self.live else Phase.IDLE
 
     @property
     def _accept_damaged(self) -> bool:
@@ -149,14 +209,12 @@ class Collection:
     def _began(self, session: AgentSession) -> None:
         """Take note that the device is asked for its captures from now on."""
         self._session = session
-        self._device.show(present=True)
+        self._device.show(present=True, **({"phase": Phase.LIVE} if self.live else {}))
 
     @callback
     def _on_progress(self, progress: Progress) -> None:
         """Show how much of the capture is here."""
-        self._device.show(
-            phase=Phase.DOWNLOADING, bytes_done=progress.done, bytes_total=progress.total
-        )
+        self._device.progressed(progress.done, progress.total)
 
     async def _read_rssi(self, session: AgentSession) -> None:
         """Ask the device how well it hears us: it measures that every two seconds."""
@@ -167,6 +225,7 @@ class Collection:
         """Put *capture* on disk and do nothing else; the device erases it when this returns."""
         added = await self._account.outbox.add(capture)
         self.added.append(added)
+        self.crashed |= capture.kind is CaptureKind.CORE_DUMP
         self._unnotified.append((capture, added))
 
     @callback
@@ -200,7 +259,7 @@ class Collection:
             if erased:
                 await outbox.erased(self._device.record.identity.key)
             else:
-                ids = (added.capture_id for added in self.added)
+                ids = (added.capture_id for added in self.added[self._on_device :])
                 await outbox.held(id_ for id_ in ids if id_ is not None)
         except OutboxError as err:
             _LOGGER.debug("What %s has erased is not noted: %s", self._name, err)

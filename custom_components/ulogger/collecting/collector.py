@@ -1,8 +1,8 @@
 """One device that is collected when it is due, and whenever somebody asks.
 
-States: *idle*, with a timer in `Schedule`; *in a session*, with a task; *stopped*, for good.
-There is at most one session at a time, whoever asks for it. However it ends, the next one is
-planned in `_session_ended`, and nowhere else.
+States: *idle*, with a plan in `Schedule`; *waiting*, due and without a slot; *in a session*, with
+a task; *stopped*, for good. There is at most one session at a time, whoever asks for it. However
+it ends, the next one is planned in `_session_ended`, and nowhere else.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, override
 
 from homeassistant.components import bluetooth
@@ -33,11 +33,17 @@ from ..model.plain_text import one_line
 from ..model.signal import Signal
 from ..outbox.errors import OutboxError
 from ..outbox.model import Added
+from ..radio.slots import Path
+from ..radio.urgency import Urgency
+from .capped_run import CappedRun
 from .collection import AnotherIdentified, Collection
 from .connection import ConnectError, Interrupted, NoConnectionSlot
 from .device_state import SIGNAL_DEVICE_EVENT, DeviceEvent, DeviceState, Phase, SessionRecord
+from .experience import Experience
 from .kept import kept
-from .schedule import PATIENT_SLOT_RETRIES, Schedule
+from .live_mode import LiveMode
+from .schedule import PATIENT_REFUSALS, Schedule
+from .shared_radio import shared_radio
 from .shown_phase import ShownPhase
 
 _LOGGER = logging.getLogger(__name__)
@@ -46,6 +52,8 @@ STOP_WITHIN = 6.0
 """Seconds that a session has to take leave of its device when it is ended."""
 SEEN_EVERY = 59.0
 """Seconds between two times that it is shown when and how well a device was heard."""
+ASKED_WAITS = 120.0
+"""Seconds that somebody who asks waits for a connection slot; the device stays in the line."""
 SESSION_ERRORS = (AgentError, ConnectError, OutboxError, NoDiskSpace)
 
 type SessionError = AgentError | ConnectError | OutboxError | NoDiskSpace
@@ -87,8 +95,19 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.logged = Signal[str, Mapping[str, Any]]()
         self._another_identified = another_identified
         self._events = Signal[DeviceEvent, Mapping[str, Any]]()
-        self._schedule = Schedule(hass, begin=self._due, reachable=self._reachable)
+        self._schedule = Schedule(
+            shared_radio(hass),
+            address=lambda: record.address,
+            begin=self._begin,
+            waits=self._waits_for_slot,
+            yield_slot=self._leave,
+            urgency=lambda: self.urgency,
+        )
         self._task: asyncio.Task[list[Added]] | None = None
+        self._asked: asyncio.Future[asyncio.Task[list[Added]] | None] | None = None
+        self._capped: CappedRun | None = None
+        self._live = LiveMode(hass, self._live_over)
+        self._experience = Experience()
         self._collection: Collection | None = None
         self._shown_phase = ShownPhase(hass, self.async_update_listeners)
         self._unavailable_logged = False
@@ -114,15 +133,13 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     async def async_finish(self, seconds: float) -> None:
         """Begin no session any more, and let one under way come to its end within *seconds*."""
-        self._stopped = True
-        self._schedule.stop()
+        self._wait_no_more()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=seconds)
 
     async def async_stop(self) -> None:
         """End a session under way; the device keeps what was not committed."""
-        self._stopped = True
-        self._schedule.stop()
+        self._wait_no_more()
         if (task := self._task) is not None:
             task.cancel()
             await asyncio.wait([task], timeout=STOP_WITHIN)
@@ -130,6 +147,14 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             task.cancel()
         self._shown_phase.stop()
         await self.async_shutdown()
+
+    def _wait_no_more(self) -> None:
+        """Begin no session any more, and let nobody wait for one."""
+        self._stopped = True
+        self._live.end()
+        self._schedule.stop()
+        self._answer_asked()
+        self._wait_for_no_slot()
 
     @override
     async def _async_update_data(self) -> DeviceState:
@@ -169,7 +194,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             _LOGGER.info("%s is in range again", self.identity.serial)
         if not self.data.present or self._shown_long_ago:
             self._show_seen(info)
-        self._due()
+        self._schedule.heard(info.rssi)
 
     @callback
     def look(self) -> None:
@@ -235,7 +260,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if self._stopped:
             raise Interrupted("the account is being unloaded")
         self._shown_phase.awaited()
-        task = self._begin()
+        # A live session has no end: it makes one, and is taken up again.
+        self._leave()
+        task = self._task or await self._next_session()
         await asyncio.wait([task])
         if task.cancelled():
             raise Interrupted("the account was unloaded meanwhile")
@@ -243,22 +270,86 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     # Collecting
 
+    @property
+    def urgency(self) -> Urgency:
+        """How urgent the next session is, if nobody asks for it."""
+        if self._live.on:
+            return Urgency.LIVE
+        if self._experience.troubled:
+            return Urgency.TROUBLED
+        if self.record.log_levels.due(time.time()) is not None:
+            return Urgency.LOG_CONFIG
+        return Urgency.USUAL if self.record.last_collected else Urgency.NEVER_COLLECTED
+
+    # Live
+
+    @callback
+    def _leave(self) -> None:
+        """Have a live session end once what is under way is taken."""
+        if self._collection is not None and self._collection.live:
+            self._collection.leave()
+
+    @callback
+    def _live_over(self) -> None:
+        self._leave()
+        if self._task is None and not self._stopped:
+            self._plan_after_live()
+        self.async_update_listeners()
+
+    def _plan_after_live(self) -> None:
+        """Go back to the interval; a device that is not to be collected is left alone."""
+        if self.excluded:
+            self._schedule.stop()
+        else:
+            self._schedule.after_restart(self.record.last_collected, self._interval())
+        self._wait_for_no_slot()
+        self._show_schedule()
+
+    @callback
+    def told_of_errors(self) -> None:
+        """Take note that what the device gave last tells of errors: it is asked sooner."""
+        self._experience.troubled = True
+        if self._task is None and not self._stopped and not self.excluded:
+            self._schedule.at_latest_in(self._interval())
+            self._show_schedule()
+
     def _reachable(self) -> bool:
         return bluetooth.async_address_present(self.hass, self.record.address, connectable=True)
 
-    @callback
-    def _due(self) -> None:
-        """Begin a session if it is time for one."""
-        if self._task is None and self._schedule.due and not self._stopped and not self.excluded:
-            self._begin()
+    async def _next_session(self) -> asyncio.Task[list[Added]]:
+        """Have a session as soon as there is a slot; one that can't be reached says so at once."""
+        if not self._reachable():
+            return self._begin()
+        if (asked := self._asked) is None:
+            asked = self._asked = self.hass.loop.create_future()
+        self._schedule.asked()
+        self._show_schedule()
+        await asyncio.wait([asked], timeout=ASKED_WAITS)
+        if (task := asked.result() if asked.done() else self._task) is not None:
+            return task
+        if self._stopped:
+            raise Interrupted("the account was unloaded meanwhile")
+        if not self._schedule.waits_for_slot:
+            return self._begin()
+        raise NoConnectionSlot("all Bluetooth connections are in use")
+
+    def _answer_asked(self, task: asyncio.Task[list[Added]] | None = None) -> None:
+        """Hand whoever waits for a session the one that begins, or none."""
+        asked, self._asked = self._asked, None
+        if asked is not None and not asked.done():
+            asked.set_result(task)
 
     @callback
-    def _begin(self) -> asyncio.Task[list[Added]]:
+    def _begin(self, path: Path | None = None) -> asyncio.Task[list[Added]]:
         if self._task is None:
-            self._schedule.stop()
+            source = None if path is None else path.source
+            self._schedule.begun(source, live=self._live.on)
+            self._experience.troubled = False
             # Until it has ended: a restart comes when it likes.
             self.record.interrupted = True
-            self._collection = Collection(self.account, self, self._another_identified)
+            self._collection = Collection(
+                self.account, self, self._another_identified, source, live=self._live.on
+            )
             self._task = self.account.entry.async_create_background_task(
                 self.hass,
                 self._collect(self._collection),
@@ -266,6 +357,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
                 eager_start=False,
             )
             self._task.add_done_callback(self._session_ended)
+            self._answer_asked(self._task)
         return self._task
 
     async def _collect(self, collection: Collection) -> list[Added]:
@@ -275,7 +367,10 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             self.show(phase=Phase.CONNECTING)
         self.show(next_collection=None)
         try:
-            return await collection.run()
+            if collection.live:
+                return await collection.run()
+            self._capped = CappedRun()
+            return await self._capped.run(collection.run())
         except SESSION_ERRORS as err:
             result, detail = err.reason, str(err)
             raise
@@ -296,9 +391,19 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             )
 
     @callback
+    def progressed(self, done: int, total: int) -> None:
+        """Show how much of the capture under way is here; what comes earns the session time."""
+        phase = Phase.LIVE if self._collection and self._collection.live else Phase.DOWNLOADING
+        self.show(phase=phase, bytes_done=done, bytes_total=total)
+        if self._capped is not None:
+            self._capped.brought(done)
+
+    @callback
     def _session_ended(self, task: asyncio.Task[list[Added]]) -> None:
         """Plan the next session, however this one ended."""
-        self._task = self._collection = None
+        self._task = None
+        collection, self._collection = self._collection, None
+        self._schedule.ended()
         self._shown_phase.session_ended()
         self.record.interrupted = task.cancelled()
         self.show(bytes_done=None, bytes_total=None)
@@ -306,9 +411,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if task.cancelled():
             self.show(phase=Phase.IDLE)
         elif error is None:
-            self._succeeded()
+            self._succeeded(collection)
         elif isinstance(error, NoConnectionSlot):
-            self._waits_for_slot(error)
+            self._slot_refused(error)
         elif isinstance(error, SESSION_ERRORS):
             self._failed(error)
         else:
@@ -316,27 +421,41 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             self.account.count("internal_error")
             self.show(phase=Phase.ERROR)
             self._schedule.after_failure(self.account.settings.interval)
-        if self._stopped or self.excluded:
+        if self._live.on and not isinstance(error, NoConnectionSlot):
+            self._schedule.while_live(failed=error is not None)
+        if self._stopped or (self.excluded and not self._live.on):
             self._schedule.stop()
         self._show_schedule()
         if not self._stopped and not self._reachable():
             self.lost()
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, collection: Collection | None) -> None:
         self.unreachable_since = None
         self.record.last_collected = time.time()
         self.account.store.save_soon()
         self.show(phase=Phase.IDLE, last_error=next(iter(self._upload_errors.values()), None))
-        self._schedule.after_success(self.account.settings.interval)
+        if collection is not None:
+            self._experience.visited(collection.added, crashed=collection.crashed)
+        self._schedule.after_success(self._interval())
         self.session_succeeded.notify()
 
-    def _waits_for_slot(self, error: NoConnectionSlot) -> None:
-        """Wait for others to be done; that takes long only where something is wrong."""
-        if self._schedule.slot_waits >= PATIENT_SLOT_RETRIES:
+    def _interval(self) -> timedelta:
+        settings = self.account.settings
+        return self._experience.interval(settings.interval, adaptive=settings.adaptive_interval)
+
+    def _slot_refused(self, error: NoConnectionSlot) -> None:
+        """Stay in the line; that takes long only where something is wrong."""
+        if self._schedule.refusals >= PATIENT_REFUSALS:
             self._show_failure(error)
         else:
             self.show(phase=Phase.WAITING_FOR_SLOT)
-        self._schedule.when_slot_is_free()
+        self._schedule.after_refusal()
+
+    @callback
+    def _waits_for_slot(self) -> None:
+        """Show that the device is due, and all connections are in use."""
+        if self.data.present:
+            self.show(phase=Phase.WAITING_FOR_SLOT)
 
     def _wait_for_no_slot(self) -> None:
         """Show that nobody waits for a connection: none is tried for now."""

@@ -21,6 +21,7 @@ from ..agent.session import AgentSession
 from ..model.identity import DeviceIdentity
 from ..model.plain_text import plain_text
 from ..model.reason import Reason
+from .client_over_path import client_over
 
 CONNECT_TIMEOUT = 60.0
 DISCONNECT_TIMEOUT = 5.0
@@ -74,8 +75,16 @@ class Drop:
             self.session.link_lost()
 
 
-async def identify(hass: HomeAssistant, address: str, name: str) -> DeviceIdentity:
-    """Connect to *address*, read who is there, and nothing else.
+class SessionTooLong(ConnectError):
+    """The session brought too little for the time that it held a connection that others need."""
+
+    reason = Reason.SESSION_TOO_LONG
+
+
+async def identify(
+    hass: HomeAssistant, address: str, name: str, source: str | None = None
+) -> DeviceIdentity:
+    """Connect to *address*, over the scanner *source*, read who is there, and nothing else.
 
     Raises `ConnectError` when no connection came about, `AgentError` when the device or its
     link failed.
@@ -83,7 +92,7 @@ async def identify(hass: HomeAssistant, address: str, name: str) -> DeviceIdenti
 
     async def once() -> DeviceIdentity:
         drop = Drop()
-        async with connected(hass, address, name, drop) as client:
+        async with connected(hass, address, name, drop, source) as client:
             drop.session = AgentSession(client)
             return await drop.session.identify()
 
@@ -102,20 +111,20 @@ async def with_services_read_anew[T](work: Callable[[], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def connected(
-    hass: HomeAssistant, address: str, name: str, drop: Drop
+    hass: HomeAssistant, address: str, name: str, drop: Drop, source: str | None = None
 ) -> AsyncIterator[BleakClientWithServiceCache]:
     """Hold a connection to *address*; services that were remembered wrongly are forgotten.
 
-    Raises `ConnectError`.
+    It goes over the scanner *source*, or whichever Home Assistant chooses. Raises `ConnectError`.
     """
     device = bluetooth.async_ble_device_from_address(hass, address, connectable=True)
     if device is None:
         raise _unreachable(hass, address)
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            # Home Assistant replaces the class when Bluetooth is set up: look it up late.
+            client_class, options = client_over(source)
             client = await bleak_retry_connector.establish_connection(
-                bleak_retry_connector.BleakClientWithServiceCache,
+                client_class,
                 device,
                 plain_text(name),
                 drop,
@@ -124,6 +133,7 @@ async def connected(
                     bluetooth.async_ble_device_from_address(hass, address, connectable=True)
                     or device
                 ),
+                **options,
             )
     except BleakOutOfConnectionSlotsError as err:
         raise NoConnectionSlot("all Bluetooth connections are in use") from err

@@ -19,11 +19,12 @@ class Phase(StrEnum):
     CONNECTING = "connecting"
     WAITING_FOR_SLOT = "waiting_for_slot"
     DOWNLOADING = "downloading"
+    LIVE = "live"
     WAITING = "waiting_for_cloud"
     ERROR = "error"
 
 
-LASTING = frozenset({Phase.IDLE, Phase.ERROR})
+LASTING = frozenset({Phase.IDLE, Phase.LIVE, Phase.ERROR})
 """What a device is at rest in; everything else passes."""
 
 

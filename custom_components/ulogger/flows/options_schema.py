@@ -21,6 +21,7 @@ from homeassistant.helpers.selector import (
 )
 
 from ..const import (
+    CONF_ADAPTIVE_INTERVAL,
     CONF_API_TOKEN,
     CONF_APPLICATIONS,
     CONF_COLLECT_INTERVAL,
@@ -32,20 +33,25 @@ from ..const import (
     CONF_HEARTBEATS,
     CONF_INTEGRATIONS,
     CONF_LEVEL,
+    CONF_LIVE_MINUTES,
     CONF_LOG_EVENTS,
     CONF_METRIC_LIMIT,
     CONF_NAME_PATTERNS,
     CONF_OFFER_TO_ASSISTANTS,
+    CONF_RESERVED_SLOTS,
     CONF_RETENTION_DAYS,
     CONF_RETENTION_MB,
     CONF_UNDELIVERED_BUDGET_MB,
+    DEFAULT_ADAPTIVE_INTERVAL,
     DEFAULT_COLLECT_INTERVAL,
     DEFAULT_DAILY_QUOTA_KB,
     DEFAULT_DEVICE_LIMIT,
     DEFAULT_HEARTBEATS,
+    DEFAULT_LIVE_MINUTES,
     DEFAULT_LOG_EVENTS,
     DEFAULT_METRIC_LIMIT,
     DEFAULT_NAME_PATTERNS,
+    DEFAULT_RESERVED_SLOTS,
     DEFAULT_RETENTION_DAYS,
     DEFAULT_RETENTION_MB,
     DEFAULT_UNDELIVERED_BUDGET_MB,
@@ -63,6 +69,7 @@ SECTION_FIRMWARE = "firmware"
 SECTION_KEPT = "kept"
 """What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
+MOST_RESERVED_SLOTS = 10
 MOST_METRICS = 500
 SECTION_ASSISTANTS = "assistants"
 FLAT_SECTIONS = (
@@ -177,9 +184,18 @@ COLLECTION_SCHEMA = probatio.Schema(
             1, 10080, "min"
         ),
         probatio.Required(
+            CONF_ADAPTIVE_INTERVAL, default=DEFAULT_ADAPTIVE_INTERVAL
+        ): BooleanSelector(),
+        probatio.Required(
             CONF_NAME_PATTERNS, default=lambda: list(DEFAULT_NAME_PATTERNS)
         ): TextSelector(TextSelectorConfig(multiple=True)),
         probatio.Required(CONF_DEVICE_LIMIT, default=DEFAULT_DEVICE_LIMIT): device_limit_field(1),
+        probatio.Required(CONF_RESERVED_SLOTS, default=DEFAULT_RESERVED_SLOTS): _whole_number(
+            0, MOST_RESERVED_SLOTS
+        ),
+        probatio.Required(CONF_LIVE_MINUTES, default=DEFAULT_LIVE_MINUTES): _whole_number(
+            1, 1440, "min"
+        ),
     }
 )
 

@@ -9,10 +9,8 @@ from typing import Any, Final
 import probatio
 from homeassistant.config_entries import ConfigSubentry
 from homeassistant.core import HomeAssistant, callback
-from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
-from homeassistant.helpers.template import Template
 from homeassistant.util.ssl import create_client_context
 
 from ..cloud.errors import CloudError, CredentialsRefused, Untrusted
@@ -32,7 +30,6 @@ from ..const import (
     CONF_OUTPUTS,
     CONF_PORT,
     CONF_READABLE,
-    CONF_TEMPLATE,
     CONF_UNIT,
     DOMAIN,
     SUBENTRY_PEPEUNIT,
@@ -198,8 +195,10 @@ async def _async_ca(hass: HomeAssistant, uploads: Uploads, file_id: str) -> str:
     try:
         content = await uploads.async_read(hass, file_id)
         return await hass.async_add_executor_job(read_ca, content)
-    except (UploadError, CredentialsError) as err:
+    except UploadError as err:
         raise FormError(**{CONF_CA: err.reason}) from err
+    except CredentialsError as err:
+        raise FormError(**{CONF_CA: "invalid_ca"}) from err
 
 
 @callback
@@ -219,32 +218,19 @@ def _units(hass: HomeAssistant) -> Iterator[ConfigSubentry]:
         yield from entry.get_subentries_of_type(SUBENTRY_PEPEUNIT)
 
 
-@callback
-def check_nodes(hass: HomeAssistant, typed: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """Return the nodes that are mapped; raises FormError for one that can't work."""
-    outputs, inputs = list(typed.get(CONF_OUTPUTS, ())), list(typed.get(CONF_INPUTS, ()))
-    for field, nodes, names in (
-        (CONF_OUTPUTS, outputs, schema.outputs),
-        (CONF_INPUTS, inputs, schema.inputs),
-    ):
-        if any(node[CONF_NODE] not in names for node in nodes):
-            raise FormError(**{field: "unknown_node"})
+def check_nodes(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nodes that are mapped; raises FormError for one that can't work.
+
+    That they are of the schema, and templates sound, the form has made sure of.
+    """
+    outputs, inputs = list(typed[CONF_OUTPUTS]), list(typed[CONF_INPUTS])
     if len({node[CONF_NODE] for node in inputs}) < len(inputs):
         raise FormError(**{CONF_INPUTS: "node_twice"})
-    for node in outputs:
-        if bool(node.get(CONF_ENTITY)) is bool(node.get(CONF_METRIC)):
-            raise FormError(**{CONF_OUTPUTS: "entity_or_metric"})
-        _check_template(hass, node.get(CONF_TEMPLATE, ""))
+    if any(bool(node.get(CONF_ENTITY)) is bool(node.get(CONF_METRIC)) for node in outputs):
+        raise FormError(**{CONF_OUTPUTS: "entity_or_metric"})
     for node in inputs:
         _check_actions(node.get(CONF_ACTIONS) or ())
     return {CONF_OUTPUTS: outputs, CONF_INPUTS: inputs}
-
-
-def _check_template(hass: HomeAssistant, template: str) -> None:
-    try:
-        Template(template, hass).ensure_valid()
-    except HomeAssistantError as err:
-        raise FormError(**{CONF_OUTPUTS: "invalid_template"}) from err
 
 
 def _check_actions(actions: Sequence[Any]) -> None:

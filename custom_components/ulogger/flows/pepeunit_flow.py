@@ -77,9 +77,10 @@ ADD_SCHEMA = CHANGE_SCHEMA.extend(
 class PepeunitSubentryFlow(ConfigSubentryFlow):
     """Takes the unit's files first, tries them, and then asks what its nodes are for."""
 
+    _checked: CheckedUnit
+
     def __init__(self) -> None:
         self._uploads = Uploads()
-        self._checked: CheckedUnit | None = None
         self._since = 0.0
 
     async def async_step_user(self, user_input: dict[str, Any] | None = None) -> SubentryFlowResult:
@@ -100,12 +101,11 @@ class PepeunitSubentryFlow(ConfigSubentryFlow):
         self, user_input: dict[str, Any] | None = None
     ) -> SubentryFlowResult:
         """Ask which nodes are used, and make the destination."""
-        if (checked := self._checked) is None:
-            return await self.async_step_user()
+        checked = self._checked
         errors: dict[str, str] = {}
         if user_input is not None:
             try:
-                nodes = check_nodes(self.hass, user_input, checked.schema)
+                nodes = check_nodes(user_input)
                 await self._async_keep(checked)
             except FormError as err:
                 errors = err.errors
@@ -133,7 +133,7 @@ class PepeunitSubentryFlow(ConfigSubentryFlow):
         errors: dict[str, str] = {}
         if user_input is not None:
             try:
-                nodes = check_nodes(self.hass, user_input, files.schema)
+                nodes = check_nodes(user_input)
             except FormError as err:
                 errors = err.errors
             else:

@@ -27,6 +27,7 @@ from ..account.store import DeviceRecord
 from ..agent.errors import AgentError
 from ..agent.gatt import SERVICE
 from ..collecting.connection import ConnectError, NoConnectionSlot, identify
+from ..collecting.shared_radio import shared_radio
 from ..const import ATTR_ADDRESS, ATTR_APPLICATION_ID, ATTR_DEVICE_TYPE, ATTR_NAME, DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..model.backoff import Backoff, never
@@ -34,11 +35,12 @@ from ..model.plain_text import one_line, plain_text
 from .fleet import Fleet
 from .gateway import UloggerConfigEntry
 from .newcomers import Limit
-from .waiting_line import WaitingLine
+from .waiting_line import waiting_line
 
 _LOGGER = logging.getLogger(__name__)
 
-RETRY_SLOT = 5.0
+RETRY_SLOT = 15.0
+"""Seconds after a scanner had no slot although it had said so."""
 RETRY = Backoff(60.0, 3600.0, never)
 RETRY_NOT_OURS = 24 * 3600.0
 RECONSIDER = 2.0
@@ -61,7 +63,8 @@ class Discovery:
         self._timers: dict[str, CALLBACK_TYPE] = {}
         self._cards: set[int] = set()
         self._reconsider_timer: CALLBACK_TYPE | None = None
-        self._line = WaitingLine()
+        self._line = waiting_line(hass)
+        self._radio = shared_radio(hass)
 
     @callback
     def start(self) -> None:
@@ -181,8 +184,11 @@ class Discovery:
         """Read who the device is, and nothing else."""
         try:
             # A few at a time: they must not take the connections that our devices need.
-            async with self._line.turn(self._unidentified.get(address, 0)):
-                identity = await identify(self.hass, address, name)
+            async with (
+                self._line.turn(self._unidentified.get(address, 0)),
+                self._radio.turn(address) as source,
+            ):
+                identity = await identify(self.hass, address, name, source)
         except NoConnectionSlot:
             self._retry(address, name, RETRY_SLOT)
         except (ConnectError, AgentError) as err:

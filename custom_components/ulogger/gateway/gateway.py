@@ -20,10 +20,14 @@ from ..cloud.destination import (
 )
 from ..cloud.errors import CloudError
 from ..cloud.ulogger.over_http import UloggerOverHttp
+from ..collecting.shared_radio import shared_radio
 from ..const import CONF_CLIENT_SUFFIX, GATEWAY_APPLICATION, ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
 from ..firmware.matching import ImageKey
+from ..insight.reading import Reading
+from ..model.capture import Capture
 from ..model.identity import ULOGGER, DeviceIdentity, DeviceKey
+from ..model.level import Level
 from ..model.signal import Signal
 from ..outbox.model import DeviceCounters, Item
 from .crashes import Crashes
@@ -37,6 +41,7 @@ from .ulogger import Ulogger
 
 type UloggerConfigEntry = ConfigEntry[Gateway]
 
+ERRORS = frozenset({Level.ERROR, Level.CRITICAL})
 FINISH_SESSIONS_WITHIN = 10.0
 """Seconds that sessions have to come to their end when the account is unloaded; later ones are
 taken up again when it is loaded."""
@@ -80,6 +85,7 @@ class Gateway:
         self.firmware_folder = FirmwareFolder(account, self.images)
         path = readings_path(outbox_path(account.hass, account.entry_id))
         self.readings = Readings(account, path, self.devices.get, self.images)
+        self.readings.read.add(self._read)
         self.crashes = Crashes(account, self.readings, self.images.image_of, self.devices)
         self.session_succeeded = Signal[DeviceCoordinator]()
         self.metric_found = Signal[DeviceCoordinator, str]()
@@ -95,6 +101,8 @@ class Gateway:
         on_unload(self.async_stop)
         on_unload(self.hass.async_add_shutdown_job(HassJob(self.async_stop)))
         on_unload(self.account.counted.add(self._counted))
+        reserved = self.account.settings.reserved_slots
+        on_unload(shared_radio(self.hass).join(self.account.entry_id, reserved))
         await self.account.async_start()
         on_unload(self.images.changed.add(self._images_changed))
         await self.images.async_start()
@@ -174,6 +182,14 @@ class Gateway:
             device.counters_changed(self._counters_of(device))
         # A new day, a sweep or a delivery may have let something go that had to wait.
         self._wake()
+
+    @callback
+    def _read(
+        self, device: DeviceCoordinator | None, _id: int, _capture: Capture, reading: Reading
+    ) -> None:
+        """Have a device that tells of errors asked again sooner."""
+        if device is not None and reading.levels.keys() & ERRORS:
+            device.told_of_errors()
 
     @callback
     def _captures_stored(self) -> None:

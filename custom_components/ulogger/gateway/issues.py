@@ -13,6 +13,7 @@ from homeassistant.helpers.event import async_track_time_interval
 from homeassistant.helpers.singleton import singleton
 from homeassistant.util import dt as dt_util
 
+from ..account import approval
 from ..account.device_registry import registered_device
 from ..account.unit_files import units
 from ..cloud.destination import ConnectionState
@@ -126,6 +127,7 @@ class Issues:
             self._devices,
             self._metrics,
             self._newcomers,
+            self._applications,
         ):
             yield from rule()
 
@@ -306,6 +308,13 @@ class Issues:
                     "device": self._name_at(address),
                     "most": str(MOST_AT_ADDRESS),
                 },
+            )
+
+    def _applications(self) -> Iterator[Issue]:
+        for application, owner in approval.claimed_elsewhere(self.hass, self._entry).items():
+            placeholders = {"application": str(application), "other": owner.title}
+            yield Issue(
+                "application_conflict", str(application), fixable=True, placeholders=placeholders
             )
 
     def _name_at(self, address: str) -> str:

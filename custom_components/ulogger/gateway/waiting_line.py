@@ -7,6 +7,9 @@ each of them costs an attempt of up to a minute. There are two places:
   next waits for one attempt at most;
 - one for all, the fewest failed attempts first, then the oldest: however many come later, whoever
   waits and stays is not passed over for ever.
+
+There is one line for all accounts. Whoever has a turn still takes only the connection slots that
+known devices leave (see `collecting.shared_radio`).
 """
 
 import asyncio
@@ -14,6 +17,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.singleton import singleton
+
+from ..const import DOMAIN
 
 
 class _Place(Enum):
@@ -68,3 +76,9 @@ class WaitingLine:
         self._waiting.remove(waiter)
         self._free.remove(place)
         waiter.turn.set_result(place)
+
+
+@singleton(f"{DOMAIN}.waiting_line")
+def waiting_line(_hass: HomeAssistant) -> WaitingLine:
+    """Return the line of this Home Assistant."""
+    return WaitingLine()

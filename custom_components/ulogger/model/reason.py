@@ -26,6 +26,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     NO_ADAPTER = "no_adapter"
     NO_CONNECTION_SLOT = "no_connection_slot"
+    SESSION_TOO_LONG = "session_too_long"
     INTERRUPTED = "interrupted"
 
     # Captures on disk

@@ -72,9 +72,9 @@ class Running:
         )
 
     async def start(self, destination: PepeunitDestination) -> PepeunitDestination:
-        """Run a destination until it is connected, and on until the test ends."""
+        """Run a destination until it listens to all topics, and on until the test ends."""
         self._tasks.append(asyncio.create_task(destination.run()))
-        await until(lambda: destination.connected)
+        await until(lambda: destination.link.settled)
         return destination
 
     async def stop(self) -> None:

@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pepeunit_client.cipher import AesGcmCipher
 
+from custom_components.ulogger.cloud.pepeunit import machine
 from custom_components.ulogger.cloud.pepeunit.archive import Archive
 from custom_components.ulogger.cloud.pepeunit.cipher import decrypt, encrypt
 from custom_components.ulogger.cloud.pepeunit.commands import Command, CommandKind
+from custom_components.ulogger.cloud.pepeunit.device_records import capture_records
 from custom_components.ulogger.cloud.pepeunit.env import Env
 from custom_components.ulogger.cloud.pepeunit.errors import (
     ArchiveRefused,
@@ -32,8 +34,12 @@ from custom_components.ulogger.cloud.pepeunit.records import (
     in_messages,
 )
 from custom_components.ulogger.cloud.pepeunit.schema import Schema, is_topic, node_of
+from custom_components.ulogger.insight.reading import read
+from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.pepeunit.judging import judge
 from demo.pepeunit.units import Unit, make_key, make_token
+from tests.support.account import log
 
 UNIT = Unit.make(inputs=["lamp"], outputs=["temperature"])
 GOOD = UNIT.env("127.0.0.1", 1883, 8080)
@@ -336,6 +342,89 @@ def test_a_bad_archive_is_refused(tar: bytes, problem: str) -> None:
     assert caught.value.problem == problem
 
 
+def sparse() -> bytes:
+    """Return a tar whose only member says that it is larger than it is."""
+    tar = bytearray(tar_of(("a", b"1234")))
+    tar[124:136] = b"00000077777\0"
+    checksum = sum(tar[:148]) + 8 * 32 + sum(tar[156:512])
+    tar[148:156] = f"{checksum:06o}\0 ".encode()
+    return bytes(tar)
+
+
+def zip_of(change: Any = None, *names: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(zipfile.ZipInfo(name), b"" if name.endswith("/") else b"1")
+    data = bytearray(packed.getvalue())
+    return bytes(data if change is None else change(data))
+
+
+def test_members_that_say_more_than_they_have_are_refused() -> None:
+    with pytest.raises(ArchiveRefused, match="archive_damaged"):
+        Archive.parse(sparse())
+    with pytest.raises(ArchiveRefused, match="archive_too_large"):
+        Archive.parse(tar_of(("a", b"1234")), largest=3)
+    with pytest.raises(ArchiveRefused, match="archive_too_large"):
+        Archive.parse(zip_of(None, "a", "b", "c"), largest=2)
+    with pytest.raises(ArchiveRefused, match="archive_too_large"):
+        Archive.parse(bytes(17 * 1024 * 1024))
+    with pytest.raises(ArchiveRefused, match="archive_damaged"):
+        Archive.parse(zlib.compress(GOOD_TAR)[:-4])
+
+
+def test_folders_are_left_out_and_too_many_of_them_are_refused() -> None:
+    folder = tarfile.TarInfo("lib")
+    folder.type = tarfile.DIRTYPE
+    assert Archive.parse(tar_of(folder, ("lib/a", b"1"))).files == {"lib/a": b"1"}
+    assert Archive.parse(zip_of(None, "lib/", "lib/a")).files == {"lib/a": b"1"}
+    many = [f"d{number}/" for number in range(4001)]
+    with pytest.raises(ArchiveRefused, match="archive_too_many_files"):
+        Archive.parse(zip_of(None, *many))
+    folders = []
+    for name in many:
+        each = tarfile.TarInfo(name)
+        each.type = tarfile.DIRTYPE
+        folders.append(each)
+    with pytest.raises(ArchiveRefused, match="archive_too_many_files"):
+        Archive.parse(zlib.compress(tar_of(*folders)))
+    with pytest.raises(ArchiveRefused, match="archive_name_twice"):
+        Archive.parse(zip_of(None, "a", "a"))
+
+
+def test_a_zip_with_a_password_is_refused() -> None:
+    def lock(data: bytearray) -> bytearray:
+        data[6] |= 1
+        data[data.index(b"PK\x01\x02") + 8] |= 1
+        return data
+
+    with pytest.raises(ArchiveRefused, match="archive_not_a_file"):
+        Archive.parse(zip_of(lock, "a"))
+
+
+def test_a_text_that_is_too_long_is_not_encrypted() -> None:
+    with pytest.raises(CipherError, match="cipher_too_long"):
+        encrypt("x" * 1_000_001, UNIT.encrypt_key)
+
+
+def test_a_token_that_nobody_signed_is_refused() -> None:
+    head = base64.urlsafe_b64encode(b'{"alg": "none"}').decode().rstrip("=")
+    unsigned = ".".join([head, *UNIT.token.split(".")[1:]])
+    with pytest.raises(InvalidFile, match="invalid_token"):
+        Env.parse({**GOOD, "PU_AUTH_TOKEN": unsigned})
+
+
+def test_damaged_captures_are_told_as_far_as_they_go() -> None:
+    device = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2")
+    good = log()
+    for kind, data in ((CaptureKind.LOG, good.data[:-3]), (CaptureKind.CORE_DUMP, b"no dump")):
+        capture = Capture(kind, device, data, 1.0)
+        records = capture_records(capture, 7, read(capture), 0)
+        assert records[0].text.startswith("A87DE76F0011 #7: DoorSenseV2 4.24.2: ")
+        assert records[-1].level == 2
+        assert "#7: damaged: " in records[-1].text
+
+
 def test_a_small_download_can_not_become_a_large_archive() -> None:
     bomb = zlib.compress(bytes(60 * 1024 * 1024), 9)
     with pytest.raises(ArchiveRefused, match="archive_too_large"):
@@ -368,6 +457,18 @@ def test_the_state_of_this_machine_is_what_the_backend_reads() -> None:
     assert state["mem_free"] > 1_000_000
     assert state["statvfs"][0] == os.statvfs("/").f_bsize
     assert state["ifconfig"][0] == "127.0.0.1"
+
+
+def test_the_frequency_is_that_of_the_processor_or_left_out(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_FREQUENCY", tmp_path / "scaling_cur_freq")
+    assert "freq" not in machine_state("", "/", proc=tmp_path)
+    for text, told in (("cpu MHz\t: 2400.5\n", 2400.5), ("cpu MHz\t: fast\n", None)):
+        (tmp_path / "cpuinfo").write_text(f"processor: 0\n{text}")
+        assert machine_state("", "/", proc=tmp_path).get("freq") == told
+    (tmp_path / "scaling_cur_freq").write_text("1800000\n")
+    assert machine_state("", "/", proc=tmp_path)["freq"] == 1800
 
 
 def test_netmask_and_gateway_are_the_kernels(tmp_path: Any) -> None:

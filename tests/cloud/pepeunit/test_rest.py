@@ -10,7 +10,7 @@ from custom_components.ulogger.cloud.pepeunit import rest
 from custom_components.ulogger.cloud.pepeunit.archive import Archive
 from custom_components.ulogger.cloud.pepeunit.env import Env
 from custom_components.ulogger.cloud.pepeunit.errors import InvalidFile, RestError, RestFailure
-from custom_components.ulogger.cloud.pepeunit.rest import RestClient
+from custom_components.ulogger.cloud.pepeunit.rest import RestClient, answered_version
 from custom_components.ulogger.cloud.pepeunit.schema import Schema
 from demo.pepeunit.service import LocalPepeunit
 from demo.pepeunit.units import Unit
@@ -133,6 +133,27 @@ async def test_an_answer_without_an_end_or_without_sense_is_refused(
     unit.env_override = {"PU_MQTT_PORT": "none"}
     with pytest.raises(InvalidFile):
         await api.env()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"[]", b"{", b'{"commit": 7}', b'{"commit": "a", "tag": 1}', b"[" * 100_000],
+    ids=range(6),
+)
+def test_an_answer_that_makes_no_sense_is_an_error(answer: bytes) -> None:
+    with pytest.raises(RestError) as caught:
+        answered_version(answer)
+    assert caught.value.failure is RestFailure.FAILED
+
+
+async def test_a_storage_without_text_is_empty_and_one_with_another_thing_is_an_error(
+    api: RestClient, unit: Unit
+) -> None:
+    unit.storage = None  # type: ignore[assignment]
+    assert await api.state_storage() == ""
+    unit.storage = 7  # type: ignore[assignment]
+    with pytest.raises(RestError):
+        await api.state_storage()
 
 
 async def test_nobody_at_home_is_said_without_the_token(

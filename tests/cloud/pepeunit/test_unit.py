@@ -7,8 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from custom_components.ulogger.cloud.errors import CloudError, CloudUnavailable
-from custom_components.ulogger.cloud.pepeunit import echoes
+from custom_components.ulogger.cloud.errors import (
+    CloudError,
+    CloudUnavailable,
+    MessageRefused,
+)
+from custom_components.ulogger.cloud.pepeunit import echoes, link
 from custom_components.ulogger.cloud.pepeunit.cipher import decrypt, encrypt
 from custom_components.ulogger.cloud.pepeunit.commands import Command, CommandKind
 from custom_components.ulogger.cloud.pepeunit.env import Env
@@ -17,6 +21,7 @@ from custom_components.ulogger.cloud.pepeunit.link import Security
 from custom_components.ulogger.cloud.pepeunit.records import LogRecord
 from custom_components.ulogger.cloud.pepeunit.schema import Schema
 from custom_components.ulogger.cloud.pepeunit.unit import Mapped
+from custom_components.ulogger.model.backoff import Backoff, never
 from custom_components.ulogger.model.telemetry import TextLine
 from demo.pepeunit.service import LocalPepeunit
 from demo.pepeunit.units import BASE_INPUTS, BASE_OUTPUTS, Unit
@@ -284,6 +289,27 @@ async def test_what_the_broker_drops_silently_is_noticed_and_waits(
 
 
 @pytest.mark.usefixtures("impatient")
+async def test_a_denial_that_began_with_a_new_connection_ends_by_itself(
+    running: Running, pepeunit: LocalPepeunit, unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(echoes, "HOLD", Backoff(0.1, 0.2, never))
+    running.captures[1] = log()
+    ours = await running.start(running.unit(unit))
+    await ours.publish_state({"millis": 1})
+    pepeunit.allow(denied=(unit.topic("log"),))
+    await pepeunit.gate.drop()
+    await until(lambda: unit.topic("log") in ours.link.refused)
+    for _ in range(2):
+        await until(lambda: not ours.link.echoes.waits(unit.topic("log")))
+        with pytest.raises(SilentlyDenied):
+            await ours.deliver(running.captures[1], 1)
+    pepeunit.allow()
+    await until(lambda: not ours.link.echoes.waits(unit.topic("log")))
+    await ours.deliver(running.captures[1], 1)
+    assert not ours.link.denied
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_broker_that_lets_nobody_hear_itself_is_believed(
     running: Running, pepeunit: LocalPepeunit, unit: Unit
 ) -> None:
@@ -295,3 +321,58 @@ async def test_a_broker_that_lets_nobody_hear_itself_is_believed(
     assert ours.link.echoes.mute
     await pepeunit.wait_until(lambda: len(pepeunit.of(unit.topic("log"))) == 4)
     assert not ours.link.denied
+
+
+async def test_values_wait_for_a_denial_or_a_lost_connection_to_end_and_the_oldest_go(
+    running: Running, pepeunit: LocalPepeunit, unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from custom_components.ulogger.cloud.pepeunit import unit as module
+
+    monkeypatch.setattr(module, "MOST_WAITING", 3)
+
+    async def at_once(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    ours = running.unit(unit, sleep=at_once)
+    send, failures = ours.link.send, [CloudUnavailable("told so"), MessageRefused("told so")]
+
+    async def fail_first(topic: str, payload: bytes) -> None:
+        if failures:
+            raise failures.pop(0)
+        await send(topic, payload)
+
+    ours.link.send = fail_first  # type: ignore[method-assign]
+    for number in range(5):
+        ours.put_output("temperature", str(number))
+    await running.start(ours)
+    topic = unit.topic("temperature")
+    await pepeunit.wait_until(lambda: pepeunit.of(topic) == [b"3", b"4"])
+    assert (ours.counters["values_dropped"], ours.counters["values_refused"]) == (2, 1)
+    failures.append(SilentlyDenied(topic, 30))
+    ours.put_output("temperature", "5")
+    ours.put_output("temperature", "6")
+    await pepeunit.wait_until(lambda: pepeunit.of(topic) == [b"3", b"4", b"6"])
+    assert ours.counters["values_denied"] == 1
+
+
+async def test_what_a_broker_had_retained_counts_for_nothing(running: Running, unit: Unit) -> None:
+    ours = running.unit(unit)
+    heard: list[object] = []
+    ours.on_command = heard.append
+    ours._received(unit.topic("update"), b"{}", True)
+    assert heard == []
+    assert ours.counters["retained"] == 1
+
+
+async def test_nothing_is_sent_before_it_is_known_what_can_be_heard(
+    running: Running, unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = running.unit(unit)
+    with pytest.raises(CloudUnavailable):
+        await ours.publish_state({})
+    await running.start(ours)
+    monkeypatch.setattr(link, "SETTLE_WITHIN", 0.01)
+    assert ours.link._followed is not None
+    ours.link._followed.settled.clear()
+    with pytest.raises(CloudUnavailable, match="does not answer"):
+        await ours.publish_state({})

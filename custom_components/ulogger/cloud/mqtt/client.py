@@ -141,6 +141,10 @@ class MqttTransport:
         """Try at once what the broker denied: its policy may have been changed."""
         self._breaker.forgive()
 
+    def ask_again(self, topic_filter: str) -> None:
+        """Ask at once for a filter that the broker has refused."""
+        self._subscriber.ask_again(topic_filter)
+
     def retry_now(self) -> None:
         """Don't wait any longer before the next attempt."""
         self._wake.set()

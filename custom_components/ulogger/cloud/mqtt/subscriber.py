@@ -111,6 +111,12 @@ class Subscriber:
             self._had_turn.pop(subscription.topic_filter, None)
             self._changed.set()
 
+    def ask_again(self, topic_filter: str) -> None:
+        """Don't wait any longer before a refused filter is asked for again."""
+        if (refusal := self._refusals.get(topic_filter)) is not None:
+            refusal.until = -math.inf
+            self._changed.set()
+
     def dispatch(self, topic: str, payload: bytes, *, retained: bool) -> bool:
         """Hand a message to who wants it; return whether anybody did."""
         return self._table.dispatch(topic, payload, retained=retained)

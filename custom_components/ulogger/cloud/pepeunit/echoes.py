@@ -27,7 +27,7 @@ WITHIN: Final = 5.0
 """Seconds from the acknowledgement until a message is back."""
 PROBATION: Final = 2
 """Messages of which nothing comes back until the broker counts as mute."""
-HOLD: Final = Backoff(30.0, 3600.0, never)
+HOLD: Final = Backoff(30.0, 600.0, never)
 
 
 @dataclass(slots=True)
@@ -77,11 +77,15 @@ class Echoes:
             self._denials.clear()
             self.on_denied()
 
+    def waits(self, topic: str) -> bool:
+        """Whether a topic is denied and not tried for now."""
+        denial = self._denials.get(topic)
+        return denial is not None and denial.until > self._clock()
+
     def check(self, topic: str) -> None:
         """Raise SilentlyDenied as long as a topic is denied."""
-        denial = self._denials.get(topic)
-        if denial is not None and (left := denial.until - self._clock()) > 0:
-            raise SilentlyDenied(topic, left)
+        if self.waits(topic):
+            raise SilentlyDenied(topic, self._denials[topic].until - self._clock())
         if self._tells and topic not in self._listening:
             self._deny(topic)
 

@@ -124,10 +124,11 @@ class Link:
 
     def forgive(self) -> None:
         """Try at once what was denied, and reconnect without delay."""
-        self.refused.clear()
         self.echoes.forgive()
         if self._transport is not None:
             self._transport.forgive()
+            for topic in self.refused:
+                self._transport.ask_again(topic)
             if isinstance(self._transport, MqttTransport):
                 self._transport.retry_now()
         if self._followed is not None:
@@ -174,6 +175,10 @@ class Link:
                     await followed.settled.wait()
             except TimeoutError as err:
                 raise CloudUnavailable("the broker does not answer", sent=False) from err
+        if topic in self.refused and not self.echoes.waits(topic):
+            # What may be heard may be sent, so this is how it is tried.
+            transport.ask_again(topic)
+            await transport.subscribed(topic)
         self.echoes.check(topic)
         async with self.echoes.awaited(topic, payload):
             await transport.publish(topic, payload)

@@ -1,0 +1,157 @@
+"""Live mode: a device is held and watched, makes room for others, and comes back after a loss."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from homeassistant.components.switch import DOMAIN as SWITCH
+from homeassistant.const import SERVICE_TURN_OFF, SERVICE_TURN_ON
+from homeassistant.core import HomeAssistant
+
+from custom_components.ulogger.collecting.shared_radio import SharedRadio, shared_radio
+from custom_components.ulogger.model.log_config import ALL_MODULES, LogConfig
+from custom_components.ulogger.outbox.model import Outcome
+from demo.device.samples import sample_frames
+from demo.device.virtual import VirtualDevice
+
+from ..support.log_levels import wish
+from ..support.road import LOG, Road, add_only_here
+from .test_shared_radio import fleet
+
+LINE = 60
+PATIENCE = 15.0
+
+
+@pytest.fixture
+def radio(hass: HomeAssistant, road: Road) -> SharedRadio:
+    return shared_radio(hass)
+
+
+async def watch(hass: HomeAssistant, road: Road, entry: Any, *, on: bool = True) -> None:
+    """Turn a device's switch."""
+    service = SERVICE_TURN_ON if on else SERVICE_TURN_OFF
+    entity = road.entity_id(entry, "live", road.first)  # type: ignore[attr-defined]
+    await hass.services.async_call(SWITCH, service, {"entity_id": entity}, blocking=True)
+
+
+async def logs(device: VirtualDevice, seed: int) -> None:
+    """Have a device log a line, and wait until it was taken."""
+    device.emptied.clear()
+    assert device.firmware.append_log(sample_frames(LINE, seed=seed))
+    async with asyncio.timeout(PATIENCE):
+        await device.emptied.wait()
+
+
+async def until(holds: Any) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - a link shows no event of its own
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def watched(hass: HomeAssistant, road: Road, radio: SharedRadio) -> Any:
+    """A device that is watched: its account, itself, and what the account knows of it."""
+    entry = await add_only_here(hass)
+    [(device, coordinator)] = await fleet(road, entry, 1)
+    road.first = coordinator.identity  # type: ignore[attr-defined]
+    await watch(hass, road, entry)
+    await until(lambda: coordinator.data.phase == "live")
+    return entry, device, coordinator
+
+
+async def test_what_is_logged_is_on_disk_at_once_one_capture_for_each_batch(
+    hass: HomeAssistant, road: Road, watched: Any
+) -> None:
+    entry, device, coordinator = watched
+    connections = device.connections
+    stored = []
+    coordinator.captures_stored.add(lambda: stored.append(1))
+    for seed in range(3):
+        began = hass.loop.time()
+        await logs(device, seed)
+        assert hass.loop.time() - began < 3.0
+    await until(lambda: len(stored) == 3)
+    assert device.connections == connections
+    assert road.state(entry, "state", coordinator.identity) == "live"
+    rows = await entry.runtime_data.account.outbox.listing(coordinator.identity.key)
+    assert len(rows) == 4
+    await watch(hass, road, entry, on=False)
+    await road.idle(coordinator)
+    assert coordinator.timeline[-1].captures == 3
+    assert road.state(entry, "state", coordinator.identity) == "idle"
+    assert not road.adapter.allocated
+
+
+async def test_a_log_level_is_relayed_at_once(
+    hass: HomeAssistant, road: Road, watched: Any
+) -> None:
+    _, device, coordinator = watched
+    await wish(coordinator, LogConfig(0, ALL_MODULES, 3600))
+    assert device.firmware.log_config.level == 0
+    assert device.connected
+
+
+async def test_it_is_connected_to_again_after_a_loss_and_nothing_is_lost(
+    hass: HomeAssistant, road: Road, watched: Any
+) -> None:
+    _, device, coordinator = watched
+    await logs(device, 1)
+    device.cut()
+    await logs(device, 2)
+    assert coordinator.live
+    assert [erased.content[:4] for erased in device.erased][-1]
+
+
+async def test_it_yields_its_slot_to_those_that_waited_and_takes_it_again(
+    hass: HomeAssistant, road: Road, radio: SharedRadio, watched: Any
+) -> None:
+    entry, device, coordinator = watched
+    others = await others_that_wait(hass, road, entry, radio)
+    assert device.connected
+    await road.pass_time(seconds=70)
+    await road.collected(others[0])
+    await until(lambda: device.connected and coordinator.data.phase == "live")
+    await logs(device, 5)
+
+
+async def others_that_wait(
+    hass: HomeAssistant, road: Road, entry: Any, radio: SharedRadio
+) -> list[VirtualDevice]:
+    """Bring a device into reach that the account knows, and that is due."""
+    [(other, known)] = await fleet(road, entry, 1, first=7)
+    road.adapter.slots = 1
+    other.emptied.clear()
+    other.firmware.append_log(LOG[25:])
+    known._schedule.now()
+    await until(lambda: known._schedule.waits_for_slot)
+    return [other]
+
+
+async def test_it_ends_by_itself_after_its_time(
+    hass: HomeAssistant, road: Road, watched: Any
+) -> None:
+    entry, device, coordinator = watched
+    await road.pass_time(minutes=31)
+    await until(lambda: not device.connected)
+    await road.idle(coordinator)
+    assert not coordinator.live
+    assert road.state(entry, "live", coordinator.identity) == "off"
+    assert coordinator.data.next_collection is not None
+
+
+async def test_who_asks_for_an_upload_meanwhile_gets_one(
+    hass: HomeAssistant, road: Road, watched: Any
+) -> None:
+    _, device, coordinator = watched
+    device.firmware.append_log(sample_frames(LINE, seed=9))
+    async with asyncio.timeout(PATIENCE):
+        added = await coordinator.async_collect()
+    assert [each.outcome for each in added] != [Outcome.DUPLICATE]
+    await until(lambda: device.connected and coordinator.data.phase == "live")
+
+
+async def test_unloading_ends_it(hass: HomeAssistant, road: Road, watched: Any) -> None:
+    entry, device, _ = watched
+    await hass.config_entries.async_unload(entry.entry_id)
+    assert not device.connected
+    assert not road.adapter.allocated

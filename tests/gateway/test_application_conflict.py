@@ -1,0 +1,82 @@
+"""Two accounts with one application: a card asks whose it is, and captures stay where they are."""
+
+from typing import Any
+
+import pytest
+from homeassistant.config_entries import ConfigEntryState
+from homeassistant.core import HomeAssistant
+from pytest_homeassistant_custom_component.common import MockConfigEntry
+
+from custom_components.ulogger.account.approval import approving_entry, is_approved
+from demo.device.samples import sample_frames
+from demo.device.virtual import VirtualDevice
+
+from ..support.repairs import card, client, kinds
+from ..support.road import APPLICATION, IDENTITY, Road, add_only_here
+
+__all__ = ["client"]
+
+
+@pytest.fixture
+async def accounts(
+    hass: HomeAssistant, road: Road, client: Any
+) -> tuple[MockConfigEntry, MockConfigEntry, VirtualDevice]:
+    """Two accounts that were given the same application, the first one having its device."""
+    first = await add_only_here(hass)
+    device = road.device()
+    coordinator = await road.adopted(first)
+    await road.collected(device)
+    await road.idle(coordinator)
+    second = await add_only_here(hass)
+    return first, second, device
+
+
+async def waiting(entry: MockConfigEntry) -> int:
+    """Count the captures of the device that an account holds."""
+    return len(await entry.runtime_data.account.outbox.listing(IDENTITY.key))
+
+
+async def choose(hass: HomeAssistant, client: Any, step_id: str) -> None:
+    repair = card(hass, client, "application_conflict")
+    step = await repair.open()
+    await repair.answer(step, next_step_id=step_id)
+    await hass.async_block_till_done()
+
+
+async def test_the_devices_stay_where_they_are_until_somebody_chooses(
+    hass: HomeAssistant, road: Road, client: Any, accounts: Any
+) -> None:
+    first, second, _ = accounts
+    assert kinds(hass) == ["application_conflict"]
+    assert approving_entry(hass, APPLICATION) is first
+    assert not second.runtime_data.devices
+
+
+async def test_they_can_be_left_there(
+    hass: HomeAssistant, road: Road, client: Any, accounts: Any
+) -> None:
+    first, second, _ = accounts
+    await choose(hass, client, "keep")
+    assert kinds(hass) == []
+    assert is_approved(first.options, APPLICATION)
+    assert not is_approved(second.options, APPLICATION)
+    assert IDENTITY.key in first.runtime_data.devices
+
+
+async def test_moved_devices_are_collected_by_the_other_and_captures_stay_with_the_first(
+    hass: HomeAssistant, road: Road, client: Any, accounts: Any
+) -> None:
+    first, second, device = accounts
+    assert await waiting(first) == 1
+    device.firmware.append_log(sample_frames(300))
+    device.emptied.clear()
+    await choose(hass, client, "move")
+    assert first.state is second.state is ConfigEntryState.LOADED
+    assert kinds(hass) == []
+    assert approving_entry(hass, APPLICATION) is second
+    coordinator = await road.adopted(second)
+    await road.collected(device)
+    await road.idle(coordinator)
+    assert not first.runtime_data.devices
+    assert await waiting(first) == 1
+    assert await waiting(second) == 1
