@@ -16,6 +16,7 @@ from demo.cloud.service import Received
 from demo.folder import DATA, FolderReader
 from demo.harness import Harness
 
+from .clesyde import FrailClesyde
 from .clock import HostClock
 from .collector import FrailCollector
 from .destinations import (
@@ -33,6 +34,7 @@ from .disk import SmallDisk
 from .folder import FrailFolder
 from .ledger import Ledger
 from .outbox import OutboxReader, Snapshot
+from .pepeunit import FrailPepeunit
 from .verdict import LIFTED, Evidence, Kill, Outage, lost_pieces
 
 COLLECT_MINUTES = 1
@@ -58,7 +60,17 @@ class World:
         self.folder = FrailFolder(directory / "config/shelf")
         self.frail_collector = FrailCollector()
         self.otlp_id = ""
-        self.demo = Harness(directory, devices, folder=self.folder.path)
+        self.frail_unit = FrailPepeunit(directory / "pepeunit")
+        self.unit_id = ""
+        self.frail_thing = FrailClesyde(directory / "clesyde")
+        self.thing_id = ""
+        self.demo = Harness(
+            directory,
+            devices,
+            folder=self.folder.path,
+            pepeunit=self.frail_unit.pepeunit,
+            clesyde=self.frail_thing.clesyde,
+        )
         self.ledger = Ledger(self.demo.cloud, by_serial)
         self.folder_id = ""
         self.filed = Ledger(self.demo.cloud, by_serial)
@@ -87,6 +99,8 @@ class World:
         await self.demo.start()
         entry = await self.demo.set_up_account()
         self.folder_id = entry["folder_id"]
+        self.unit_id = entry["pepeunit_id"]
+        self.thing_id = entry["clesyde_id"]
         self.otlp_id = await self.demo.add_collector(entry["entry_id"]) or ""
         await self._set_options(entry["entry_id"])
         await self._until_saved()
@@ -100,11 +114,15 @@ class World:
             gated=True,
             folder=self.folder.path,
             collector=self.frail_collector.collector,
+            pepeunit=self.frail_unit.pepeunit,
+            clesyde=self.frail_thing.clesyde,
         )
 
     async def stop(self) -> None:
         """Stop everything."""
         self.demo.broker.thaw()
+        self.frail_unit.pepeunit.broker.thaw()
+        self.frail_thing.clesyde.broker.thaw()
         await self.demo.stop()
         await asyncio.to_thread(self.disk.unmount)
         await asyncio.to_thread(self.folder.disk.unmount)
@@ -152,6 +170,8 @@ class World:
         snapshot = await self.look()
         self.evidence.kills.append(Kill(at, snapshot.waiting(ULOGGER)))
         self.frail_collector.evidence.kills.append(Kill(at, snapshot.waiting(self.otlp_id)))
+        self.frail_unit.evidence.kills.append(Kill(at, snapshot.waiting(self.unit_id)))
+        self.frail_thing.evidence.kills.append(Kill(at, snapshot.waiting(self.thing_id)))
 
     async def stop_hass(self) -> None:
         """Stop Home Assistant in good order, and look at what its outbox holds."""
@@ -268,7 +288,12 @@ class World:
         if lost_pieces(self.devices, None, self.filed):
             return False
         filed = {each.capture_id: each for each in self._reader.captures.values()}
-        return filed.keys() <= self.frail_collector.complete(filed)
+        numbers = filed.keys()
+        return (
+            numbers <= self.frail_collector.complete(filed)
+            and numbers <= self.frail_unit.complete()
+            and numbers <= self.frail_thing.numbers()
+        )
 
     def _read_folder(self) -> None:
         """Note what was written since the last look; the directory must be as it should be."""
@@ -297,8 +322,13 @@ class World:
         folder.foreign += len(other)
         folder.details += [f"folder: {each}" for each in (*absent, *twice, *other)]
         self._compare(cloud, self.ledger, folder, filed)
-        collector = self._judge_collector(snapshot, reader)
-        return {"ulogger": cloud, "folder": folder, "otlp": collector}
+        return {
+            "ulogger": cloud,
+            "folder": folder,
+            "otlp": self._judge_collector(snapshot, reader),
+            "pepeunit": self._judge_unit(snapshot, reader),
+            "clesyde": self._judge_thing(snapshot),
+        }
 
     def _judge_collector(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
         """Judge the collector; the folder tells which bytes a capture's number stands for."""
@@ -320,6 +350,46 @@ class World:
         ]
         compare_troubles(collector, came, to_collector, Trouble(frail.dead, excused), others)
         return collector
+
+    def _judge_thing(self, snapshot: Snapshot) -> Judgement:
+        """Judge what came to the thing's topics."""
+        frail = self.frail_thing
+        came = frail.ledger(self.demo.cloud, self._by_serial)
+        thing = judge("clesyde", self.thing_id, self.devices, snapshot, came, frail.evidence)
+        absent = snapshot.delivered(self.thing_id) - frail.numbers()
+        thing.lost += len(absent)
+        thing.details += [
+            f"clesyde: capture {each} was delivered, and is not there" for each in absent
+        ]
+        others = [*self.folder.dead, *self._unreachable]
+        to_thing = journeys(self.devices, came)
+        excused = [
+            *until_caught_up([*self._down, *self._disk_full], SETTLED, to_thing),
+            *until_caught_up(frail.dead, LIFTED, to_thing),
+        ]
+        compare_troubles(thing, came, to_thing, Trouble(frail.dead, excused), others)
+        return thing
+
+    def _judge_unit(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
+        """Judge the log of the unit; the folder tells which bytes a capture's number stands for."""
+        frail = self.frail_unit
+        files = {each.capture_id: each for each in reader.captures.values()}
+        came = frail.ledger(self.demo.cloud, self._by_serial, files)
+        unit = judge("pepeunit", self.unit_id, self.devices, snapshot, came, frail.evidence)
+        absent = snapshot.delivered(self.unit_id) - frail.complete()
+        unit.lost += len(absent)
+        unit.details += [
+            f"pepeunit: capture {each} was delivered, and is not whole" for each in absent
+        ]
+        others = [*self.folder.dead, *self._unreachable]
+        both = [*self._down, *self._disk_full]
+        to_unit = journeys(self.devices, came)
+        excused = [
+            *until_caught_up(both, SETTLED, to_unit),
+            *until_caught_up([*frail.dead, *frail.evidence.denials], LIFTED, to_unit),
+        ]
+        compare_troubles(unit, came, to_unit, Trouble(frail.dead, excused), others)
+        return unit
 
     def _compare(self, cloud: Judgement, came: Ledger, folder: Judgement, filed: Ledger) -> None:
         """Look whether the trouble of one destination was felt at the other."""

@@ -5,7 +5,9 @@ import sys
 from typing import Final
 
 CLOUDS: Final = {
+    "clesyde": "conformance.clesyde",
     "otlp": "conformance.otlp",
+    "pepeunit": "conformance.pepeunit",
 }
 """Modules with ``main(arguments) -> int`` by the names of their clouds."""
 

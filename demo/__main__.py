@@ -20,22 +20,26 @@ from .check import (
     wait_until_delivered,
     wait_until_there,
 )
+from .clesyde.platform import LocalClesyde
 from .cloud.broker import BrokerError
 from .device.life import live
 from .device.virtual import VirtualDevice
 from .fleet import Buffers, UnusableBufferError, make_fleet
 from .folder import FolderReader
-from .harness import Harness
+from .harness import CRASHES, LOGS, THING, Harness
 from .hass import REPOSITORY, HassError
 from .living import live as live_on
 from .living import make_living_fleet, make_ready
 from .otlp import LocalCollector
-from .otlp_check import compare_records
+from .otlp_check import compare_records as compare_otlp
+from .pepeunit.reading import compare_records
+from .pepeunit.service import LocalPepeunit
+from .pepeunit.units import Unit
 from .readback import wait_until_read
 
 DEMO_DIRECTORY = REPOSITORY / ".demo"
-FOLDER, OTLP = "folder", "otlp"
-DESTINATIONS = (FOLDER, OTLP)
+FOLDER, OTLP, PEPEUNIT, CLESYDE = "folder", "otlp", "pepeunit", "clesyde"
+DESTINATIONS = (FOLDER, OTLP, PEPEUNIT, CLESYDE)
 LIVING = 6
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
@@ -59,7 +63,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="append",
         choices=DESTINATIONS,
         default=[],
-        help="where captures go beside the cloud: a directory, a collector; may be repeated",
+        help="where captures go beside the cloud: a directory, a collector, the log of a unit of a "
+        "local Pepeunit, a thing of a local Clesyde; may be repeated",
     )
     parser.add_argument(
         "--no-cloud",
@@ -114,6 +119,10 @@ def make_harness(
     """Prepare the demo that the command line asks for."""
     directory = directory.absolute()
     folder = directory / "config/captures" if FOLDER in options.destination else None
+    pepeunit = None
+    if PEPEUNIT in options.destination:
+        unit = Unit.make(inputs=["lamp"], outputs=["temperature"])
+        pepeunit = LocalPepeunit(directory / PEPEUNIT, units=[unit])
     return Harness(
         directory,
         devices,
@@ -121,6 +130,8 @@ def make_harness(
         to_cloud=not options.no_cloud,
         folder=folder,
         collector=LocalCollector() if OTLP in options.destination else None,
+        pepeunit=pepeunit,
+        clesyde=LocalClesyde(directory / CLESYDE) if CLESYDE in options.destination else None,
     )
 
 
@@ -162,10 +173,27 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
             image = await asyncio.to_thread(FirmwareImage.load, symbols) if symbols else None
 
             async def in_collector() -> Comparison:
-                return await asyncio.to_thread(compare_records, devices, collector.received, image)
+                return await asyncio.to_thread(compare_otlp, devices, collector.received, image)
 
             left = end - time.monotonic()
             destinations[OTLP] = await wait_until_there(devices, in_collector, left)
+        if (pepeunit := demo.pepeunit) is not None:
+
+            async def in_log() -> Comparison:
+                found = compare_records(devices, pepeunit.records(pepeunit.units[0]))
+                found.different += pepeunit.invalid
+                return found
+
+            left = end - time.monotonic()
+            destinations[PEPEUNIT] = await wait_until_there(devices, in_log, left)
+        if (clesyde := demo.clesyde) is not None:
+
+            async def at_thing() -> Comparison:
+                held = clesyde.whole(clesyde.devices[THING], LOGS, CRASHES)
+                return compare_untouched(devices, held, clesyde.faulty)
+
+            left = end - time.monotonic()
+            destinations[CLESYDE] = await wait_until_there(devices, at_thing, left)
         kept = None
         if not destinations:
 
@@ -206,12 +234,16 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
             await make_ready(demo, entry)
         received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
         filed = f"  what went into the folder: {demo.folder}\n"
+        fleet = f"  Clesyde's broker and API: {demo.directory / CLESYDE}\n"
+        logged = f"  Pepeunit's broker and API: {demo.directory / PEPEUNIT}\n"
         say(
             f"\n  {demo.hass.url}/ulogger\n"
             f"  user {USER}, password {PASSWORD}\n\n"
             f"  configuration and log: {demo.hass.config}\n"
             f"{'' if options.no_cloud else received}"
-            f"{filed if demo.folder else ''}\n"
+            f"{filed if demo.folder else ''}"
+            f"{logged if demo.pepeunit else ''}"
+            f"{fleet if demo.clesyde else ''}\n"
             f"{entry['title']} is set up; Ctrl-C ends everything."
         )
         if living:

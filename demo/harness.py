@@ -13,6 +13,7 @@ devices keep their memories meanwhile::
 """
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from custom_components.ulogger.model.capture import CaptureKind
 
 from .api import Api, ApiError, Json
 from .check import Held
+from .clesyde.platform import TOKEN, LocalClesyde
 from .cloud.amqtt_broker import AmqttBroker
 from .cloud.broker import LocalBroker
 from .cloud.policy import PolicyGate
@@ -35,9 +37,13 @@ from .device.server import RadioServer
 from .device.virtual import VirtualDevice
 from .hass import Hass, free_port
 from .otlp import LocalCollector
+from .pepeunit.service import LocalPepeunit
 from .readback import image_keys
 
 CUSTOMER_ID = 4711
+THING = "HA-4711"
+LOGS, CRASHES = "up/logs", "up/crashes"
+"""Topics of the thing's captures."""
 CARD_SECONDS = 60.0
 MOST_CAPTURES = 100
 """Of a device that `Harness.kept` asks for."""
@@ -64,13 +70,16 @@ class Harness:
         to_cloud: bool = True,
         folder: Path | None = None,
         collector: LocalCollector | None = None,
+        pepeunit: LocalPepeunit | None = None,
+        clesyde: LocalClesyde | None = None,
     ) -> None:
         """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default.
 
         ``environment`` holds further variables of Home Assistant's process. The account of a
         ``gated`` demo reaches its broker through `gate`, which can have a policy; one that is not
         ``to_cloud`` has none, and captures are only here. ``folder`` is a directory that captures
-        go to as well, ``collector`` one that they go to once `add_collector` was called.
+        go to as well, ``collector`` one that they go to once `add_collector` was called. Of
+        ``pepeunit`` it becomes the unit, at ``clesyde`` a thing.
         """
         self.directory = directory
         self.devices = list(devices)
@@ -82,6 +91,8 @@ class Harness:
         self._environment = environment
         self.folder = folder
         self.collector = collector
+        self.pepeunit = pepeunit
+        self.clesyde = clesyde
         self._gated = gated
         self._to_cloud = to_cloud
         self._hass: Hass | None = None
@@ -124,6 +135,10 @@ class Harness:
             await self._start_cloud()
         if self.collector is not None:
             await self.collector.start()
+        if self.pepeunit is not None:
+            await self.pepeunit.start()
+        if self.clesyde is not None:
+            await self.clesyde.start()
         await self.radio.start()
         self._hass = Hass(
             self.directory / "config",
@@ -151,6 +166,10 @@ class Harness:
         await self.radio.stop()
         if self.collector is not None:
             await self.collector.stop()
+        if self.pepeunit is not None:
+            await self.pepeunit.stop()
+        if self.clesyde is not None:
+            await self.clesyde.stop()
         await self.cloud.stop()
         await self.gate.stop()
         await self.broker.astop()
@@ -167,6 +186,10 @@ class Harness:
         entry = await (self._with_cloud(card) if self._to_cloud else self._only_here(card))
         if self.folder is not None:
             entry["folder_id"] = await self._add_folder(entry["entry_id"], self.folder)
+        if self.pepeunit is not None:
+            entry["pepeunit_id"] = await self._add_unit(entry["entry_id"], self.pepeunit)
+        if self.clesyde is not None:
+            entry["clesyde_id"] = await self._add_thing(entry["entry_id"], self.clesyde)
         return entry
 
     async def _with_cloud(self, card: Json) -> Json:
@@ -227,10 +250,55 @@ class Harness:
         done = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
         if done["type"] != "create_entry":
             raise ApiError(f"{kind} was not added: {done.get('errors') or done}")
-        there = await self.api.command("config_entries/subentries/list", entry_id=entry_id)
-        [added] = [each for each in there if each["subentry_type"] == kind]
-        destination_id: str = added["subentry_id"]
-        return destination_id
+        return await self._added(entry_id, kind)
+
+    async def _add_unit(self, entry_id: str, pepeunit: LocalPepeunit) -> str:
+        """Make the account a unit of a local Pepeunit; returns the destination's ID."""
+        path = "/api/config/config_entries/subentries/flow"
+        handler = [entry_id, c.SUBENTRY_PEPEUNIT]
+        form = await self.api.request("POST", path, {"handler": handler})
+        [unit] = pepeunit.units
+        steps: list[Json] = [
+            {
+                "env": json.dumps(pepeunit.env(unit)),
+                "schema": json.dumps(unit.schema()),
+                c.CONF_READABLE: True,
+                CONF_INCLUDE_KEPT: True,
+            },
+            {c.CONF_OUTPUTS: [], c.CONF_INPUTS: []},
+        ]
+        for answers in steps:
+            form = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
+        if form["type"] != "create_entry":
+            raise ApiError(f"The unit was not added: {form.get('errors') or form}")
+        return await self._added(entry_id, c.SUBENTRY_PEPEUNIT)
+
+    async def _add_thing(self, entry_id: str, clesyde: LocalClesyde) -> str:
+        """Make the account a thing of a local Clesyde; returns the destination's ID."""
+        path = "/api/config/config_entries/subentries/flow"
+        handler = [entry_id, c.SUBENTRY_CLESYDE]
+        form = await self.api.request("POST", path, {"handler": handler})
+        steps: list[Json] = [
+            {"next_step_id": "provision"},
+            {c.CONF_API: clesyde.api, c.CONF_SERIAL: THING, c.CONF_TOKEN: TOKEN},
+            {
+                c.CONF_LOGS_TOPIC: LOGS,
+                c.CONF_CRASHES_TOPIC: CRASHES,
+                c.CONF_FORMAT: c.FORMAT_RAW,
+                CONF_INCLUDE_KEPT: True,
+            },
+        ]
+        for answers in steps:
+            form = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
+        if form["type"] != "create_entry":
+            raise ApiError(f"The thing was not added: {form.get('errors') or form}")
+        return await self._added(entry_id, c.SUBENTRY_CLESYDE)
+
+    async def _added(self, entry_id: str, kind: str) -> str:
+        """Return the ID of the subentry of a kind."""
+        added = await self.api.command("config_entries/subentries/list", entry_id=entry_id)
+        [found] = [each["subentry_id"] for each in added if each["subentry_type"] == kind]
+        return str(found)
 
     async def add_firmware(self, entry_id: str, image: bytes) -> None:
         """Add an image for what the devices run and what their core dumps are of."""

@@ -26,6 +26,8 @@ TABLES = (
     "fuzz.agent_targets",
     "fuzz.cloud_targets",
     "fuzz.otlp_targets",
+    "fuzz.clesyde_targets",
+    "fuzz.pepeunit_targets",
 )
 FOUND = ROOT / "build" / "fuzz"
 

@@ -24,6 +24,7 @@ from custom_components.ulogger.actions.crashes import GET_CRASHES_SCHEMA, SET_CR
 from custom_components.ulogger.actions.devices import FORGET_SCHEMA, LOG_LEVEL_SCHEMA, UPLOAD_SCHEMA
 from custom_components.ulogger.actions.firmware import ADD_FIRMWARE_SCHEMA
 from custom_components.ulogger.actions.logs import GET_LOGS_SCHEMA
+from custom_components.ulogger.actions.pepeunit import ACTIONS as PEPEUNIT_ACTIONS
 from custom_components.ulogger.actions.publish import (
     EVENT_SCHEMA,
     EVENTS_SCHEMA,
@@ -31,6 +32,7 @@ from custom_components.ulogger.actions.publish import (
     METRICS_SCHEMA,
 )
 from custom_components.ulogger.capture.errors import InvalidImage
+from custom_components.ulogger.cloud.pepeunit.errors import RestFailure
 from custom_components.ulogger.condition import CONDITIONS
 from custom_components.ulogger.config_flow import UloggerConfigFlow
 from custom_components.ulogger.const import DOMAIN
@@ -79,6 +81,7 @@ SCHEMAS = {
     "set_log_level": LOG_LEVEL_SCHEMA,
     "upload": UPLOAD_SCHEMA,
     "upload_file": UPLOAD_FILE_SCHEMA,
+    **{name: schema for name, (_, schema) in PEPEUNIT_ACTIONS.items()},
 }
 TARGET = {"entity_id", "device_id", "area_id", "floor_id", "label_id", "exclude"}
 
@@ -237,6 +240,7 @@ def test_every_selector_that_is_translated_has_texts() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {
                 "NumberSelectorConfig",
+                "ObjectSelectorConfig",
                 "SelectSelectorConfig",
             }:
                 used |= {
@@ -270,7 +274,7 @@ def test_every_trigger_and_condition_is_described_and_has_an_icon(kind: str, off
 
 
 def test_every_error_has_a_text_and_every_text_an_error() -> None:
-    used = set(Reason) | refusals_of_images()
+    used = set(Reason) | refusals_of_images() | failures_of_pepeunit()
     for path, tree in sources().items():
         if path.name in {"issues.py", "removal.py"}:
             continue
@@ -305,6 +309,23 @@ def refusals_of_images() -> set[str]:
     return found
 
 
+def failures_of_pepeunit() -> set[str]:
+    """Return why an action of a Pepeunit unit fails."""
+    found = {"pepeunit_file", *RestFailure}
+    for path in (
+        "cloud/pepeunit/archive.py",
+        "cloud/pepeunit/cipher.py",
+        "gateway/unit_updates.py",
+    ):
+        for node in ast.walk(sources()[PACKAGE / path]):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                "ArchiveRefused",
+                "CipherError",
+            }:
+                found |= {key.value for key in node.args[:1] if isinstance(key, ast.Constant)}
+    return found
+
+
 def test_every_error_that_is_raised_to_a_person_can_be_translated() -> None:
     for path, tree in sources().items():
         for node in ast.walk(tree):
@@ -327,8 +348,9 @@ def test_the_sensor_of_the_last_error_can_tell_every_reason() -> None:
 
 
 def test_every_issue_has_texts_and_every_text_an_issue() -> None:
-    code = inspect.getsource(repairs) + (PACKAGE / "gateway/issues.py").read_text()
-    raised = set(re.findall(r"Issue\(\s*\"(\w+)\"", (PACKAGE / "gateway/issues.py").read_text()))
+    rules = [(PACKAGE / f"gateway/{name}.py").read_text() for name in ("issues", "unit_issues")]
+    code = inspect.getsource(repairs) + "".join(rules)
+    raised = set(re.findall(r"Issue\(\s*\"(\w+)\"", "".join(rules)))
     raised.add("left_behind")
     assert raised == TEXTS["issues"].keys()
     fixable = {key for key, texts in TEXTS["issues"].items() if "fix_flow" in texts}

@@ -1,6 +1,7 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
 
 import logging
+from importlib import import_module
 
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import Platform
@@ -12,16 +13,19 @@ from homeassistant.helpers.typing import ConfigType
 
 from .account.account import Account
 from .account.approval import close_pointless_cards
+from .account.destination_keys import async_tidy_keys
 from .account.firmware_files import FirmwareFiles
 from .account.firmware_images import async_remove_images
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
+from .account.unit_files import async_remove_units
 from .actions.devices import async_register_actions
 from .assistant.api import async_offer_to_assistants
 from .collecting.kept import forget_kept
-from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
+from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION, SUBENTRY_CLESYDE
 from .entity import give_up_states
+from .gateway.destinations import ActiveDestination
 from .gateway.device_news import DeviceNews
 from .gateway.discovery import Discovery
 from .gateway.fleet import async_forget_stored
@@ -33,6 +37,7 @@ from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
 from .gateway.metric_statistics import MetricStatistics
 from .gateway.otlp import async_otlp_destinations, async_remove_otlp, start_entity_gauges
+from .gateway.pepeunit import async_pepeunit_destinations
 from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
@@ -52,6 +57,7 @@ PLATFORMS = (
     Platform.SELECT,
     Platform.SENSOR,
     Platform.SWITCH,
+    Platform.UPDATE,
 )
 
 
@@ -90,7 +96,12 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         ) from err
     account = Account(hass, entry, store, outbox)
     reload_on_change(hass, entry)
-    destinations = [*folder_destinations(account), *await async_otlp_destinations(account)]
+    destinations = [
+        *folder_destinations(account),
+        *await async_otlp_destinations(account),
+        *await async_pepeunit_destinations(account),
+        *await _async_clesyde(account),
+    ]
     gateway = entry.runtime_data = Gateway(account, ulogger, destinations, over_http)
     account.register_device()
     await gateway.async_start()
@@ -109,6 +120,17 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     for text_logs in gateway.text_logs.values():
         LogForwarding(hass, entry, text_logs).start()
     return True
+
+
+async def _async_clesyde(account: Account) -> list[ActiveDestination]:
+    """Make the account's things at Clesyde; its part of the code is loaded where there are any."""
+    if not account.entry.get_subentries_of_type(SUBENTRY_CLESYDE):
+        await async_tidy_keys(account.hass, account.entry)
+        return []
+    await account.hass.async_add_executor_job(import_module, f"{__package__}.gateway.clesyde")
+    from .gateway.clesyde import async_clesyde_destinations  # noqa: PLC0415
+
+    return await async_clesyde_destinations(account)
 
 
 async def async_migrate_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> bool:
@@ -134,7 +156,9 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 
 async def async_remove_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
+    await async_tidy_keys(hass, entry, all_of_them=True)
     await async_remove_otlp(hass, entry)
+    await async_remove_units(hass, entry)
     close_pointless_cards(hass)
     forget_kept(hass, entry.entry_id)
     await async_remove_secrets(hass, entry)

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import override
+from typing import Any, override
 
 from homeassistant.components.binary_sensor import (
     BinarySensorEntity,
@@ -22,8 +22,10 @@ from .entity import (
     AccountEntity,
     DestinationEntity,
     DeviceEntity,
+    RemoteAccessEntity,
     add_destination_entities,
     add_device_entities,
+    add_remote_access_entities,
 )
 from .gateway.gateway import Gateway, UloggerConfigEntry
 
@@ -91,6 +93,15 @@ DESTINATION_BINARY_SENSORS = (
     ),
 )
 
+REMOTE_ACCESS_BINARY_SENSORS = (
+    BinarySensorEntityDescription(
+        key="remote_access",
+        translation_key="remote_access",
+        device_class=BinarySensorDeviceClass.CONNECTIVITY,
+        entity_category=EntityCategory.DIAGNOSTIC,
+    ),
+)
+
 
 async def async_setup_entry(
     hass: HomeAssistant,
@@ -101,6 +112,9 @@ async def async_setup_entry(
     gateway = entry.runtime_data
     add_destination_entities(
         gateway, async_add_entities, DESTINATION_BINARY_SENSORS, DestinationBinarySensor
+    )
+    add_remote_access_entities(
+        gateway, async_add_entities, REMOTE_ACCESS_BINARY_SENSORS, RemoteAccessBinarySensor
     )
     if gateway.ulogger is not None:
         async_add_entities(
@@ -191,3 +205,17 @@ class DestinationBinarySensor(ConnectionSensor, DestinationEntity):
     @override
     def _failed(self) -> bool:
         return self.destination.destination.state is not ConnectionState.CONNECTING
+
+
+class RemoteAccessBinarySensor(RemoteAccessEntity, BinarySensorEntity):
+    """Whether browsers can come through a destination now."""
+
+    @property
+    @override
+    def is_on(self) -> bool:
+        return self.remote.remote_connected
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, Any]:
+        return {"url": self.remote.remote_url}

@@ -37,9 +37,11 @@ from .const import (
     CONNECTION_NONE,
     DOMAIN,
     ENTRY_VERSION,
+    SUBENTRY_CLESYDE,
     SUBENTRY_FIRMWARE,
     SUBENTRY_FOLDER,
     SUBENTRY_OTLP,
+    SUBENTRY_PEPEUNIT,
     SUBENTRY_ULOGGER,
     WITHOUT_CAPTURES,
 )
@@ -54,10 +56,12 @@ from .flows.account_checks import (
 )
 from .flows.account_schema import CONF_ACCOUNT, TOKEN_SCHEMA, UPLOADS_SCHEMA, accounts_schema
 from .flows.account_steps import CONNECTIONS, AccountSteps, async_changed_title, async_without_key
+from .flows.clesyde_flow import ClesydeSubentryFlow
 from .flows.firmware_flow import FirmwareImageFlow
 from .flows.folder_flow import FolderSubentryFlow
 from .flows.options_flow import UloggerOptionsFlow
 from .flows.otlp_flow import OtlpSubentryFlow
+from .flows.pepeunit_flow import PepeunitSubentryFlow
 from .flows.ulogger_flow import UloggerSubentryFlow
 from .flows.uploaded_files import Uploads
 from .gateway.gateway import UloggerConfigEntry
@@ -94,9 +98,11 @@ class UloggerConfigFlow(
     ) -> dict[str, type[ConfigSubentryFlow]]:
         """Return what can be added; an account has one uLogger at most."""
         flows: dict[str, type[ConfigSubentryFlow]] = {
+            SUBENTRY_CLESYDE: ClesydeSubentryFlow,
             SUBENTRY_FIRMWARE: FirmwareImageFlow,
             SUBENTRY_FOLDER: FolderSubentryFlow,
             SUBENTRY_OTLP: OtlpSubentryFlow,
+            SUBENTRY_PEPEUNIT: PepeunitSubentryFlow,
         }
         # Asked before an entry of an earlier version is migrated, too.
         if config_entry.data.get(CONF_CONNECTION) in WITHOUT_CAPTURES:

@@ -23,6 +23,7 @@ from .account.destination_keys import async_load_keys
 from .account.firmware_images import image_title
 from .account.key_store import async_load_secrets
 from .account.store import AccountStore
+from .account.unit_files import unit_secrets
 from .const import (
     CONF_API_TOKEN,
     CONF_CA,
@@ -33,8 +34,11 @@ from .const import (
     CONF_KEYS,
     CONF_PATH,
     CONF_PRIVATE_KEY,
+    CONF_SERIAL,
+    CONF_THING,
     CONF_URL,
     DOMAIN,
+    SUBENTRY_CLESYDE,
     SUBENTRY_FOLDER,
     SUBENTRY_OTLP,
 )
@@ -276,13 +280,17 @@ async def _without_secrets(
     """Hide the values of all secrets, wherever they turned up."""
     if tokens is None:
         tokens = entry.runtime_data.account.store.tokens
-    named = {**entry.data, **entry.options, **await async_load_secrets(hass, entry)}
-    values = {str(named[name]) for name in SECRETS if named.get(name)}
+    secrets = await async_load_secrets(hass, entry)
+    named = {**entry.data, **entry.options, **secrets}
+    values = {str(named[name]) for name in SECRETS if named.get(name)} | unit_secrets(secrets)
     # The errors of a directory name it, and its path may name a person.
     values |= {str(each.data[CONF_PATH]) for each in entry.get_subentries_of_type(SUBENTRY_FOLDER)}
     for each in entry.get_subentries_of_type(SUBENTRY_OTLP):
         keys = await async_load_keys(hass, entry, each.data[CONF_KEYS]) or {}
         values |= {each.data[CONF_URL], *map(str, keys.get(CONF_HEADERS, {}).values())}
+    # The topics of a thing name it.
+    for each in entry.get_subentries_of_type(SUBENTRY_CLESYDE):
+        values |= {str(each.data[name]) for name in (CONF_SERIAL, CONF_THING)}
     values |= {str(stored["token"]) for stored in tokens.values()}
     long = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
     patterns = [PEM, *map(re.escape, long)]

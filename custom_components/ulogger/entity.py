@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Final, override
+from typing import Final, cast, override
 
 import attr
 from homeassistant.config_entries import ConfigEntry, ConfigEntryState
@@ -16,6 +16,7 @@ from homeassistant.helpers.event import async_call_later
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .account.device_registry import registered_device
+from .cloud.destination import OffersRemoteAccess
 from .const import DOMAIN, MANUFACTURER
 from .coordinator import DeviceCoordinator
 from .gateway.destinations import ActiveDestination
@@ -186,6 +187,31 @@ def add_destination_entities[DescriptionT: EntityDescription](
                 ],
                 config_subentry_id=each.subentry_id,
             )
+
+
+@callback
+def add_remote_access_entities[DescriptionT: EntityDescription](
+    gateway: Gateway,
+    async_add_entities: AddConfigEntryEntitiesCallback,
+    descriptions: Iterable[DescriptionT],
+    make: Callable[[Gateway, ActiveDestination, DescriptionT], Entity],
+) -> None:
+    """Add the entities of each destination through which browsers may come."""
+    for each in gateway.destinations.values():
+        if isinstance(each.destination, OffersRemoteAccess):
+            async_add_entities(
+                [make(gateway, each, description) for description in descriptions],
+                config_subentry_id=each.subentry_id,
+            )
+
+
+class RemoteAccessEntity(DestinationEntity):
+    """An entity about remote access through a destination."""
+
+    @property
+    def remote(self) -> OffersRemoteAccess:
+        """Who offers it."""
+        return cast("OffersRemoteAccess", self.destination.destination)
 
 
 @callback

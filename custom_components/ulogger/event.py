@@ -12,6 +12,7 @@ from .collecting.device_state import ROUTINE, DeviceEvent
 from .entity import DeviceEntity, add_device_entities
 from .gateway.device_news import LOG_EVENTS
 from .gateway.gateway import UloggerConfigEntry
+from .unit_entity import AS_EVENT, async_add_inputs
 
 PARALLEL_UPDATES = 0
 
@@ -42,7 +43,8 @@ async def async_setup_entry(
     entry: UloggerConfigEntry,
     async_add_entities: AddConfigEntryEntitiesCallback,
 ) -> None:
-    """Add the event entities of each device when it is there."""
+    """Add the event entities of each device when it is there, and of inputs of units."""
+    async_add_inputs(entry.runtime_data, async_add_entities, AS_EVENT)
     add_device_entities(
         entry,
         async_add_entities,

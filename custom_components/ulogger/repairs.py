@@ -1,6 +1,7 @@
 """What a person can do about an issue, right from its card."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import probatio
@@ -17,14 +18,18 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 
 from .account import approval, removal
+from .account.firmware_images import FirmwareRefused
+from .cloud.pepeunit.errors import ArchiveRefused
 from .const import CONF_DEVICE_LIMIT, DOMAIN
+from .firmware.matching import ImageKey
 from .flows.options_schema import MOST_DEVICES, device_limit_field
 from .gateway.gateway import UloggerConfigEntry
+from .gateway.pepeunit import ActivePepeunit
 from .model.plain_text import LONGEST_LINE, plain_text
 from .outbox.errors import OutboxError
 from .outbox.model import CaptureState, Row
 from .outbox.outbox import Outbox
-from .panel.downloads import LINK_VALID, quarantine_path
+from .panel.downloads import LINK_VALID, quarantine_path, unit_archive_path
 
 type IssueData = dict[str, str | int | float | None]
 type UserInput = dict[str, str] | None
@@ -303,6 +308,63 @@ class NewDevicesAtAddressFlow(_NewcomersFlow):
         return self.async_create_entry(data={})
 
 
+class UnitFirmwareFlow(_EntryFlow):
+    """A unit's program was fetched: download it, take it as a firmware image, or put it away."""
+
+    def __init__(self, data: IssueData) -> None:
+        super().__init__(data)
+        self._unit_id = str(data["about"])
+
+    @property
+    def unit(self) -> ActivePepeunit | None:
+        """The unit, unless it is gone."""
+        entry = self.entry
+        found = None if entry is None else entry.runtime_data.destinations.get(self._unit_id)
+        return found if isinstance(found, ActivePepeunit) else None
+
+    async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Ask; images are offered where there are any."""
+        if (unit := self.unit) is None:
+            return self.not_loaded()
+        image = ["image"] if unit.updates.images else []
+        return self.async_show_menu(
+            step_id="init",
+            menu_options=["download", *image, "put_away"],
+            description_placeholders=self.placeholders,
+        )
+
+    async def async_step_download(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Hand out a link to a zip of it; the card stays."""
+        path = async_sign_path(
+            self.hass, unit_archive_path(self._entry_id, self._unit_id), LINK_VALID
+        )
+        return self.async_abort(reason="exported", description_placeholders={"link": path})
+
+    async def async_step_image(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Keep every image that is in it as a firmware image of the account."""
+        if (entry := self.entry) is None or (unit := self.unit) is None:
+            return self.not_loaded()
+        try:
+            archive = await unit.updates.async_fetched()
+            for name in archive.images:
+                content = archive.files[name]
+                await entry.runtime_data.images.async_add(partial(bytes, content), ImageKey(), name)
+        except (ArchiveRefused, FirmwareRefused) as err:
+            return self.async_abort(
+                reason="image_refused",
+                description_placeholders={"detail": plain_text(err, LONGEST_LINE)},
+            )
+        await unit.updates.async_put_away()
+        return self.async_create_entry(data={})
+
+    async def async_step_put_away(self, user_input: UserInput = None) -> RepairsFlowResult:
+        """Delete the archive."""
+        if (unit := self.unit) is None:
+            return self.not_loaded()
+        await unit.updates.async_put_away()
+        return self.async_create_entry(data={})
+
+
 class ApplicationConflictFlow(_EntryFlow):
     """Two accounts were given one application: a person says whose it is."""
 
@@ -390,6 +452,8 @@ FLOWS = {
     "left_behind": LeftBehindFlow,
     "new_devices_at_address": NewDevicesAtAddressFlow,
     "outbox_recovered": RecoveredFlow,
+    "pepeunit_denied": DeniedFlow,
+    "pepeunit_firmware": UnitFirmwareFlow,
     "quarantine": QuarantineFlow,
     "registration_denied": DeniedFlow,
     "topic_denied": DeniedFlow,

@@ -23,20 +23,24 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
 from .account.firmware_images import image_title
+from .cloud.destination import OffersRemoteAccess
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .destination_sensor import DESTINATION_SENSORS, DestinationSensor
 from .entity import (
     AccountEntity,
     DeviceEntity,
+    RemoteAccessEntity,
     add_destination_entities,
     add_device_entities,
+    add_remote_access_entities,
 )
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.metric_hours import metric_key
 from .insight.units import measure
 from .model.heard import MetricValue
 from .model.reason import Reason
+from .unit_entity import AS_SENSOR, async_add_inputs
 
 PARALLEL_UPDATES = 0
 
@@ -61,6 +65,13 @@ class AccountSensorDescription(SensorEntityDescription):
 
     value: Callable[[Gateway], StateType | datetime]
     attributes: Callable[[Gateway], dict[str, object]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteAccessSensorDescription(SensorEntityDescription):
+    """A sensor of a destination through which browsers may come; a moment in Unix seconds."""
+
+    value: Callable[[OffersRemoteAccess], float | None]
 
 
 def _moment(seconds: float | None) -> datetime | None:
@@ -346,6 +357,30 @@ ACCOUNT_SENSORS = (
     ),
 )
 
+REMOTE_ACCESS_SENSORS = (
+    RemoteAccessSensorDescription(
+        key="certificate_expiry",
+        translation_key="certificate_expiry",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda remote: remote.certificate_expires_at,
+    ),
+    RemoteAccessSensorDescription(
+        key="remote_token_expiry",
+        translation_key="remote_token_expiry",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda remote: remote.remote_token_expires_at,
+    ),
+    RemoteAccessSensorDescription(
+        key="remote_certificate_expiry",
+        translation_key="remote_certificate_expiry",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda remote: remote.remote_certificate_expires_at,
+    ),
+)
+
 
 async def async_setup_entry(
     hass: HomeAssistant,
@@ -360,6 +395,10 @@ async def async_setup_entry(
         if description.key != "certificate_expiry" or _certificate_expiry(gateway) is not None
     )
     add_destination_entities(gateway, async_add_entities, DESTINATION_SENSORS, DestinationSensor)
+    add_remote_access_entities(
+        gateway, async_add_entities, REMOTE_ACCESS_SENSORS, RemoteAccessSensor
+    )
+    async_add_inputs(gateway, async_add_entities, AS_SENSOR)
     add_device_entities(
         entry,
         async_add_entities,
@@ -465,3 +504,14 @@ class AccountSensor(AccountEntity, SensorEntity):
     def extra_state_attributes(self) -> dict[str, object] | None:
         attributes = self.entity_description.attributes
         return None if attributes is None else attributes(self.gateway)
+
+
+class RemoteAccessSensor(RemoteAccessEntity, SensorEntity):
+    """A moment that matters for remote access."""
+
+    entity_description: RemoteAccessSensorDescription
+
+    @property
+    @override
+    def native_value(self) -> datetime | None:
+        return _moment(self.entity_description.value(self.remote))

@@ -12,6 +12,7 @@ from fuzz import (
     firmware_targets,
     insight_targets,
     otlp_targets,
+    pepeunit_targets,
 )
 from fuzz.mutations import mutated
 from fuzz.target import LARGEST, SAMPLED, Broken, Target, Trial
@@ -23,6 +24,7 @@ TARGETS = (
     *agent_targets.TARGETS,
     *cloud_targets.TARGETS,
     *otlp_targets.TARGETS,
+    *pepeunit_targets.TARGETS,
 )
 
 

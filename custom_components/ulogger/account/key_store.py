@@ -61,6 +61,16 @@ async def async_keep_token(hass: HomeAssistant, entry: ConfigEntry[Any], token: 
     return await _async_change(hass, entry.data[CONF_CLIENT_SUFFIX], {CONF_API_TOKEN: token})
 
 
+async def async_keep_secret(
+    hass: HomeAssistant, entry: ConfigEntry[Any], name: str, secret: str | None
+) -> None:
+    """Put a secret of a destination on disk under a name of its own, or forget it.
+
+    Raises SecretsNotKept.
+    """
+    await _async_change(hass, entry.data[CONF_CLIENT_SUFFIX], {name: secret})
+
+
 async def async_load_secrets(hass: HomeAssistant, entry: ConfigEntry[Any]) -> Secrets:
     """Return what the account has of key and token."""
     stored: Secrets = {}

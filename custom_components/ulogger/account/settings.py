@@ -1,5 +1,6 @@
 """What a config entry says about its account, with types and in the units that code uses."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
@@ -17,16 +18,23 @@ MEGABYTE = 1_000_000
 def wanted_since(entry: ConfigEntry[Any]) -> dict[str, float]:
     """Name an account's destinations, each with since when (Unix seconds) it wants captures.
 
-    uLogger wants all that is kept; others say what they want when they are added.
+    uLogger wants all that is kept; others say what they want when they are added. Clesyde wants
+    none unless a topic was chosen for some.
     """
     wanted = {
         each.subentry_id: float(each.data[c.CONF_SINCE])
         for each in entry.subentries.values()
         if each.subentry_type in c.DESTINATION_SUBENTRIES
+        and (each.subentry_type != c.SUBENTRY_CLESYDE or _has_topic(each.data))
     }
     if entry.data[c.CONF_CONNECTION] not in c.WITHOUT_CAPTURES:
         wanted[ULOGGER] = 0.0
     return wanted
+
+
+def _has_topic(data: Mapping[str, Any]) -> bool:
+    """Whether a destination to which captures go by topics has one for any."""
+    return any(data.get(name) for name in c.CAPTURE_TOPICS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from .captures import async_register_capture_actions
 from .crashes import async_register_crash_actions
 from .firmware import async_register_firmware_actions
 from .logs import async_register_log_actions
+from .pepeunit import async_register_pepeunit_actions
 from .publish import async_register_publish_actions
 from .targets import async_targets, gateway_of, required
 
@@ -86,6 +87,7 @@ def async_register_actions(hass: HomeAssistant) -> None:
     async_register_capture_actions(hass)
     async_register_actions_by_hand(hass)
     async_register_log_actions(hass)
+    async_register_pepeunit_actions(hass)
     async_register_firmware_actions(hass)
     async_register_crash_actions(hass)
 

@@ -134,6 +134,45 @@ class TakesTextLogs(Protocol):
 
 
 @runtime_checkable
+class OffersRemoteAccess(Protocol):
+    """A destination through which browsers reach this Home Assistant while a person wants that.
+
+    Moments are in Unix seconds.
+    """
+
+    @property
+    def remote_wanted(self) -> bool:
+        """Whether a person wants it."""
+
+    @property
+    def remote_connected(self) -> bool:
+        """Whether it is there."""
+
+    @property
+    def remote_url(self) -> str:
+        """Where a browser finds it."""
+
+    @property
+    def remote_failure(self) -> tuple[str, float] | None:
+        """Why it is not there though it is wanted, and since when."""
+
+    @property
+    def remote_token_expires_at(self) -> float | None:
+        """Until when the tunnel's token is valid."""
+
+    @property
+    def remote_certificate_expires_at(self) -> float:
+        """Until when the certificate is valid that browsers are shown."""
+
+    @property
+    def certificate_expires_at(self) -> float:
+        """Until when the destination takes our own certificate."""
+
+    async def want_remote(self, *, wanted: bool) -> None:
+        """Have it from now on, or not any longer, over restarts too."""
+
+
+@runtime_checkable
 class TakesTelemetry(Protocol):
     """A destination that takes metrics and events, of any devices at once."""
 

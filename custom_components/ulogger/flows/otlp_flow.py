@@ -15,7 +15,12 @@ from homeassistant.helpers.selector import (
     TextSelectorConfig,
 )
 
-from ..account.destination_keys import async_keep_keys, async_load_keys, new_keys_id
+from ..account.destination_keys import (
+    async_drop_keys,
+    async_keep_keys,
+    async_load_keys,
+    new_keys_id,
+)
 from ..account.key_store import SecretsNotKept
 from ..cloud.otlp.endpoint import is_encrypted
 from ..const import (
@@ -78,7 +83,7 @@ class OtlpSubentryFlow(ConfigSubentryFlow):
             try:
                 checked = await async_check_collector(self.hass, self._uploads, user_input, {}, {})
                 self._check_free(checked, None)
-                keys_id = await self._keep(new_keys_id(), checked)
+                keys_id = await self._keep(new_keys_id(self.hass), checked)
             except FormError as err:
                 errors = err.errors
             else:
@@ -106,7 +111,7 @@ class OtlpSubentryFlow(ConfigSubentryFlow):
                 # Under another name: a change of keys alone has to load the account anew, too.
                 keys_id = present.data[CONF_KEYS]
                 if checked.keys != kept:
-                    keys_id = await self._keep(new_keys_id(), checked)
+                    keys_id = await self._keep(new_keys_id(self.hass), checked)
             except FormError as err:
                 errors = err.errors
             else:
@@ -141,6 +146,7 @@ class OtlpSubentryFlow(ConfigSubentryFlow):
         try:
             await async_keep_keys(self.hass, self._get_entry(), keys_id, checked.keys)
         except SecretsNotKept as err:
+            await async_drop_keys(self.hass, self._get_entry(), keys_id)
             raise FormError(base="secrets_not_kept") from err
         return keys_id
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from homeassistant.components import bluetooth
@@ -15,16 +15,21 @@ from homeassistant.util import dt as dt_util
 
 from ..account import approval
 from ..account.device_registry import registered_device
+from ..account.unit_files import units
 from ..cloud.destination import ConnectionState
 from ..cloud.folder.folder import FolderDestination
 from ..cloud.otlp.otlp import OtlpDestination
-from ..const import DOMAIN
+from ..const import DOMAIN, SUBENTRY_CLESYDE
 from ..model.identity import ULOGGER
 from ..model.plain_text import LONGEST_LINE, plain_text
 from ..model.reason import Reason
 from .destinations import ActiveDestination
 from .gateway import UloggerConfigEntry
+from .issue import Issue
 from .newcomers import MOST_AT_ADDRESS
+from .pepeunit import ActivePepeunit
+from .thing_issues import thing_issues
+from .unit_issues import unit_issues
 
 EVALUATE_EVERY = timedelta(minutes=1)
 CERTIFICATE_NOTICE = timedelta(days=30)
@@ -32,22 +37,6 @@ REFUSED_PATIENCE = 30.0
 CLOUD_PATIENCE = 3600.0
 DEVICE_PATIENCE = 24 * 3600.0
 QUOTA_DAYS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """One thing that is not as it should be; `about` tells apart those of one kind.
-
-    One that was ignored is shown again when its ``count`` grows. Placeholders are shown as plain
-    text, whatever a device or the cloud chose them to be.
-    """
-
-    key: str
-    about: str = ""
-    fixable: bool = False
-    severity: ir.IssueSeverity = ir.IssueSeverity.WARNING
-    placeholders: dict[str, str] = field(default_factory=dict)
-    count: int = 0
 
 
 def collector_issues(
@@ -160,6 +149,8 @@ class Issues:
             self._cloud,
             self._folders,
             self._collectors,
+            self._things,
+            self._units,
             self._firmware,
             self._bluetooth,
             self._outbox,
@@ -249,6 +240,12 @@ class Issues:
                 patience_over = since is not None and time.time() - since >= CLOUD_PATIENCE
                 yield from collector_issues(each, collector, patience_over=patience_over)
 
+    def _things(self) -> Iterator[Issue]:
+        for subentry in self._entry.get_subentries_of_type(SUBENTRY_CLESYDE):
+            each = self._gateway.destinations.get(subentry.subentry_id)
+            if each is not None:
+                yield from thing_issues(each)
+
     def _firmware(self) -> Iterator[Issue]:
         folder = self._gateway.firmware_folder
         if folder.missing:
@@ -263,6 +260,22 @@ class Issues:
         for subentry_id in self._gateway.images.lost:
             if (subentry := self._entry.subentries.get(subentry_id)) is not None:
                 yield Issue("firmware_lost", subentry_id, placeholders={"firmware": subentry.title})
+
+    def _units(self) -> Iterator[Issue]:
+        destinations = self._gateway.destinations
+        for subentry in units(self._entry):
+            if subentry.subentry_id not in destinations:
+                yield Issue(
+                    "pepeunit_files_gone",
+                    subentry.subentry_id,
+                    severity=ir.IssueSeverity.ERROR,
+                    placeholders={"destination": subentry.title},
+                )
+        for each in destinations.values():
+            if isinstance(each, ActivePepeunit):
+                for issue in unit_issues(each):
+                    placeholders = {"destination": each.title, **issue.placeholders}
+                    yield replace(issue, placeholders=placeholders)
 
     def _bluetooth(self) -> Iterator[Issue]:
         if not bluetooth.async_scanner_count(self.hass, connectable=True):

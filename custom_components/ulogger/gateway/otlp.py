@@ -19,7 +19,7 @@ from homeassistant.util import dt as dt_util
 from homeassistant.util.ssl import create_client_context
 
 from ..account.account import Account
-from ..account.destination_keys import async_load_keys, async_remove_keys, async_tidy_keys
+from ..account.destination_keys import async_load_keys, async_tidy_keys
 from ..cloud.errors import CloudError
 from ..cloud.otlp.client import OtlpClient
 from ..cloud.otlp.endpoint import Endpoint, is_encrypted
@@ -109,10 +109,8 @@ async def async_gateway_identity(hass: HomeAssistant, entry: ConfigEntry[Any]) -
 
 
 async def async_remove_otlp(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
-    """Delete what a removed account kept for its collectors, their secrets among it."""
-    await async_tidy_keys(hass, entry, all_of_them=True)
+    """Delete what a removed account noted of what its collectors have; keys go with the others."""
     for subentry in entry.get_subentries_of_type(SUBENTRY_OTLP):
-        await async_remove_keys(hass, entry, subentry.data[CONF_KEYS])
         await SentParts(hass, entry.entry_id, subentry.subentry_id).async_remove()
 
 

@@ -15,7 +15,9 @@ from homeassistant.helpers.http import KEY_HASS, HomeAssistantView
 
 from ..capture.core_dump import CoreDump
 from ..capture.errors import CaptureError
+from ..cloud.pepeunit.errors import ArchiveRefused
 from ..const import DOMAIN
+from ..gateway.pepeunit import ActivePepeunit
 from ..insight.core_file import core_file
 from ..model.capture import Capture, CaptureKind
 from ..outbox.errors import NoSuchCapture, OutboxError
@@ -40,12 +42,18 @@ def quarantine_path(entry_id: str) -> str:
     return f"/api/ulogger/{entry_id}/quarantine"
 
 
+def unit_archive_path(entry_id: str, destination_id: str) -> str:
+    """Where the archive that was fetched for a Pepeunit unit can be downloaded."""
+    return f"/api/ulogger/{entry_id}/units/{destination_id}"
+
+
 @callback
 def async_register_downloads(hass: HomeAssistant) -> None:
     """Offer the downloads."""
     hass.http.register_view(CaptureView())
     hass.http.register_view(CoreView())
     hass.http.register_view(QuarantineView())
+    hass.http.register_view(UnitArchiveView())
 
 
 def file_name(capture: Capture, capture_id: int, suffix: str = "bin") -> str:
@@ -142,6 +150,30 @@ class QuarantineView(HomeAssistantView):
             raise web.HTTPServiceUnavailable(text=str(err)) from err
         archive = await request.app[KEY_HASS].async_add_executor_job(_zip, captures)
         return _attachment(archive, "ulogger-quarantine.zip", "application/zip")
+
+
+class UnitArchiveView(HomeAssistantView):
+    """The program of a Pepeunit unit, as it was fetched and checked."""
+
+    url = "/api/ulogger/{entry_id}/units/{destination_id}"
+    name = "api:ulogger:unit_archive"
+
+    @require_admin
+    async def get(self, request: web.Request, entry_id: str, destination_id: str) -> web.Response:
+        """Send a zip of its files."""
+        hass = request.app[KEY_HASS]
+        entry = hass.config_entries.async_get_entry(entry_id)
+        if entry is None or entry.domain != DOMAIN or entry.state is not ConfigEntryState.LOADED:
+            raise web.HTTPNotFound
+        unit = entry.runtime_data.destinations.get(destination_id)
+        if not isinstance(unit, ActivePepeunit):
+            raise web.HTTPNotFound
+        try:
+            archive = await unit.updates.async_fetched()
+        except ArchiveRefused as err:
+            raise web.HTTPNotFound from err
+        body = await hass.async_add_executor_job(archive.as_zip)
+        return _attachment(body, f"pepeunit-{unit.unit}.zip", "application/zip")
 
 
 def _zip(captures: dict[int, Capture]) -> bytes:

@@ -135,3 +135,22 @@ def ssl_error(kind: type[ssl.SSLError], reason: str) -> ssl.SSLError:
 )
 def test_a_failure_to_connect_is_named(error: BaseException, kind: type[i.CloudError]) -> None:
     assert type(why_not_connected(error)) is kind
+
+
+async def test_a_long_user_name_goes_readably_where_that_is_wanted(socket_enabled) -> None:
+    came = asyncio.get_running_loop().create_future()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set_result(await reader.read(4096))
+        writer.write(b"\x20\x02\x00\x00")
+        await writer.drain()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    token = "t" * 300
+    await check_connection("127.0.0.1", port, None, client_id=NAME, username=token)
+    packet = await came
+    assert packet[:3] == b"\x10" + bytes((0x80 | (len(packet) - 3) % 128, (len(packet) - 3) // 128))
+    assert packet[10] == 0xC2
+    assert packet.endswith(len(token).to_bytes(2) + token.encode() + b"\x00\x00")
+    server.close()

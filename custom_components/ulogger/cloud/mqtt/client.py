@@ -23,7 +23,7 @@ from .breaker import QUIET, REFUSED, REFUSED_WITHIN, Breaker
 from .broker import Broker
 from .connection import ConnectionEnded, MqttConnection
 from .rate_limit import Clock, RateLimit, Sleep
-from .subscriber import Subscriber
+from .subscriber import MOST_FILTERS, Subscriber
 from .subscriptions import Subscription
 from .transport import MessageCallback, Unsubscribe
 
@@ -62,6 +62,9 @@ class MqttTransport:
     Another client with our id, which ends our connection each time it connects, is distinguished
     from that and from an ordinary loss by how soon it happens, at last with nothing in flight; it
     and a refused certificate slow the attempts down to one in ten minutes.
+
+    ``largest`` is the bytes of one message, ``most_filters`` how many filters are subscribed to at
+    once; by default AWS IoT's limits.
     """
 
     def __init__(
@@ -70,6 +73,8 @@ class MqttTransport:
         *,
         pace: RateLimit | None = None,
         in_flight: int = IN_FLIGHT,
+        largest: int = LARGEST_MESSAGE,
+        most_filters: int = MOST_FILTERS,
         acknowledge_timeout: float = ACKNOWLEDGE_TIMEOUT,
         backoff: Backoff | None = None,
         clock: Clock = time.monotonic,
@@ -86,6 +91,7 @@ class MqttTransport:
             broker, on_message=self._received, on_end=self._lost
         )
         self._pace = pace
+        self._largest = largest
         self._acknowledge_timeout = acknowledge_timeout
         self._backoff = backoff or Backoff()
         self._clock = clock
@@ -94,7 +100,11 @@ class MqttTransport:
         self._state = ConnectionState.DISCONNECTED
         self._connection: MqttConnection | None = None
         self._subscriber = Subscriber(
-            self.counters, self._all_slots, answer_timeout=acknowledge_timeout, clock=clock
+            self.counters,
+            self._all_slots,
+            answer_timeout=acknowledge_timeout,
+            most=most_filters,
+            clock=clock,
         )
         self._slots = asyncio.Semaphore(in_flight)
         self._in_flight = in_flight
@@ -131,6 +141,10 @@ class MqttTransport:
         """Try at once what the broker denied: its policy may have been changed."""
         self._breaker.forgive()
 
+    def ask_again(self, topic_filter: str) -> None:
+        """Ask at once for a filter that the broker has refused."""
+        self._subscriber.ask_again(topic_filter)
+
     def retry_now(self) -> None:
         """Don't wait any longer before the next attempt."""
         self._wake.set()
@@ -150,8 +164,8 @@ class MqttTransport:
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Return once the broker has acknowledged the message; raises CloudError."""
-        if len(payload) > LARGEST_MESSAGE:
-            raise MessageTooLarge(f"{len(payload)} bytes; one message takes {LARGEST_MESSAGE}")
+        if len(payload) > self._largest:
+            raise MessageTooLarge(f"{len(payload)} bytes; one message takes {self._largest}")
         alone = self._breaker.must_go_alone(topic, payload)
         async with self._all_slots() if alone else self._slots:
             # Whatever went on while this waited may have made it a suspect.

@@ -10,7 +10,7 @@ does. So a filter is *wanted*, then *asked for*, then *active* or *refused*:
   counts as refused, as it does when no answer comes.
 * What is refused is asked for again ever less often. Closings by filters of a kind of which
   none was ever allowed come ever less often, too: the connection is there for messages.
-* At most `MOST_FILTERS` are active. Where more are wanted, those of the highest rank stay,
+* At most ``most`` are active. Where more are wanted, those of the highest rank stay,
   and the others are heard by turns.
 """
 
@@ -75,9 +75,11 @@ class Subscriber:
         alone: Callable[[], AbstractAsyncContextManager[None]],
         *,
         answer_timeout: float,
+        most: int = MOST_FILTERS,
         clock: Clock = time.monotonic,
     ) -> None:
         self.blamed = False
+        self._most = most
         self._counters = counters
         self._alone = alone
         self._answer_timeout = answer_timeout
@@ -107,6 +109,12 @@ class Subscriber:
         """Don't listen any longer."""
         if self._table.remove(subscription):
             self._had_turn.pop(subscription.topic_filter, None)
+            self._changed.set()
+
+    def ask_again(self, topic_filter: str) -> None:
+        """Don't wait any longer before a refused filter is asked for again."""
+        if (refusal := self._refusals.get(topic_filter)) is not None:
+            refusal.until = -math.inf
             self._changed.set()
 
     def dispatch(self, topic: str, payload: bytes, *, retained: bool) -> bool:
@@ -178,12 +186,12 @@ class Subscriber:
         wanted = [each for each in self._table.filters if self._refused_until(each) <= now]
         ranks = {each: self._table.rank(each) for each in wanted}
         wanted.sort(key=lambda each: (not is_wildcard(each), -ranks[each]))
-        if len(wanted) <= MOST_FILTERS:
+        if len(wanted) <= self._most:
             self._turn, self._turn_ends = [], math.inf
             return wanted
         urgent = sum(rank == math.inf for rank in ranks.values())
-        lasting = max(MOST_FILTERS - BY_TURNS, min(urgent, MOST_FILTERS))
-        places = MOST_FILTERS - lasting
+        lasting = max(self._most - BY_TURNS, min(urgent, self._most))
+        places = self._most - lasting
         others = wanted[lasting:]
         ended = now >= self._turn_ends or self._turn_ends == math.inf
         among = set(others)

@@ -40,6 +40,10 @@ class Transport(Protocol):
         """Try at once what the broker denied: its policy may have been changed."""
         return
 
+    def ask_again(self, topic_filter: str) -> None:
+        """Ask at once for a filter that the broker has refused."""
+        return
+
     @property
     def connected(self) -> bool:
         """Whether a message could be sent now."""

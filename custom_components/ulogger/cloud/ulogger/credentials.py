@@ -5,21 +5,18 @@ Everything here parses, reads files or derives keys: call it in the executor.
 
 import datetime as dt
 import io
-import os
 import ssl
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from ..private_files import as_file
 from .certificate_files import (
     IsPkcs12,
     NothingReadable,
@@ -36,7 +33,6 @@ LARGEST_FILE = 64 * 1024
 LARGEST_CA = 256 * 1024
 """Bytes; a bundle of all public authorities is about as long."""
 MOST_FILES = 64
-_DESCRIPTORS = Path("/proc/self/fd")
 _ZIP = b"PK"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
@@ -246,28 +242,12 @@ def build_tls_context(
     context.check_hostname = True
     context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
-    with _as_file(credentials.certificate) as certificate, _as_file(credentials.private_key) as key:
+    with as_file(credentials.certificate) as certificate, as_file(credentials.private_key) as key:
         try:
             context.load_cert_chain(certificate, key, _no_password)
         except (ssl.SSLError, ValueError) as err:
             raise KeyMismatch("OpenSSL refuses certificate and key") from err
     return context
-
-
-@contextmanager
-def _as_file(text: str) -> Iterator[Path]:
-    """Give a text as a file of this user only; it is in memory, or deleted in the end."""
-    if hasattr(os, "memfd_create") and _DESCRIPTORS.is_dir():
-        with os.fdopen(os.memfd_create("ulogger"), "w", encoding="ascii") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(text)
-            file.flush()
-            yield _DESCRIPTORS / str(file.fileno())
-        return
-    with tempfile.NamedTemporaryFile("w", prefix="ulogger-", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        yield Path(file.name)
 
 
 def _no_password() -> str:

@@ -1,0 +1,1 @@
+"""Pepeunit as a destination: this Home Assistant is one of its units."""

@@ -1,0 +1,1 @@
+"""A local Clesyde: broker, shadows, provisioning, and a SniTun server."""

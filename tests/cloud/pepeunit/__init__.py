@@ -1,0 +1,1 @@
+"""Tests of Pepeunit as a destination."""
