@@ -78,6 +78,10 @@ def _progress(device: DeviceCoordinator) -> int | None:
     return min(100, round(100 * state.bytes_done / state.bytes_total))
 
 
+def _bytes(device: DeviceCoordinator) -> dict[str, object]:
+    return {"bytes_done": device.data.bytes_done, "bytes_total": device.data.bytes_total}
+
+
 def _log_level_until(device: DeviceCoordinator) -> datetime | None:
     wish = device.log_level
     return None if wish is None else _moment(wish.expires_at)
@@ -147,10 +151,7 @@ DEVICE_SENSORS = (
         options=[phase.value for phase in Phase],
         entity_registry_enabled_default=True,
         value=lambda device: device.phase.value,
-        attributes=lambda device: {
-            "bytes_done": device.data.bytes_done,
-            "bytes_total": device.data.bytes_total,
-        },
+        attributes=_bytes,
     ),
     DeviceSensorDescription(
         key="last_upload",
@@ -248,10 +249,7 @@ DEVICE_SENSORS = (
         state_class=SensorStateClass.MEASUREMENT,
         entity_category=EntityCategory.DIAGNOSTIC,
         value=_progress,
-        attributes=lambda device: {
-            "bytes_done": device.data.bytes_done,
-            "bytes_total": device.data.bytes_total,
-        },
+        attributes=_bytes,
     ),
     DeviceSensorDescription(
         key="last_error",
@@ -360,16 +358,14 @@ async def async_setup_entry(
         if description.key != "certificate_expiry" or _certificate_expiry(gateway) is not None
     )
     add_destination_entities(gateway, async_add_entities, DESTINATION_SENSORS, DestinationSensor)
-    add_device_entities(
-        entry,
-        async_add_entities,
-        lambda device: [DeviceSensor(device, description) for description in DEVICE_SENSORS],
-    )
     limit = gateway.account.settings.metric_limit
     add_device_entities(
         entry,
         async_add_entities,
-        lambda device: [MetricSensor(device, name) for name in device.heard.names(limit)],
+        lambda device: [
+            *(DeviceSensor(device, description) for description in DEVICE_SENSORS),
+            *(MetricSensor(device, name) for name in device.heard.names(limit)),
+        ],
     )
     entry.async_on_unload(
         gateway.metric_found.add(
