@@ -27,6 +27,8 @@ from .fleet import Buffers, UnusableBufferError, make_fleet
 from .folder import FolderReader
 from .harness import Harness
 from .hass import REPOSITORY, HassError
+from .living import live as live_on
+from .living import make_living_fleet, make_ready
 from .otlp import LocalCollector
 from .otlp_check import compare_records
 from .readback import wait_until_read
@@ -34,6 +36,7 @@ from .readback import wait_until_read
 DEMO_DIRECTORY = REPOSITORY / ".demo"
 FOLDER, OTLP = "folder", "otlp"
 DESTINATIONS = (FOLDER, OTLP)
+LIVING = 6
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
 READ_SECONDS = 30.0
@@ -71,7 +74,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="ELF",
         help="the firmware's image; --check then reports lines, metrics and the crash, too",
     )
-    parser.add_argument("--devices", type=int, default=1, metavar="N", help="how many (1)")
+    parser.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help=f"how many ({LIVING} that live; 1 with --check or buffers of your own)",
+    )
     parser.add_argument("--port", type=int, default=8123, help="the browser's port (8123)")
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="how long --check waits for captures"
@@ -83,6 +91,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="put configuration, logs and captures into a new directory",
     )
     options = parser.parse_args(arguments)
+    own = options.log or options.core_dump or options.symbols
+    options.living = not (options.check or own)
+    if options.devices is None:
+        options.devices = LIVING if options.living else 1
     if not 1 <= options.devices <= 1000:
         parser.error("--devices: between 1 and 1000")
     return options
@@ -178,7 +190,8 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 
 async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run for a person with a browser until Ctrl-C."""
-    devices = make_fleet(options.devices, buffers)
+    living = make_living_fleet(options.devices) if options.living else []
+    devices = [each.device for each in living] or make_fleet(options.devices, buffers)
     symbols = await read_symbols(options)
     say("Starting Home Assistant ...")
     async with (
@@ -189,18 +202,23 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
         if symbols is not None:
             await demo.add_firmware(entry["entry_id"], symbols)
         await demo.add_collector(entry["entry_id"])
+        if living:
+            await make_ready(demo, entry)
         received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
         filed = f"  what went into the folder: {demo.folder}\n"
         say(
-            f"\n  {demo.hass.url}/config/integrations/integration/ulogger\n"
+            f"\n  {demo.hass.url}/ulogger\n"
             f"  user {USER}, password {PASSWORD}\n\n"
             f"  configuration and log: {demo.hass.config}\n"
             f"{'' if options.no_cloud else received}"
             f"{filed if demo.folder else ''}\n"
             f"{entry['title']} is set up; Ctrl-C ends everything."
         )
-        for device in devices:
-            life.create_task(live(device.firmware))
+        if living:
+            life.create_task(live_on(living))
+        else:
+            for device in devices:
+                life.create_task(live(device.firmware))
     return 0
 
 

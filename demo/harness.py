@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from custom_components.ulogger import const as c
+from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.flows.folder_flow import CONF_INCLUDE_KEPT
 from custom_components.ulogger.flows.otlp_checks import SECTION_TLS
 from custom_components.ulogger.model.capture import CaptureKind
@@ -233,9 +234,14 @@ class Harness:
 
     async def add_firmware(self, entry_id: str, image: bytes) -> None:
         """Add an image for what the devices run and what their core dumps are of."""
+        keys = dict.fromkeys(key for device in self.devices for key in image_keys(device))
+        await self.add_image(entry_id, image, *keys)
+
+    async def add_image(self, entry_id: str, image: bytes, *keys: ImageKey) -> None:
+        """Add an image for some firmware."""
         path = self.hass.images / "firmware.elf"
         await asyncio.to_thread(path.write_bytes, image)
-        for key in dict.fromkeys(key for device in self.devices for key in image_keys(device)):
+        for key in keys:
             await self.api.call(
                 c.DOMAIN,
                 "add_firmware",

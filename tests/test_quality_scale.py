@@ -288,9 +288,14 @@ def test_every_error_has_a_text_and_every_text_an_error() -> None:
 
 
 def refusals_of_images() -> set[str]:
-    """Return why the action that adds a firmware image refuses one."""
+    """Return why the action or the panel refuses a firmware image."""
     found = {each.reason for each in (InvalidImage, *InvalidImage.__subclasses__())}
-    for path in ("account/firmware_images.py", "gateway/images.py", "gateway/firmware_folder.py"):
+    for path in (
+        "account/firmware_images.py",
+        "gateway/images.py",
+        "gateway/firmware_folder.py",
+        "panel/images.py",
+    ):
         for node in ast.walk(sources()[PACKAGE / path]):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {
                 "FirmwareRefused",

@@ -37,7 +37,9 @@ from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
+from .panel.commands import async_register_commands
 from .panel.downloads import async_register_downloads
+from .panel.sidebar import async_offer_panel
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
     """Register the actions; they explain themselves when no account is loaded."""
     async_register_actions(hass)
     async_register_downloads(hass)
+    async_register_commands(hass)
+    await async_offer_panel(hass)
     for entry in hass.config_entries.async_entries(DOMAIN, include_ignore=False):
         if entry.disabled_by:
             await async_take_secrets_out(hass, entry)

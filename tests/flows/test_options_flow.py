@@ -501,7 +501,15 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
 ) -> None:
     form = await open_form(hass, only_here)
     sections = {str(key) for key in form["data_schema"].schema}
-    assert sections == {"collection", "approval", "said", "kept", "firmware", "assistants"}
+    assert sections == {
+        "collection",
+        "approval",
+        "said",
+        "kept",
+        "firmware",
+        "panel",
+        "assistants",
+    }
     texts = ENGLISH["options"]["step"]["init"]["sections"]["kept"]
     fields = {str(key) for key in form["data_schema"].schema["kept"].schema.schema}
     assert fields == set(texts["data"]) == set(texts["data_description"])

@@ -38,6 +38,7 @@ from ..const import (
     CONF_RESERVED_SLOTS,
     CONF_RETENTION_DAYS,
     CONF_RETENTION_MB,
+    CONF_SHOW_PANEL,
     CONF_UNDELIVERED_BUDGET_MB,
     DEFAULT_ADAPTIVE_INTERVAL,
     DEFAULT_COLLECT_INTERVAL,
@@ -51,6 +52,7 @@ from ..const import (
     DEFAULT_RESERVED_SLOTS,
     DEFAULT_RETENTION_DAYS,
     DEFAULT_RETENTION_MB,
+    DEFAULT_SHOW_PANEL,
     DEFAULT_UNDELIVERED_BUDGET_MB,
     DOMAIN,
     FORWARD_LEVELS,
@@ -67,6 +69,7 @@ SECTION_FIRMWARE = "firmware"
 SECTION_KEPT = "kept"
 """What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
+SECTION_PANEL = "panel"
 MOST_RESERVED_SLOTS = 10
 MOST_METRICS = 500
 SECTION_ASSISTANTS = "assistants"
@@ -76,6 +79,7 @@ FLAT_SECTIONS = (
     SECTION_CLOUD,
     SECTION_STORAGE,
     SECTION_KEPT,
+    SECTION_PANEL,
     SECTION_ASSISTANTS,
 )
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
@@ -117,6 +121,7 @@ def options_schema(
     # Forms are also filled in by scripts that know of none of these.
     form[probatio.Optional(SECTION_SAID)] = section(SAID_SCHEMA, {"collapsed": True})
     form[probatio.Optional(SECTION_FIRMWARE)] = section(FIRMWARE_SCHEMA, {"collapsed": True})
+    form[probatio.Optional(SECTION_PANEL)] = section(PANEL_SCHEMA, {"collapsed": True})
     form[probatio.Optional(SECTION_ASSISTANTS)] = section(ASSISTANTS_SCHEMA, {"collapsed": True})
     return probatio.Schema(form)
 
@@ -211,6 +216,9 @@ CLOUD_SCHEMA = probatio.Schema(
     }
 )
 
+PANEL_SCHEMA = probatio.Schema(
+    {probatio.Required(CONF_SHOW_PANEL, default=DEFAULT_SHOW_PANEL): BooleanSelector()}
+)
 TELEMETRY_SCHEMA = probatio.Schema(
     {probatio.Required(CONF_HEARTBEATS, default=DEFAULT_HEARTBEATS): BooleanSelector()}
 )
