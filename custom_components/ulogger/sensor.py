@@ -23,14 +23,17 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
 from .account.firmware_images import image_title
-from .cloud.destination import OffersRemoteAccess
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
-from .destination_sensor import DESTINATION_SENSORS, DestinationSensor
+from .destination_sensor import (
+    DESTINATION_SENSORS,
+    REMOTE_ACCESS_SENSORS,
+    DestinationSensor,
+    RemoteAccessSensor,
+)
 from .entity import (
     AccountEntity,
     DeviceEntity,
-    RemoteAccessEntity,
     add_destination_entities,
     add_device_entities,
     add_remote_access_entities,
@@ -67,13 +70,6 @@ class AccountSensorDescription(SensorEntityDescription):
     attributes: Callable[[Gateway], dict[str, object]] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RemoteAccessSensorDescription(SensorEntityDescription):
-    """A sensor of a destination through which browsers may come; a moment in Unix seconds."""
-
-    value: Callable[[OffersRemoteAccess], float | None]
-
-
 def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
@@ -87,6 +83,10 @@ def _progress(device: DeviceCoordinator) -> int | None:
     if state.bytes_done is None or not state.bytes_total:
         return None
     return min(100, round(100 * state.bytes_done / state.bytes_total))
+
+
+def _bytes(device: DeviceCoordinator) -> dict[str, object]:
+    return {"bytes_done": device.data.bytes_done, "bytes_total": device.data.bytes_total}
 
 
 def _log_level_until(device: DeviceCoordinator) -> datetime | None:
@@ -158,10 +158,7 @@ DEVICE_SENSORS = (
         options=[phase.value for phase in Phase],
         entity_registry_enabled_default=True,
         value=lambda device: device.phase.value,
-        attributes=lambda device: {
-            "bytes_done": device.data.bytes_done,
-            "bytes_total": device.data.bytes_total,
-        },
+        attributes=_bytes,
     ),
     DeviceSensorDescription(
         key="last_upload",
@@ -259,10 +256,7 @@ DEVICE_SENSORS = (
         state_class=SensorStateClass.MEASUREMENT,
         entity_category=EntityCategory.DIAGNOSTIC,
         value=_progress,
-        attributes=lambda device: {
-            "bytes_done": device.data.bytes_done,
-            "bytes_total": device.data.bytes_total,
-        },
+        attributes=_bytes,
     ),
     DeviceSensorDescription(
         key="last_error",
@@ -357,30 +351,6 @@ ACCOUNT_SENSORS = (
     ),
 )
 
-REMOTE_ACCESS_SENSORS = (
-    RemoteAccessSensorDescription(
-        key="certificate_expiry",
-        translation_key="certificate_expiry",
-        device_class=SensorDeviceClass.TIMESTAMP,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda remote: remote.certificate_expires_at,
-    ),
-    RemoteAccessSensorDescription(
-        key="remote_token_expiry",
-        translation_key="remote_token_expiry",
-        device_class=SensorDeviceClass.TIMESTAMP,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda remote: remote.remote_token_expires_at,
-    ),
-    RemoteAccessSensorDescription(
-        key="remote_certificate_expiry",
-        translation_key="remote_certificate_expiry",
-        device_class=SensorDeviceClass.TIMESTAMP,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda remote: remote.remote_certificate_expires_at,
-    ),
-)
-
 
 async def async_setup_entry(
     hass: HomeAssistant,
@@ -399,16 +369,14 @@ async def async_setup_entry(
         gateway, async_add_entities, REMOTE_ACCESS_SENSORS, RemoteAccessSensor
     )
     async_add_inputs(gateway, async_add_entities, AS_SENSOR)
-    add_device_entities(
-        entry,
-        async_add_entities,
-        lambda device: [DeviceSensor(device, description) for description in DEVICE_SENSORS],
-    )
     limit = gateway.account.settings.metric_limit
     add_device_entities(
         entry,
         async_add_entities,
-        lambda device: [MetricSensor(device, name) for name in device.heard.names(limit)],
+        lambda device: [
+            *(DeviceSensor(device, description) for description in DEVICE_SENSORS),
+            *(MetricSensor(device, name) for name in device.heard.names(limit)),
+        ],
     )
     entry.async_on_unload(
         gateway.metric_found.add(
@@ -504,14 +472,3 @@ class AccountSensor(AccountEntity, SensorEntity):
     def extra_state_attributes(self) -> dict[str, object] | None:
         attributes = self.entity_description.attributes
         return None if attributes is None else attributes(self.gateway)
-
-
-class RemoteAccessSensor(RemoteAccessEntity, SensorEntity):
-    """A moment that matters for remote access."""
-
-    entity_description: RemoteAccessSensorDescription
-
-    @property
-    @override
-    def native_value(self) -> datetime | None:
-        return _moment(self.entity_description.value(self.remote))

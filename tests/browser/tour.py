@@ -183,6 +183,13 @@ class Tour:
         await connection.filter(has_text="Connected").wait_for()
         await self._picture("cloud-connection")
 
+    async def see_the_form_of_a_collector(self) -> None:
+        """Begin to add a collector to the account."""
+        await self._go(INTEGRATION)
+        await self.page.get_by_text("Add OpenTelemetry collector").first.click()
+        await self.page.get_by_text("The collector is asked before").wait_for()
+        await self._picture("collector")
+
     async def _go(self, path: str) -> None:
         await self.page.goto(self.demo.hass.url + path)
 
