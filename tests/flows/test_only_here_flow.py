@@ -28,6 +28,7 @@ from tests.support.flows import (
 
 pytestmark = pytest.mark.usefixtures("socket_enabled", "set_up")
 
+ADDED_TO_ANY = {"clesyde", "firmware_image", "folder", "otlp", "pepeunit"}
 SUFFIX = "5eed5eed"
 
 
@@ -98,10 +99,9 @@ async def test_nobody_leaves_ulogger_by_accident(hass: HomeAssistant) -> None:
     menu = await entry.start_reconfigure_flow(hass)
     expect_menu(menu, "reconfigure")
     assert "only_here" not in menu["menu_options"]
-    assert entry.supported_subentry_types == {
-        "firmware_image": {"supports_reconfigure": True},
-        "folder": {"supports_reconfigure": True},
-    }
+    assert entry.supported_subentry_types == dict.fromkeys(
+        ADDED_TO_ANY, {"supports_reconfigure": True}
+    )
     with pytest.raises(UnknownHandler):
         await add_destination(hass, entry.entry_id, "ulogger")
 
@@ -117,7 +117,7 @@ async def test_ulogger_is_added_as_a_destination(
     set_up: AsyncMock,
 ) -> None:
     entry = has_account(hass, options={"applications": {"7": {"device_types": []}}})
-    assert set(entry.supported_subentry_types) == {"firmware_image", "folder", "ulogger"}
+    assert set(entry.supported_subentry_types) == {*ADDED_TO_ANY, "ulogger"}
     menu = await add_destination(hass, entry.entry_id, "ulogger")
     texts = ENGLISH["config_subentries"]["ulogger"]["step"]["user"]["menu_options"]
     assert menu["menu_options"] == list(texts)
@@ -151,7 +151,7 @@ async def test_ulogger_is_added_as_a_destination(
     assert entry.subentries == {}
     set_up.assert_awaited_once()
     # It is not offered a second time, and a form that is still open changes nothing.
-    assert set(entry.supported_subentry_types) == {"firmware_image", "folder"}
+    assert set(entry.supported_subentry_types) == ADDED_TO_ANY
     with pytest.raises(UnknownHandler):
         await add_destination(hass, entry.entry_id, "ulogger")
     again = {**at_broker, "ca": await upload(broker.ca)}
