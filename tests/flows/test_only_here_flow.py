@@ -99,9 +99,9 @@ async def test_nobody_leaves_ulogger_by_accident(hass: HomeAssistant) -> None:
     menu = await entry.start_reconfigure_flow(hass)
     expect_menu(menu, "reconfigure")
     assert "only_here" not in menu["menu_options"]
-    assert entry.supported_subentry_types == dict.fromkeys(
-        ADDED_TO_ANY, {"supports_reconfigure": True}
-    )
+    assert entry.supported_subentry_types == {
+        kind: {"supports_reconfigure": True} for kind in ADDED_TO_ANY
+    }
     with pytest.raises(UnknownHandler):
         await add_destination(hass, entry.entry_id, "ulogger")
 
