@@ -18,6 +18,8 @@ THERE = {"captures": 4, "identical": True}
         (("--destination", "folder"), {"ulogger": THERE, "folder": THERE}, None),
         (("--no-cloud",), {}, 4),
         (("--no-cloud", "--destination", "folder"), {"folder": THERE}, None),
+        (("--destination", "pepeunit"), {"ulogger": THERE, "pepeunit": THERE}, None),
+        (("--no-cloud", "--destination", "pepeunit"), {"pepeunit": THERE}, None),
     ],
 )
 async def test_check_finds_every_capture_wherever_it_was_to_go(arguments, destinations, kept):

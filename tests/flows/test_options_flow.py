@@ -1,11 +1,12 @@
 """The options: shown as they are, checked, kept side by side, applied by a reload."""
 
 import copy
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import AsyncMock, patch
 
 import pytest
-from homeassistant.config_entries import SOURCE_INTEGRATION_DISCOVERY
+from homeassistant.config_entries import SOURCE_INTEGRATION_DISCOVERY, ConfigSubentry
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType, InvalidData
 from homeassistant.helpers.storage import Store
@@ -460,6 +461,21 @@ async def only_here(hass: HomeAssistant) -> MockConfigEntry:
     entry.add_to_hass(hass)
     await hass.config_entries.async_setup(entry.entry_id)
     return entry
+
+
+async def test_a_unit_of_pepeunit_takes_log_records_without_ulogger(
+    hass: HomeAssistant, only_here: MockConfigEntry
+) -> None:
+    unit = ConfigSubentry(
+        data=MappingProxyType({"unit": "none", "since": 0.0}),
+        subentry_type="pepeunit",
+        title="Pepeunit",
+        unique_id="pepeunit-none",
+    )
+    hass.config_entries.async_add_subentry(only_here, unit)
+    await hass.async_block_till_done()
+    form = await open_form(hass, only_here)
+    assert "forward_logs" in {str(key) for key in form["data_schema"].schema}
 
 
 async def test_an_account_without_ulogger_is_not_asked_about_it(

@@ -15,6 +15,7 @@ from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry, MockUser
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
+from custom_components.ulogger.account.unit_files import UnitFiles
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.errors import CloudUnavailable
 from custom_components.ulogger.cloud.pepeunit import echoes
@@ -615,6 +616,20 @@ async def test_a_unit_that_is_removed_leaves_nothing_behind(
     assert not [name for name in hass_storage if unit.uuid in name]
     assert unit.token not in json.dumps(hass_storage)
     assert cards(hass) == {}
+
+
+async def test_a_unit_that_is_being_added_is_not_swept_by_an_account_that_is_loaded(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    keep = UnitFiles.async_keep
+
+    async def keep_and_reload(self: UnitFiles, *schema: Any) -> None:
+        await keep(self, *schema)
+        await hass.config_entries.async_reload(account.entry_id)
+
+    with patch.object(UnitFiles, "async_keep", keep_and_reload):
+        active = await add_unit(hass, account, pepeunit, unit)
+    assert active.connected
 
 
 async def test_lost_files_are_told_and_captures_wait(

@@ -11,6 +11,7 @@ from typing import Any, Final, TypedDict
 
 from homeassistant.config_entries import ConfigEntry, ConfigSubentry
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers.singleton import singleton
 from homeassistant.helpers.storage import STORAGE_DIR, Store
 
 from ..cloud.pepeunit.env import Env
@@ -120,8 +121,11 @@ def unit_secrets(secrets: Mapping[str, str]) -> set[str]:
 
 
 async def async_sweep_units(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
-    """Forget the units whose subentries are gone."""
-    kept = {each.data[CONF_UNIT] for each in units(entry)}
+    """Forget the units whose subentries are gone, but none that is just being added."""
+    there = {each.data[CONF_UNIT] for each in units(entry)}
+    being_added = units_being_added(hass)
+    being_added -= there
+    kept = there | being_added
     for name in await async_load_secrets(hass, entry):
         if name.startswith(_PREFIX) and (unit := name.removeprefix(_PREFIX)) not in kept:
             await async_keep_secret(hass, entry, name, None)
@@ -145,3 +149,12 @@ def _store(hass: HomeAssistant, unit: str) -> Store[Any]:
     return Store(
         hass, STORAGE_VERSION, f"{DOMAIN}.pepeunit.{unit}", private=True, atomic_writes=True
     )
+
+
+@singleton(f"{DOMAIN}.units_being_added")
+def units_being_added(hass: HomeAssistant) -> set[str]:
+    """Return the units whose files are kept and whose subentries are about to come.
+
+    Another destination may have the account loaded anew in just that moment.
+    """
+    return set()

@@ -22,6 +22,7 @@ from ..const import (
     CONNECTION_HTTP,
     DOMAIN,
     LEVEL_OFF,
+    SUBENTRY_PEPEUNIT,
     WITHOUT_CAPTURES,
 )
 from .api_token import InvalidOption, parse_api_token
@@ -107,6 +108,7 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
             options,
             has_ulogger=has_ulogger,
             has_telemetry=connection == CONNECTION_HTTP,
+            has_unit=any(self.config_entry.get_subentries_of_type(SUBENTRY_PEPEUNIT)),
         )
         schema = self.add_suggested_values_to_schema(form, shown)
         return self.async_show_form(step_id="init", data_schema=schema, errors=errors)

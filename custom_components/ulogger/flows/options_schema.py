@@ -89,10 +89,12 @@ def options_schema(
     *,
     has_ulogger: bool,
     has_telemetry: bool = False,
+    has_unit: bool = False,
 ) -> probatio.Schema:
     """Return the form; what can be chosen depends on the account and on what is loaded.
 
-    ``has_telemetry`` is an account that has uLogger for metrics and events alone.
+    ``has_telemetry`` is an account that has uLogger for metrics and events alone, ``has_unit``
+    one that is a unit of Pepeunit, whose log takes records.
     """
     applications = _applications_selector(options.get(CONF_APPLICATIONS, {}))
     approval = {probatio.Required(CONF_APPLICATIONS, default=list): applications}
@@ -101,17 +103,18 @@ def options_schema(
         SECTION_APPROVAL: (probatio.Schema(approval), False),
     }
     if has_ulogger:
-        forwarding = {
-            probatio.Required(CONF_LEVEL, default=LEVEL_OFF): LEVEL_SELECTOR,
-            probatio.Required(CONF_INTEGRATIONS, default=list): _integrations_selector(hass),
-        }
         sections[SECTION_CLOUD] = (CLOUD_SCHEMA, True)
         sections[SECTION_STORAGE] = (STORAGE_SCHEMA, True)
-        sections[CONF_FORWARD_LOGS] = (probatio.Schema(forwarding), True)
     else:
         if has_telemetry:
             sections[SECTION_CLOUD] = (TELEMETRY_SCHEMA, True)
         sections[SECTION_KEPT] = (KEPT_SCHEMA, False)
+    if has_ulogger or has_unit:
+        forwarding = {
+            probatio.Required(CONF_LEVEL, default=LEVEL_OFF): LEVEL_SELECTOR,
+            probatio.Required(CONF_INTEGRATIONS, default=list): _integrations_selector(hass),
+        }
+        sections[CONF_FORWARD_LOGS] = (probatio.Schema(forwarding), True)
     form: dict[probatio.Marker, section] = {
         probatio.Required(name): section(schema, {"collapsed": collapsed})
         for name, (schema, collapsed) in sections.items()

@@ -24,7 +24,7 @@ from homeassistant.helpers.selector import (
 )
 
 from ..account.key_store import SecretsNotKept
-from ..account.unit_files import UnitFiles
+from ..account.unit_files import UnitFiles, units_being_added
 from ..cloud.pepeunit.schema import Schema
 from ..const import (
     CONF_ACTIONS,
@@ -179,6 +179,7 @@ class PepeunitSubentryFlow(ConfigSubentryFlow):
             before := await UnitFiles.async_load(self.hass, self._get_entry(), checked.env.unit)
         ) is not None:
             files.records = before.records
+        units_being_added(self.hass).add(checked.env.unit)
         try:
             await files.async_keep_env(checked.env)
             await files.async_keep(checked.schema)

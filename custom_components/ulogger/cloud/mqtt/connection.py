@@ -158,7 +158,8 @@ class MqttConnection:
         try:
             await asyncio.shield(connecting)
             async with asyncio.timeout(broker.connect_timeout):
-                await asyncio.shield(self._connected)
+                await asyncio.wait([self._connected])
+            self._connected.result()
         except asyncio.CancelledError:
             # The executor can't be stopped: what it still opens is closed when it is done.
             connecting.add_done_callback(self._discard)
