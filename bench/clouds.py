@@ -14,7 +14,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
-CLOUDS: Final = {"clesyde": "bench.cloud_clesyde", "pepeunit": "bench.cloud_pepeunit"}
+CLOUDS: Final = {
+    "clesyde": "bench.cloud_clesyde",
+    "otlp": "bench.cloud_otlp",
+    "pepeunit": "bench.cloud_pepeunit",
+}
 """Modules with ``async def measure(rounds) -> list[Row]`` by the names of their clouds."""
 
 type Row = dict[str, Any]

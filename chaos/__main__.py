@@ -36,7 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="script/chaos",
         description="Kills, outages, cuts, resets, full disks and wrong clocks at random moments "
-        "on a whole road to four destinations; then an account of every frame, as JSON on the "
+        "on a whole road to five destinations; then an account of every frame, as JSON on the "
         "last line.",
     )
     duration = parser.add_mutually_exclusive_group()

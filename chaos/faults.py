@@ -11,6 +11,7 @@ from functools import partial
 from demo.device.virtual import DEMO_AIR
 
 from .clesyde import pick as pick_for_thing
+from .collector import pick as pick_for_collector
 from .pepeunit import pick
 from .world import World
 
@@ -70,6 +71,7 @@ class Storm:
             beside.append(asyncio.create_task(self._spoil_folder()))
             beside.append(asyncio.create_task(self._spoil_pepeunit()))
             beside.append(asyncio.create_task(self._spoil_clesyde()))
+            beside.append(asyncio.create_task(self._spoil_collector()))
             while (left := end - time.monotonic()) > 0:
                 await asyncio.sleep(min(left, self._random.uniform(1, 6)))
                 if time.monotonic() < end:
@@ -107,6 +109,8 @@ class Storm:
         async with self._unusable_pepeunit("alone"):
             await self._until_others_came(seconds, self._world.in_cloud)
         async with self._unusable_clesyde("alone"):
+            await self._until_others_came(seconds, self._world.in_cloud)
+        async with self._unusable_collector("alone"):
             await self._until_others_came(seconds, self._world.in_cloud)
 
     async def _until_others_came(self, seconds: float, count: Callable[[], int]) -> None:
@@ -158,6 +162,21 @@ class Storm:
         while True:
             await asyncio.sleep(self._random.uniform(10, 40))
             async with self._unusable_clesyde():
+                await asyncio.sleep(self._random.uniform(5, 15))
+
+    @asynccontextmanager
+    async def _unusable_collector(self, remark: str = "") -> AsyncIterator[None]:
+        how = pick_for_collector(self._random)
+        self.faults[f"collector_{how}"] += 1
+        self._say(f"collector_{how} {remark}".rstrip())
+        async with self._world.frail_collector.unusable(how):
+            yield
+
+    async def _spoil_collector(self) -> None:
+        """Have the collector be unusable for a while, again and again, whatever else goes on."""
+        while True:
+            await asyncio.sleep(self._random.uniform(10, 40))
+            async with self._unusable_collector():
                 await asyncio.sleep(self._random.uniform(5, 15))
 
     async def _lightly(self) -> None:

@@ -18,6 +18,7 @@ from demo.harness import Harness
 
 from .clesyde import FrailClesyde
 from .clock import HostClock
+from .collector import FrailCollector
 from .destinations import (
     Judgement,
     Trouble,
@@ -57,6 +58,8 @@ class World:
         by_serial = {device.identity.serial: device for device in devices}
         self.outbox = OutboxReader(directory / "config/.storage/ulogger", by_serial)
         self.folder = FrailFolder(directory / "config/shelf")
+        self.frail_collector = FrailCollector()
+        self.otlp_id = ""
         self.frail_unit = FrailPepeunit(directory / "pepeunit")
         self.unit_id = ""
         self.frail_thing = FrailClesyde(directory / "clesyde")
@@ -98,6 +101,7 @@ class World:
         self.folder_id = entry["folder_id"]
         self.unit_id = entry["pepeunit_id"]
         self.thing_id = entry["clesyde_id"]
+        self.otlp_id = await self.demo.add_collector(entry["entry_id"]) or ""
         await self._set_options(entry["entry_id"])
         await self._until_saved()
 
@@ -111,6 +115,7 @@ class World:
             folder=self.folder.path,
             pepeunit=self.frail_unit.pepeunit,
             clesyde=self.frail_thing.clesyde,
+            collector=self.frail_collector.collector,
         )
 
     async def stop(self) -> None:
@@ -166,6 +171,7 @@ class World:
         self.evidence.kills.append(Kill(at, snapshot.waiting(ULOGGER)))
         self.frail_unit.evidence.kills.append(Kill(at, snapshot.waiting(self.unit_id)))
         self.frail_thing.evidence.kills.append(Kill(at, snapshot.waiting(self.thing_id)))
+        self.frail_collector.evidence.kills.append(Kill(at, snapshot.waiting(self.otlp_id)))
 
     async def stop_hass(self) -> None:
         """Stop Home Assistant in good order, and look at what its outbox holds."""
@@ -281,8 +287,12 @@ class World:
         self._read_folder()
         if lost_pieces(self.devices, None, self.filed):
             return False
-        filed = {each.capture_id for each in self._reader.captures.values()}
-        return filed <= self.frail_unit.complete() and filed <= self.frail_thing.numbers()
+        filed = {each.capture_id: each for each in self._reader.captures.values()}
+        return (
+            filed.keys() <= self.frail_unit.complete()
+            and filed.keys() <= self.frail_thing.numbers()
+            and filed.keys() <= self.frail_collector.complete(filed)
+        )
 
     def _read_folder(self) -> None:
         """Note what was written since the last look; the directory must be as it should be."""
@@ -299,7 +309,7 @@ class World:
         return ledger
 
     def judge(self, snapshot: Snapshot) -> dict[str, Judgement]:
-        """Judge both destinations when all has come to rest."""
+        """Judge all destinations when all has come to rest."""
         reader = FolderReader(self.folder.path)
         filed = self._note_files(reader)
         cloud = judge(ULOGGER, ULOGGER, self.devices, snapshot, self.ledger, self.evidence)
@@ -313,7 +323,14 @@ class World:
         self._compare(cloud, self.ledger, folder, filed)
         unit = self._judge_unit(snapshot, reader)
         thing = self._judge_thing(snapshot)
-        return {"ulogger": cloud, "folder": folder, "pepeunit": unit, "clesyde": thing}
+        collector = self._judge_collector(snapshot, reader)
+        return {
+            "ulogger": cloud,
+            "folder": folder,
+            "pepeunit": unit,
+            "clesyde": thing,
+            "otlp": collector,
+        }
 
     def _judge_thing(self, snapshot: Snapshot) -> Judgement:
         """Judge what came to the thing's topics."""
@@ -354,6 +371,27 @@ class World:
         ]
         compare_troubles(unit, came, to_unit, Trouble(frail.dead, excused), others)
         return unit
+
+    def _judge_collector(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
+        """Judge the collector; the folder tells which bytes a capture's number stands for."""
+        frail = self.frail_collector
+        files = {each.capture_id: each for each in reader.captures.values()}
+        came = frail.ledger(self.demo.cloud, self._by_serial, files)
+        collector = judge("otlp", self.otlp_id, self.devices, snapshot, came, frail.evidence)
+        absent = snapshot.delivered(self.otlp_id) - frail.complete(files)
+        collector.lost += len(absent)
+        collector.details += [
+            f"otlp: capture {each} was delivered, and is not whole" for each in absent
+        ]
+        others = [*self.folder.dead, *self._unreachable]
+        both = [*self._down, *self._disk_full]
+        to_collector = journeys(self.devices, came)
+        excused = [
+            *until_caught_up(both, SETTLED, to_collector),
+            *until_caught_up(frail.dead, LIFTED, to_collector),
+        ]
+        compare_troubles(collector, came, to_collector, Trouble(frail.dead, excused), others)
+        return collector
 
     def _compare(self, cloud: Judgement, came: Ledger, folder: Judgement, filed: Ledger) -> None:
         """Look whether the trouble of one destination was felt at the other."""

@@ -4,7 +4,11 @@ import importlib
 import sys
 from typing import Final
 
-CLOUDS: Final = {"clesyde": "conformance.clesyde", "pepeunit": "conformance.pepeunit"}
+CLOUDS: Final = {
+    "clesyde": "conformance.clesyde",
+    "otlp": "conformance.otlp",
+    "pepeunit": "conformance.pepeunit",
+}
 """Modules with ``main(arguments) -> int`` by the names of their clouds."""
 
 

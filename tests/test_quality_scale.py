@@ -240,6 +240,7 @@ def test_every_selector_that_is_translated_has_texts() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {
                 "ObjectSelectorConfig",
+                "NumberSelectorConfig",
                 "SelectSelectorConfig",
             }:
                 used |= {
@@ -291,9 +292,14 @@ def test_every_error_has_a_text_and_every_text_an_error() -> None:
 
 
 def refusals_of_images() -> set[str]:
-    """Return why the action that adds a firmware image refuses one."""
+    """Return why the action or the panel refuses a firmware image."""
     found = {each.reason for each in (InvalidImage, *InvalidImage.__subclasses__())}
-    for path in ("account/firmware_images.py", "gateway/images.py", "gateway/firmware_folder.py"):
+    for path in (
+        "account/firmware_images.py",
+        "gateway/images.py",
+        "gateway/firmware_folder.py",
+        "panel/images.py",
+    ):
         for node in ast.walk(sources()[PACKAGE / path]):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {
                 "FirmwareRefused",
@@ -342,7 +348,7 @@ def test_the_sensor_of_the_last_error_can_tell_every_reason() -> None:
 
 
 def test_every_issue_has_texts_and_every_text_an_issue() -> None:
-    rules = [(PACKAGE / f"gateway/{name}.py").read_text() for name in ("issues", "unit_issues")]
+    rules = [(PACKAGE / f"gateway/{name}.py").read_text() for name in ("issues", "thing_issues", "unit_issues")]
     code = inspect.getsource(repairs) + "".join(rules)
     raised = set(re.findall(r"Issue\(\s*\"(\w+)\"", "".join(rules)))
     raised.add("left_behind")
