@@ -23,7 +23,6 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
 from .account.firmware_images import image_title
-from .cloud.destination import OffersRemoteAccess
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .entity import (
@@ -31,10 +30,8 @@ from .entity import (
     AccountEntity,
     DestinationEntity,
     DeviceEntity,
-    RemoteAccessEntity,
     add_destination_entities,
     add_device_entities,
-    add_remote_access_entities,
 )
 from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
@@ -42,6 +39,7 @@ from .gateway.metric_hours import metric_key
 from .insight.units import measure
 from .model.heard import MetricValue
 from .model.reason import Reason
+from .remote_entity import add_remote_access_sensors
 from .unit_entity import AS_SENSOR, async_add_inputs
 
 PARALLEL_UPDATES = 0
@@ -74,13 +72,6 @@ class DestinationSensorDescription(SensorEntityDescription):
     """A sensor of a destination that was added to the account."""
 
     value: Callable[[ActiveDestination], StateType]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemoteAccessSensorDescription(SensorEntityDescription):
-    """A sensor of a destination through which browsers may come; a moment in Unix seconds."""
-
-    value: Callable[[OffersRemoteAccess], float | None]
 
 
 def _moment(seconds: float | None) -> datetime | None:
@@ -382,30 +373,6 @@ DESTINATION_SENSORS = (
     ),
 )
 
-REMOTE_ACCESS_SENSORS = (
-    RemoteAccessSensorDescription(
-        key="certificate_expiry",
-        translation_key="certificate_expiry",
-        device_class=SensorDeviceClass.TIMESTAMP,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda remote: remote.certificate_expires_at,
-    ),
-    RemoteAccessSensorDescription(
-        key="remote_token_expiry",
-        translation_key="remote_token_expiry",
-        device_class=SensorDeviceClass.TIMESTAMP,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda remote: remote.remote_token_expires_at,
-    ),
-    RemoteAccessSensorDescription(
-        key="remote_certificate_expiry",
-        translation_key="remote_certificate_expiry",
-        device_class=SensorDeviceClass.TIMESTAMP,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda remote: remote.remote_certificate_expires_at,
-    ),
-)
-
 
 async def async_setup_entry(
     hass: HomeAssistant,
@@ -420,9 +387,7 @@ async def async_setup_entry(
         if description.key != "certificate_expiry" or _certificate_expiry(gateway) is not None
     )
     add_destination_entities(gateway, async_add_entities, DESTINATION_SENSORS, DestinationSensor)
-    add_remote_access_entities(
-        gateway, async_add_entities, REMOTE_ACCESS_SENSORS, RemoteAccessSensor
-    )
+    add_remote_access_sensors(gateway, async_add_entities)
     async_add_inputs(gateway, async_add_entities, AS_SENSOR)
     add_device_entities(
         entry,
@@ -540,14 +505,3 @@ class DestinationSensor(DestinationEntity, SensorEntity):
     @override
     def native_value(self) -> StateType:
         return self.entity_description.value(self.destination)
-
-
-class RemoteAccessSensor(RemoteAccessEntity, SensorEntity):
-    """A moment that matters for remote access."""
-
-    entity_description: RemoteAccessSensorDescription
-
-    @property
-    @override
-    def native_value(self) -> datetime | None:
-        return _moment(self.entity_description.value(self.remote))
