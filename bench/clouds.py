@@ -2,7 +2,7 @@
 
     script/bench clouds                    as lines for a person
     script/bench clouds --json             one object a line
-    script/bench clouds --cloud pepeunit
+    script/bench clouds --cloud otlp
 
 Both sides do the same work against the same local cloud; ``ratio`` is the library's time by ours.
 """
@@ -14,7 +14,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
-CLOUDS: Final = {"pepeunit": "bench.cloud_pepeunit"}
+CLOUDS: Final = {
+    "otlp": "bench.cloud_otlp",
+    "pepeunit": "bench.cloud_pepeunit",
+}
 """Modules with ``async def measure(rounds) -> list[Row]`` by the names of their clouds."""
 
 type Row = dict[str, Any]

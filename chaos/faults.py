@@ -10,7 +10,7 @@ from functools import partial
 
 from demo.device.virtual import DEMO_AIR
 
-from .pepeunit import pick
+from . import collector, pepeunit
 from .world import World
 
 RECOVERY_SECONDS = 120.0
@@ -68,6 +68,7 @@ class Storm:
             await self._one_destination_each(min(LONE_SECONDS, seconds / 6))
             beside.append(asyncio.create_task(self._spoil_folder()))
             beside.append(asyncio.create_task(self._spoil_pepeunit()))
+            beside.append(asyncio.create_task(self._spoil_collector()))
             while (left := end - time.monotonic()) > 0:
                 await asyncio.sleep(min(left, self._random.uniform(1, 6)))
                 if time.monotonic() < end:
@@ -104,6 +105,8 @@ class Storm:
             await self._until_others_came(seconds, self._world.in_cloud)
         async with self._unusable_pepeunit("alone"):
             await self._until_others_came(seconds, self._world.in_cloud)
+        async with self._unusable_collector("alone"):
+            await self._until_others_came(seconds, self._world.in_cloud)
 
     async def _until_others_came(self, seconds: float, count: Callable[[], int]) -> None:
         """Wait so long at least, and until the other destination has got something meanwhile."""
@@ -128,7 +131,7 @@ class Storm:
 
     @asynccontextmanager
     async def _unusable_pepeunit(self, remark: str = "") -> AsyncIterator[None]:
-        how = pick(self._random)
+        how = pepeunit.pick(self._random)
         self.faults[f"pepeunit_{how}"] += 1
         self._say(f"pepeunit_{how} {remark}".rstrip())
         async with self._world.frail_unit.unusable(how):
@@ -139,6 +142,21 @@ class Storm:
         while True:
             await asyncio.sleep(self._random.uniform(10, 40))
             async with self._unusable_pepeunit():
+                await asyncio.sleep(self._random.uniform(5, 15))
+
+    @asynccontextmanager
+    async def _unusable_collector(self, remark: str = "") -> AsyncIterator[None]:
+        how = collector.pick(self._random)
+        self.faults[f"collector_{how}"] += 1
+        self._say(f"collector_{how} {remark}".rstrip())
+        async with self._world.frail_collector.unusable(how):
+            yield
+
+    async def _spoil_collector(self) -> None:
+        """Have the collector be unusable for a while, again and again, whatever else goes on."""
+        while True:
+            await asyncio.sleep(self._random.uniform(10, 40))
+            async with self._unusable_collector():
                 await asyncio.sleep(self._random.uniform(5, 15))
 
     async def _lightly(self) -> None:

@@ -17,6 +17,7 @@ from demo.folder import DATA, FolderReader
 from demo.harness import Harness
 
 from .clock import HostClock
+from .collector import FrailCollector
 from .destinations import (
     Judgement,
     Trouble,
@@ -58,6 +59,8 @@ class World:
         self.folder = FrailFolder(directory / "config/shelf")
         self.frail_unit = FrailPepeunit(directory / "pepeunit")
         self.unit_id = ""
+        self.frail_collector = FrailCollector()
+        self.otlp_id = ""
         self.demo = Harness(
             directory, devices, folder=self.folder.path, pepeunit=self.frail_unit.pepeunit
         )
@@ -90,6 +93,7 @@ class World:
         entry = await self.demo.set_up_account()
         self.folder_id = entry["folder_id"]
         self.unit_id = entry["pepeunit_id"]
+        self.otlp_id = await self.demo.add_collector(entry["entry_id"]) or ""
         await self._set_options(entry["entry_id"])
         await self._until_saved()
 
@@ -102,6 +106,7 @@ class World:
             gated=True,
             folder=self.folder.path,
             pepeunit=self.frail_unit.pepeunit,
+            collector=self.frail_collector.collector,
         )
 
     async def stop(self) -> None:
@@ -155,6 +160,7 @@ class World:
         snapshot = await self.look()
         self.evidence.kills.append(Kill(at, snapshot.waiting(ULOGGER)))
         self.frail_unit.evidence.kills.append(Kill(at, snapshot.waiting(self.unit_id)))
+        self.frail_collector.evidence.kills.append(Kill(at, snapshot.waiting(self.otlp_id)))
 
     async def stop_hass(self) -> None:
         """Stop Home Assistant in good order, and look at what its outbox holds."""
@@ -270,8 +276,11 @@ class World:
         self._read_folder()
         if lost_pieces(self.devices, None, self.filed):
             return False
-        filed = {each.capture_id for each in self._reader.captures.values()}
-        return filed <= self.frail_unit.complete()
+        filed = {each.capture_id: each for each in self._reader.captures.values()}
+        return (
+            filed.keys() <= self.frail_collector.complete(filed)
+            and filed.keys() <= self.frail_unit.complete()
+        )
 
     def _read_folder(self) -> None:
         """Note what was written since the last look; the directory must be as it should be."""
@@ -288,7 +297,7 @@ class World:
         return ledger
 
     def judge(self, snapshot: Snapshot) -> dict[str, Judgement]:
-        """Judge both destinations when all has come to rest."""
+        """Judge all destinations when all has come to rest."""
         reader = FolderReader(self.folder.path)
         filed = self._note_files(reader)
         cloud = judge(ULOGGER, ULOGGER, self.devices, snapshot, self.ledger, self.evidence)
@@ -301,7 +310,8 @@ class World:
         folder.details += [f"folder: {each}" for each in (*absent, *twice, *other)]
         self._compare(cloud, self.ledger, folder, filed)
         unit = self._judge_unit(snapshot, reader)
-        return {"ulogger": cloud, "folder": folder, "pepeunit": unit}
+        collector = self._judge_collector(snapshot, reader)
+        return {"ulogger": cloud, "folder": folder, "otlp": collector, "pepeunit": unit}
 
     def _judge_unit(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
         """Judge the log of the unit; the folder tells which bytes a capture's number stands for."""
@@ -323,6 +333,27 @@ class World:
         ]
         compare_troubles(unit, came, to_unit, Trouble(frail.dead, excused), others)
         return unit
+
+    def _judge_collector(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
+        """Judge the collector; the folder tells which bytes a capture's number stands for."""
+        frail = self.frail_collector
+        files = {each.capture_id: each for each in reader.captures.values()}
+        came = frail.ledger(self.demo.cloud, self._by_serial, files)
+        collector = judge("otlp", self.otlp_id, self.devices, snapshot, came, frail.evidence)
+        absent = snapshot.delivered(self.otlp_id) - frail.complete(files)
+        collector.lost += len(absent)
+        collector.details += [
+            f"otlp: capture {each} was delivered, and is not whole" for each in absent
+        ]
+        others = [*self.folder.dead, *self._unreachable]
+        both = [*self._down, *self._disk_full]
+        to_collector = journeys(self.devices, came)
+        excused = [
+            *until_caught_up(both, SETTLED, to_collector),
+            *until_caught_up(frail.dead, LIFTED, to_collector),
+        ]
+        compare_troubles(collector, came, to_collector, Trouble(frail.dead, excused), others)
+        return collector
 
     def _compare(self, cloud: Judgement, came: Ledger, folder: Judgement, filed: Ledger) -> None:
         """Look whether the trouble of one destination was felt at the other."""

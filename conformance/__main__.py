@@ -4,7 +4,10 @@ import importlib
 import sys
 from typing import Final
 
-CLOUDS: Final = {"pepeunit": "conformance.pepeunit"}
+CLOUDS: Final = {
+    "otlp": "conformance.otlp",
+    "pepeunit": "conformance.pepeunit",
+}
 """Modules with ``main(arguments) -> int`` by the names of their clouds."""
 
 

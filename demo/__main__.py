@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from custom_components.ulogger.firmware.symbols import FirmwareImage
+
 from .api import PASSWORD, USER, ApiError
 from .check import (
     Comparison,
@@ -25,15 +27,19 @@ from .fleet import Buffers, UnusableBufferError, make_fleet
 from .folder import FolderReader
 from .harness import Harness
 from .hass import REPOSITORY, HassError
-from .pepeunit.reading import compare_records
+from .living import live as live_on
+from .living import make_living_fleet, make_ready
+from .otlp import LocalCollector
+from .otlp_check import compare_records
+from .pepeunit import reading as unit_log
 from .pepeunit.service import LocalPepeunit
 from .pepeunit.units import Unit
 from .readback import wait_until_read
 
 DEMO_DIRECTORY = REPOSITORY / ".demo"
-FOLDER = "folder"
-PEPEUNIT = "pepeunit"
-DESTINATIONS = (FOLDER, PEPEUNIT)
+FOLDER, OTLP, PEPEUNIT = "folder", "otlp", "pepeunit"
+DESTINATIONS = (FOLDER, OTLP, PEPEUNIT)
+LIVING = 6
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
 READ_SECONDS = 30.0
@@ -56,8 +62,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="append",
         choices=DESTINATIONS,
         default=[],
-        help="where captures go beside the cloud: into a directory, or into the log of a unit of "
-        "a local Pepeunit; may be repeated",
+        help="where captures go beside the cloud: a directory, a collector, the log of a unit of a "
+        "local Pepeunit; may be repeated",
     )
     parser.add_argument(
         "--no-cloud",
@@ -72,7 +78,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="ELF",
         help="the firmware's image; --check then reports lines, metrics and the crash, too",
     )
-    parser.add_argument("--devices", type=int, default=1, metavar="N", help="how many (1)")
+    parser.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help=f"how many ({LIVING} that live; 1 with --check or buffers of your own)",
+    )
     parser.add_argument("--port", type=int, default=8123, help="the browser's port (8123)")
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="how long --check waits for captures"
@@ -84,6 +95,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="put configuration, logs and captures into a new directory",
     )
     options = parser.parse_args(arguments)
+    own = options.log or options.core_dump or options.symbols
+    options.living = not (options.check or own)
+    if options.devices is None:
+        options.devices = LIVING if options.living else 1
     if not 1 <= options.devices <= 1000:
         parser.error("--devices: between 1 and 1000")
     return options
@@ -114,6 +129,7 @@ def make_harness(
         to_cloud=not options.no_cloud,
         folder=folder,
         pepeunit=pepeunit,
+        collector=LocalCollector() if OTLP in options.destination else None,
     )
 
 
@@ -135,6 +151,7 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
         entry = await demo.set_up_account()
         if symbols is not None:
             await demo.add_firmware(entry["entry_id"], symbols)
+        await demo.add_collector(entry["entry_id"])
         say(f"Account set up; waiting for {2 * options.devices} captures, {patience:.0f} s at most")
         end = time.monotonic() + patience
         destinations: dict[str, Comparison] = {}
@@ -150,10 +167,18 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 
             left = end - time.monotonic()
             destinations[FOLDER] = await wait_until_there(devices, in_folder, left)
+        if (collector := demo.collector) is not None:
+            image = await asyncio.to_thread(FirmwareImage.load, symbols) if symbols else None
+
+            async def in_collector() -> Comparison:
+                return await asyncio.to_thread(compare_records, devices, collector.received, image)
+
+            left = end - time.monotonic()
+            destinations[OTLP] = await wait_until_there(devices, in_collector, left)
         if (pepeunit := demo.pepeunit) is not None:
 
             async def in_log() -> Comparison:
-                found = compare_records(devices, pepeunit.records(pepeunit.units[0]))
+                found = unit_log.compare_records(devices, pepeunit.records(pepeunit.units[0]))
                 found.different += pepeunit.invalid
                 return found
 
@@ -183,7 +208,8 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 
 async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run for a person with a browser until Ctrl-C."""
-    devices = make_fleet(options.devices, buffers)
+    living = make_living_fleet(options.devices) if options.living else []
+    devices = [each.device for each in living] or make_fleet(options.devices, buffers)
     symbols = await read_symbols(options)
     say("Starting Home Assistant ...")
     async with (
@@ -193,11 +219,14 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
         entry = await demo.set_up_account()
         if symbols is not None:
             await demo.add_firmware(entry["entry_id"], symbols)
+        await demo.add_collector(entry["entry_id"])
+        if living:
+            await make_ready(demo, entry)
         received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
         filed = f"  what went into the folder: {demo.folder}\n"
         logged = f"  Pepeunit's broker and API: {demo.directory / PEPEUNIT}\n"
         say(
-            f"\n  {demo.hass.url}/config/integrations/integration/ulogger\n"
+            f"\n  {demo.hass.url}/ulogger\n"
             f"  user {USER}, password {PASSWORD}\n\n"
             f"  configuration and log: {demo.hass.config}\n"
             f"{'' if options.no_cloud else received}"
@@ -205,8 +234,11 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
             f"{logged if demo.pepeunit else ''}\n"
             f"{entry['title']} is set up; Ctrl-C ends everything."
         )
-        for device in devices:
-            life.create_task(live(device.firmware))
+        if living:
+            life.create_task(live_on(living))
+        else:
+            for device in devices:
+                life.create_task(live(device.firmware))
     return 0
 
 

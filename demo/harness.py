@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from custom_components.ulogger import const as c
+from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.flows.folder_flow import CONF_INCLUDE_KEPT
+from custom_components.ulogger.flows.otlp_checks import SECTION_TLS
 from custom_components.ulogger.model.capture import CaptureKind
 
 from .api import Api, ApiError, Json
@@ -33,6 +35,7 @@ from .cloud.service import LocalCloud
 from .device.server import RadioServer
 from .device.virtual import VirtualDevice
 from .hass import Hass, free_port
+from .otlp import LocalCollector
 from .pepeunit.service import LocalPepeunit
 from .readback import image_keys
 
@@ -62,15 +65,16 @@ class Harness:
         gated: bool = False,
         to_cloud: bool = True,
         folder: Path | None = None,
+        collector: LocalCollector | None = None,
         pepeunit: LocalPepeunit | None = None,
     ) -> None:
         """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default.
 
         ``environment`` holds further variables of Home Assistant's process. The account of a
         ``gated`` demo reaches its broker through `gate`, which can have a policy; one that is not
-        ``to_cloud`` has none, and captures are only here. Of ``pepeunit`` it becomes the unit.
-        ``folder`` is a directory that captures
-        go to as well.
+        ``to_cloud`` has none, and captures are only here. ``folder`` is a directory that captures
+        go to as well, ``collector`` one that they go to once `add_collector` was called.
+        Of ``pepeunit`` it becomes the unit.
         """
         self.directory = directory
         self.devices = list(devices)
@@ -82,6 +86,7 @@ class Harness:
         self._environment = environment
         self.folder = folder
         self.pepeunit = pepeunit
+        self.collector = collector
         self._gated = gated
         self._to_cloud = to_cloud
         self._hass: Hass | None = None
@@ -124,6 +129,8 @@ class Harness:
             await self._start_cloud()
         if self.pepeunit is not None:
             await self.pepeunit.start()
+        if self.collector is not None:
+            await self.collector.start()
         await self.radio.start()
         self._hass = Hass(
             self.directory / "config",
@@ -151,6 +158,8 @@ class Harness:
         await self.radio.stop()
         if self.pepeunit is not None:
             await self.pepeunit.stop()
+        if self.collector is not None:
+            await self.collector.stop()
         await self.cloud.stop()
         await self.gate.stop()
         await self.broker.astop()
@@ -198,52 +207,66 @@ class Harness:
 
     async def _add_folder(self, entry_id: str, folder: Path) -> str:
         """Have all captures of the account go to a directory, too; returns the destination's ID."""
-        path = "/api/config/config_entries/subentries/flow"
-        handler = [entry_id, c.SUBENTRY_FOLDER]
-        form = await self.api.request("POST", path, {"handler": handler})
         answers = {
             c.CONF_PATH: str(folder),
             c.CONF_KEEP_DAYS: 0,
             c.CONF_KEEP_MB: 0,
             CONF_INCLUDE_KEPT: True,
         }
-        done = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
-        if done["type"] != "create_entry":
-            raise ApiError(f"{folder} was not added: {done.get('errors') or done}")
-        return await self._added(entry_id, c.SUBENTRY_FOLDER)
+        return await self._add_destination(entry_id, c.SUBENTRY_FOLDER, answers)
+
+    async def add_collector(self, entry_id: str) -> str | None:
+        """Have all captures go to the collector, too; returns the destination's ID.
+
+        What was collected before goes there with the images that the account has by now.
+        """
+        if self.collector is None:
+            return None
+        answers = {
+            c.CONF_URL: self.collector.url,
+            c.CONF_UNENCRYPTED: True,
+            c.CONF_METRICS: True,
+            SECTION_TLS: {},
+            CONF_INCLUDE_KEPT: True,
+        }
+        return await self._add_destination(entry_id, c.SUBENTRY_OTLP, answers)
 
     async def _add_unit(self, entry_id: str, pepeunit: LocalPepeunit) -> str:
         """Make the account a unit of a local Pepeunit; returns the destination's ID."""
-        path = "/api/config/config_entries/subentries/flow"
-        handler = [entry_id, c.SUBENTRY_PEPEUNIT]
-        form = await self.api.request("POST", path, {"handler": handler})
         [unit] = pepeunit.units
-        steps: list[Json] = [
-            {
-                "env": json.dumps(pepeunit.env(unit)),
-                "schema": json.dumps(unit.schema()),
-                c.CONF_READABLE: True,
-                CONF_INCLUDE_KEPT: True,
-            },
-            {c.CONF_OUTPUTS: [], c.CONF_INPUTS: []},
-        ]
-        for answers in steps:
-            form = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
-        if form["type"] != "create_entry":
-            raise ApiError(f"The unit was not added: {form.get('errors') or form}")
-        return await self._added(entry_id, c.SUBENTRY_PEPEUNIT)
+        given = {
+            "env": json.dumps(pepeunit.env(unit)),
+            "schema": json.dumps(unit.schema()),
+            c.CONF_READABLE: True,
+            CONF_INCLUDE_KEPT: True,
+        }
+        nodes: Json = {c.CONF_OUTPUTS: [], c.CONF_INPUTS: []}
+        return await self._add_destination(entry_id, c.SUBENTRY_PEPEUNIT, given, nodes)
 
-    async def _added(self, entry_id: str, kind: str) -> str:
-        """Return the ID of the subentry of a kind."""
-        added = await self.api.command("config_entries/subentries/list", entry_id=entry_id)
-        [found] = [each["subentry_id"] for each in added if each["subentry_type"] == kind]
-        return str(found)
+    async def _add_destination(self, entry_id: str, kind: str, *answers: Json) -> str:
+        """Fill in the forms of a destination; returns the destination's ID."""
+        path = "/api/config/config_entries/subentries/flow"
+        form = await self.api.request("POST", path, {"handler": [entry_id, kind]})
+        done = form
+        for answer in answers:
+            done = await self.api.request("POST", f"{path}/{form['flow_id']}", answer)
+        if done["type"] != "create_entry":
+            raise ApiError(f"{kind} was not added: {done.get('errors') or done}")
+        there = await self.api.command("config_entries/subentries/list", entry_id=entry_id)
+        [added] = [each for each in there if each["subentry_type"] == kind]
+        destination_id: str = added["subentry_id"]
+        return destination_id
 
     async def add_firmware(self, entry_id: str, image: bytes) -> None:
         """Add an image for what the devices run and what their core dumps are of."""
+        keys = dict.fromkeys(key for device in self.devices for key in image_keys(device))
+        await self.add_image(entry_id, image, *keys)
+
+    async def add_image(self, entry_id: str, image: bytes, *keys: ImageKey) -> None:
+        """Add an image for some firmware."""
         path = self.hass.images / "firmware.elf"
         await asyncio.to_thread(path.write_bytes, image)
-        for key in dict.fromkeys(key for device in self.devices for key in image_keys(device)):
+        for key in keys:
             await self.api.call(
                 c.DOMAIN,
                 "add_firmware",

@@ -25,6 +25,7 @@ TABLES = (
     "fuzz.firmware_targets",
     "fuzz.agent_targets",
     "fuzz.cloud_targets",
+    "fuzz.otlp_targets",
     "fuzz.pepeunit_targets",
 )
 FOUND = ROOT / "build" / "fuzz"

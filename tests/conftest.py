@@ -7,6 +7,7 @@ from unittest.mock import AsyncMock, MagicMock, patch
 
 import pytest
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers.entity import Entity
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.ulogger.const import DOMAIN
@@ -39,6 +40,35 @@ def home_assistant_with_bluetooth(request: pytest.FixtureRequest) -> None:
     if "hass" in request.fixturenames:
         request.getfixturevalue("enable_custom_integrations")
         request.getfixturevalue("enable_bluetooth")
+
+
+SELDOM_ENABLED = {
+    "capture_event",
+    "duplicates",
+    "last_seen",
+    "next_collection",
+    "session_token",
+    "signal_strength",
+}
+
+
+@pytest.fixture(autouse=True)
+def entities_of_a_power_user(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Enable what a lab turns on; a family's few entities show little of what is tested.
+
+    Marked with ``as_installed`` a test has what a new device has.
+    """
+    if "as_installed" in request.keywords or "hass" not in request.fixturenames:
+        yield
+        return
+
+    def enabled(entity: Entity) -> bool:
+        if entity.platform.platform_name != DOMAIN:
+            return entity.entity_description.entity_registry_enabled_default
+        return entity.entity_description.key not in SELDOM_ENABLED
+
+    with patch.object(Entity, "entity_registry_enabled_default", property(enabled)):
+        yield
 
 
 @pytest.fixture

@@ -10,17 +10,24 @@ import bleak_retry_connector
 import pytest
 from bleak_retry_connector import BleakOutOfConnectionSlotsError
 from homeassistant.components.logbook.helpers import async_subscribe_events
+from homeassistant.config_entries import ConfigEntryDisabler
 from homeassistant.const import STATE_UNAVAILABLE
 from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers.entity import Entity
 from homeassistant.helpers.event import async_track_state_change_event
+from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
-from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.common import MockConfigEntry, async_mock_service
 
+from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.collecting import collector, shown_phase
+from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.outbox.errors import OutboxLocked
+from custom_components.ulogger.outbox.outbox import Outbox
 from demo.device.radio import Air
 from demo.device.samples import sample_log
+from tests.support.account import ToldTransport
 from tests.support.bluetooth import ADDRESS
 from tests.support.road import LOG, Road
 
@@ -86,7 +93,7 @@ async def test_a_routine_collection_that_brought_nothing_is_no_line(
     assert lines == []
 
 
-async def test_a_reload_tells_of_nothing_but_that_entities_were_away(
+async def test_a_reload_tells_of_nothing(
     hass: HomeAssistant, account: MockConfigEntry, road: Road, lines: list[str]
 ) -> None:
     coordinator = await met(road, account)
@@ -96,11 +103,90 @@ async def test_a_reload_tells_of_nothing_but_that_entities_were_away(
     lines.clear()
     assert await hass.config_entries.async_reload(account.entry_id)
     await hass.async_block_till_done()
-    told = [line.split(maxsplit=1) for line in lines]
-    # Home Assistant tells of each entity that it was unavailable, and what it is afterwards.
-    there_again = [(entity, state) for entity, state in told if state != STATE_UNAVAILABLE]
-    assert len(there_again) == len(set(there_again))
-    assert {entity: before[entity] for entity, _ in there_again} == dict(there_again)
+    assert lines == []
+    after = hass.states.async_all()
+    assert {state.entity_id: state.state for state in after} == before
+    assert not any("restored" in state.attributes for state in after)
+    await road.pass_time(seconds=61)
+    assert not any(state.state == STATE_UNAVAILABLE for state in hass.states.async_all())
+
+
+async def test_a_connection_that_is_made_anew_by_a_reload_is_no_fault(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    transport: ToldTransport,
+    road: Road,
+    lines: list[str],
+) -> None:
+    async def connect() -> None:
+        transport.tell(ConnectionState.DISCONNECTED)
+        await hass.loop.create_future()
+
+    lines.clear()
+    with patch.object(transport, "run", connect):
+        assert await hass.config_entries.async_reload(account.entry_id)
+        await hass.async_block_till_done()
+    assert not account.runtime_data.ulogger.cloud.connected
+    assert lines == []
+    await road.pass_time(seconds=31)
+    (line,) = lines
+    assert line.endswith("cloud_connection off")
+
+
+async def test_an_automation_does_not_take_what_is_there_again_for_news(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    """Guarded as people do it, and as our blueprint does."""
+    coordinator = await met(road, account)
+    coordinator.fire(DeviceEvent.CORE_DUMP, {})
+    calls = async_mock_service(hass, "test", "told")
+    event = road.entity_id(account, "device_event")
+    trigger = {"trigger": "state", "entity_id": event, "not_from": "unavailable"}
+    triggers = [{**trigger, "not_to": ["unavailable", "unknown"]}]
+    triggers.append({"trigger": "ulogger.crashed", "target": {"entity_id": event}})
+    automation = {"triggers": triggers, "actions": {"action": "test.told"}}
+    assert await async_setup_component(hass, "automation", {"automation": automation})
+    await hass.async_block_till_done()
+    assert await hass.config_entries.async_reload(account.entry_id)
+    await hass.async_block_till_done()
+    assert calls == []
+    account.runtime_data.devices[coordinator.identity.key].fire(DeviceEvent.CORE_DUMP, {})
+    await hass.async_block_till_done()
+    assert len(calls) == 2
+
+
+async def test_an_account_that_does_not_come_back_gives_its_states_up(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    await met(road, account)
+    shown = len(hass.states.async_all())
+    with patch.object(Outbox, "open", side_effect=OutboxLocked("taken")):
+        assert not await hass.config_entries.async_reload(account.entry_id)
+        await hass.async_block_till_done()
+        assert not any(each.state == STATE_UNAVAILABLE for each in hass.states.async_all())
+        await road.pass_time(seconds=61)
+    states = hass.states.async_all()
+    assert [each.state for each in states] == [STATE_UNAVAILABLE] * shown
+
+
+async def test_an_account_that_is_removed_leaves_no_state_behind(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    await met(road, account)
+    assert hass.states.async_all() != []
+    await hass.config_entries.async_remove(account.entry_id)
+    await hass.async_block_till_done()
+    assert hass.states.async_all() == []
+
+
+async def test_an_account_that_is_disabled_shows_it_at_once(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    await met(road, account)
+    by_a_person = ConfigEntryDisabler.USER
+    await hass.config_entries.async_set_disabled_by(account.entry_id, by_a_person)
+    await hass.async_block_till_done()
+    assert {each.state for each in hass.states.async_all()} == {STATE_UNAVAILABLE}
 
 
 async def test_what_a_person_asks_for_is_shown_while_it_goes_on(

@@ -29,7 +29,7 @@ from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.insight.crash_groups import CrashState
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.trigger import TRIGGERS
-from tests.support.account import ToldTransport, core_dump, log, meet
+from tests.support.account import ToldTransport, core_dump, load, log, meet
 from tests.support.bluetooth import OTHER_ADDRESS
 
 from .support.outbox_world import queue
@@ -57,6 +57,15 @@ def device_id(hass: HomeAssistant, device: DeviceCoordinator) -> str:
     """Find the device in the registry."""
     found = dr.async_get(hass).async_get_device_by_identifier(
         device.identifier, device.account.entry_id
+    )
+    assert found is not None
+    return found.id
+
+
+def account_id(hass: HomeAssistant, account: MockConfigEntry) -> str:
+    """Find the account's own device in the registry."""
+    found = dr.async_get(hass).async_get_device_by_identifier(
+        (DOMAIN, account.entry_id), account.entry_id
     )
     assert found is not None
     return found.id
@@ -226,6 +235,50 @@ async def test_event_entities_of_other_integrations_do_not_count(
     assert calls == []
 
 
+@pytest.mark.parametrize(("name", "event"), TRIGGERED_BY.items())
+async def test_the_account_stands_for_all_of_its_devices_new_ones_included(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    met: DeviceCoordinator,
+    name: str,
+    event: DeviceEvent,
+) -> None:
+    of_another = {"applications": {"7": {"device_types": []}}}
+    elsewhere = await load(hass, options=of_another, customer_id=43)
+    calls = await automate(
+        hass,
+        triggers={
+            "trigger": f"ulogger.{name}",
+            "target": {"device_id": account_id(hass, account)},
+        },
+    )
+    await tell(hass, met, event)
+    new = meet(account, DeviceIdentity(42, "NEW"), OTHER_ADDRESS)
+    await hass.async_block_till_done()
+    await tell(hass, new, event)
+    stranger = meet(elsewhere, DeviceIdentity(7, "STRANGER"), "C0:FF:EE:00:00:03")
+    await hass.async_block_till_done()
+    await tell(hass, stranger, event)
+    told = [call.data["about"] for call in calls]
+    assert told == [event_entity(hass, met), event_entity(hass, new)]
+
+
+@pytest.mark.as_installed
+async def test_a_line_triggers_also_where_no_entity_shows_it(
+    hass: HomeAssistant, account: MockConfigEntry, met: DeviceCoordinator
+) -> None:
+    trigger = {
+        "trigger": "ulogger.logged",
+        "target": {"entity_id": event_entity(hass, met)},
+    }
+    calls = await automate(hass, triggers=trigger)
+    log_entity = entity(hass, met, "event", "log")
+    assert hass.states.get(log_entity) is None
+    met.logged.notify("error", PUMP_LINE)
+    await hass.async_block_till_done()
+    assert [call.data["about"] for call in calls] == [log_entity]
+
+
 async def test_an_account_that_is_reloaded_does_not_repeat_the_last_event(
     hass: HomeAssistant, account: MockConfigEntry, met: DeviceCoordinator
 ) -> None:
@@ -306,10 +359,21 @@ async def test_triggers_and_condition_are_described_for_the_editor(
     triggers = await trigger_helper.async_get_all_descriptions(hass)
     conditions = await condition_helper.async_get_all_descriptions(hass)
     for name in TRIGGERS:
-        assert triggers[f"ulogger.{name}"]["target"]["entity"] == [
-            {"integration": "ulogger", "domain": ["event"]}
-        ]
+        assert triggers[f"ulogger.{name}"]["target"]["entity"] == [{"integration": "ulogger"}]
     assert conditions["ulogger.captures_waiting"]["fields"].keys() == {"behavior", "for"}
+
+
+@pytest.mark.parametrize("kind", ["services", "triggers", "conditions"])
+def test_pickers_of_targets_offer_nothing_of_other_integrations(kind: str) -> None:
+    """Without a filter of entities, those of all integrations can be picked."""
+    described = load_yaml_dict(str(PACKAGE / f"{kind}.yaml"))
+    targets = [each["target"] for each in described.values() if "target" in each]
+    assert len(targets) > 0
+    for target in targets:
+        for what in ("device", "entity"):
+            filters = target[what]
+            assert all(each["integration"] == DOMAIN for each in filters)
+            assert filters
 
 
 # Blueprints
@@ -373,6 +437,29 @@ async def test_the_first_blueprint_does_not_repeat_itself_after_a_reload(
     await hass.config_entries.async_reload(account.entry_id)
     await hass.async_block_till_done()
     assert len(notified) == 1
+
+
+@pytest.mark.as_installed
+@pytest.mark.usefixtures("blueprints")
+async def test_the_blueprint_for_all_tells_of_crashes_of_devices_that_are_yet_to_come(
+    hass: HomeAssistant, account: MockConfigEntry, met: DeviceCoordinator
+) -> None:
+    notified = await notifications(hass)
+    await automate(
+        hass,
+        use_blueprint={
+            "path": "ulogger/notify_on_any_crash.yaml",
+            "input": {"watched": {"device_id": account_id(hass, account)}},
+        },
+    )
+    new = meet(account, DeviceIdentity(42, "NEW", "DoorSenseV2"), OTHER_ADDRESS)
+    await hass.async_block_till_done()
+    await tell(hass, new, DeviceEvent.UPLOADED)
+    assert notified == []
+    await stored(new, core_dump(new.identity))
+    (call,) = notified
+    assert call.data["title"] == "DoorSenseV2 NEW crashed"
+    assert "an access where nothing answers at 0xFFFF0030" in call.data["message"]
 
 
 @pytest.mark.usefixtures("blueprints")

@@ -18,6 +18,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.capture.log_buffer import LogHeader
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.collecting.device_state import DeviceEvent
+from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from tests.support.account import CRASH_DUMP, CRASH_LOG, ToldTransport
 from tests.support.bluetooth import ADDRESS
@@ -182,20 +183,43 @@ async def test_statistics_and_dashboards_are_told_what_a_number_is(
     assert registered.entity_category == (category and EntityCategory(category))
 
 
-async def test_what_is_noisy_is_disabled_at_first(
+@pytest.mark.as_installed
+async def test_a_family_sees_few_entities_of_a_device(
     hass: HomeAssistant, account: MockConfigEntry, device: object
 ) -> None:
     await hass.async_block_till_done()
     entries = er.async_entries_for_config_entry(er.async_get(hass), account.entry_id)
-    disabled = {each.unique_id.rsplit("-", 1)[1] for each in entries if each.disabled}
-    assert disabled == {
-        "signal_strength",
-        "duplicates",
-        "session_token",
-        "next_collection",
-        "last_seen",
-        "capture_event",
+    ours = [each for each in entries if "-42-" in each.unique_id]
+    enabled = {
+        each.unique_id.rsplit("-", 1)[1]: each.entity_category for each in ours if not each.disabled
     }
+    diagnostic = {key for key, category in enabled.items() if category == "diagnostic"}
+    assert diagnostic == {"firmware_version", "last_error"}
+    assert enabled.keys() - diagnostic == {
+        "state",
+        "last_upload",
+        "captures_waiting",
+        "last_crash",
+        "device_event",
+        "upload_now",
+        "collect",
+        "in_range",
+    }
+
+
+@pytest.mark.as_installed
+async def test_a_metric_of_a_device_is_shown_as_diagnostic(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    await hass.async_block_till_done()
+    account.runtime_data.metric_found.notify(device, "battery_mv")
+    await hass.async_block_till_done()
+    (found,) = [
+        each
+        for each in er.async_entries_for_config_entry(er.async_get(hass), account.entry_id)
+        if each.original_name == "battery_mv"
+    ]
+    assert (found.disabled, found.entity_category) == (False, EntityCategory.DIAGNOSTIC)
 
 
 # While it is collected

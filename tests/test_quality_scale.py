@@ -32,9 +32,9 @@ from custom_components.ulogger.actions.publish import (
     METRICS_SCHEMA,
 )
 from custom_components.ulogger.capture.errors import InvalidImage
+from custom_components.ulogger.cloud.pepeunit.errors import RestFailure
 from custom_components.ulogger.condition import CONDITIONS
 from custom_components.ulogger.config_flow import UloggerConfigFlow
-from custom_components.ulogger.cloud.pepeunit.errors import RestFailure
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.gateway.gateway import UloggerConfigEntry
 from custom_components.ulogger.model.reason import Reason
@@ -239,6 +239,7 @@ def test_every_selector_that_is_translated_has_texts() -> None:
     for tree in sources().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                "NumberSelectorConfig",
                 "ObjectSelectorConfig",
                 "SelectSelectorConfig",
             }:
@@ -291,9 +292,14 @@ def test_every_error_has_a_text_and_every_text_an_error() -> None:
 
 
 def refusals_of_images() -> set[str]:
-    """Return why the action that adds a firmware image refuses one."""
+    """Return why the action or the panel refuses a firmware image."""
     found = {each.reason for each in (InvalidImage, *InvalidImage.__subclasses__())}
-    for path in ("account/firmware_images.py", "gateway/images.py", "gateway/firmware_folder.py"):
+    for path in (
+        "account/firmware_images.py",
+        "gateway/images.py",
+        "gateway/firmware_folder.py",
+        "panel/images.py",
+    ):
         for node in ast.walk(sources()[PACKAGE / path]):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {
                 "FirmwareRefused",

@@ -79,6 +79,18 @@ async def test_the_limit_can_be_raised_for_who_waits(
     assert kinds(hass) == []
 
 
+@pytest.mark.parametrize("limit", [1, 10_001])
+async def test_a_limit_that_is_none_is_told_in_words(
+    hass: HomeAssistant, client: Any, full: MockConfigEntry, limit: int
+) -> None:
+    repair = card(hass, client, "device_limit")
+    form = await repair.answer(await repair.open(), next_step_id="raise")
+    again = await repair.answer(form, device_limit=limit)
+    assert again["errors"] == {"device_limit": "device_limit_bounds"}
+    assert again["description_placeholders"]["least"] == "2"
+    assert full.options == {**APPROVED, "device_limit": 1}
+
+
 async def test_the_limit_can_be_raised_too_little(
     hass: HomeAssistant, client: Any, full: MockConfigEntry
 ) -> None:

@@ -87,6 +87,30 @@ def test_names_of_entities_and_states_have_no_placeholders(language: str) -> Non
             assert not placeholders(text), key
 
 
+@pytest.mark.parametrize(
+    ("language", "word"),
+    [("en", r"quota"), ("de", r"[Kk]ontingent"), ("de", r"[Aa]b(ge)?hol"), ("fr", r"quota")],
+)
+def test_one_thing_has_one_name(language: str, word: str) -> None:
+    """The daily limit is one everywhere, and in German a device is read out."""
+    assert [key for key, text in texts(language).items() if re.search(word, text)] == []
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_no_count_has_a_unit_that_is_wrong_for_one(language: str) -> None:
+    keys = [key for key in texts(language) if key.startswith("entity.")]
+    assert not any(key.endswith("unit_of_measurement") for key in keys)
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_an_error_leaves_to_the_log_how_it_came_about(language: str) -> None:
+    """What is wrong with a file that a person chose, or what Pepeunit says, is for that person."""
+    of_files = ("image", "not_a_capture", "credentials", "archive", "pepeunit")
+    detailed = [key for key, text in texts(language).items() if "{detail}" in text]
+    for key in detailed:
+        assert not key.startswith("exceptions.") or any(each in key for each in of_files), key
+
+
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])
 def test_every_field_of_a_form_is_described(language: str) -> None:
     found = texts(language)

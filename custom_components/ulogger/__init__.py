@@ -1,5 +1,7 @@
 """uLogger: a gateway from Bluetooth devices to the uLogger cloud."""
 
+import logging
+
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import Platform
 from homeassistant.core import HomeAssistant
@@ -20,6 +22,7 @@ from .actions.devices import async_register_actions
 from .assistant.api import async_offer_to_assistants
 from .collecting.kept import forget_kept
 from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION
+from .entity import give_up_states
 from .gateway.device_news import DeviceNews
 from .gateway.discovery import Discovery
 from .gateway.fleet import async_forget_stored
@@ -30,12 +33,17 @@ from .gateway.issues import Issues
 from .gateway.log_forwarding import LogForwarding
 from .gateway.log_relay import LogRelay
 from .gateway.metric_statistics import MetricStatistics
+from .gateway.otlp import async_otlp_destinations, async_remove_otlp, start_entity_gauges
 from .gateway.pepeunit import async_pepeunit_destinations
 from .gateway.readings import async_remove_readings
 from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
+from .panel.commands import async_register_commands
 from .panel.downloads import async_register_downloads
+from .panel.sidebar import async_offer_panel
+
+_LOGGER = logging.getLogger(__name__)
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
@@ -54,6 +62,8 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
     """Register the actions; they explain themselves when no account is loaded."""
     async_register_actions(hass)
     async_register_downloads(hass)
+    async_register_commands(hass)
+    await async_offer_panel(hass)
     for entry in hass.config_entries.async_entries(DOMAIN, include_ignore=False):
         if entry.disabled_by:
             await async_take_secrets_out(hass, entry)
@@ -75,6 +85,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     try:
         outbox = await Outbox.open(outbox_path(hass, entry.entry_id), hass.async_add_executor_job)
     except OutboxError as err:
+        _LOGGER.info("The outbox of %s can't be used: %s", entry.title, err)
         raise ConfigEntryNotReady(
             translation_domain=DOMAIN,
             translation_key=err.reason,
@@ -82,7 +93,11 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         ) from err
     account = Account(hass, entry, store, outbox)
     reload_on_change(hass, entry)
-    destinations = [*folder_destinations(account), *await async_pepeunit_destinations(account)]
+    destinations = [
+        *folder_destinations(account),
+        *await async_otlp_destinations(account),
+        *await async_pepeunit_destinations(account),
+    ]
     gateway = entry.runtime_data = Gateway(account, ulogger, destinations, over_http)
     account.register_device()
     await gateway.async_start()
@@ -93,6 +108,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
     gateway.crashes.begin()
     Discovery(hass, entry).start()
     Issues(hass, entry).start()
+    start_entity_gauges(hass, entry)
     LogRelay(hass, entry).start()
     async_offer_to_assistants(hass, entry)
     for telemetry in gateway.telemetry.values():
@@ -118,6 +134,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
     """Let sessions end while entities still tell of them, then let go of the outbox."""
     await entry.runtime_data.async_finish_sessions()
     if unloaded := await hass.config_entries.async_unload_platforms(entry, PLATFORMS):
+        give_up_states(hass, entry)
         await entry.runtime_data.async_stop()
     return unloaded
 
@@ -125,6 +142,7 @@ async def async_unload_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
 async def async_remove_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> None:
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
     await async_remove_units(hass, entry)
+    await async_remove_otlp(hass, entry)
     close_pointless_cards(hass)
     forget_kept(hass, entry.entry_id)
     await async_remove_secrets(hass, entry)

@@ -13,7 +13,9 @@ from .gateway.gateway import UloggerConfigEntry
 PARALLEL_UPDATES = 0
 
 UPLOAD_NOW = ButtonEntityDescription(key="upload_now", translation_key="upload_now")
-CLEAR_CRASH = ButtonEntityDescription(key="clear_crash", translation_key="clear_crash")
+CLEAR_CRASH = ButtonEntityDescription(
+    key="clear_crash", translation_key="clear_crash", entity_registry_enabled_default=False
+)
 
 
 async def async_setup_entry(
@@ -34,7 +36,7 @@ class UploadButton(DeviceEntity, ButtonEntity):
 
     @override
     async def async_press(self) -> None:
-        with user_errors(self.coordinator.identity.serial):
+        with user_errors(self.coordinator.called):
             await self.coordinator.async_collect()
         self.gateway.async_retry_now()
 

@@ -39,6 +39,7 @@ from .const import (
     ENTRY_VERSION,
     SUBENTRY_FIRMWARE,
     SUBENTRY_FOLDER,
+    SUBENTRY_OTLP,
     SUBENTRY_PEPEUNIT,
     SUBENTRY_ULOGGER,
     WITHOUT_CAPTURES,
@@ -46,17 +47,18 @@ from .const import (
 from .flows.account_checks import (
     ONLY_HERE,
     FormError,
-    account_title,
     account_unique_id,
+    async_account_title,
     async_check_renewal,
     async_check_token,
     new_client_suffix,
 )
 from .flows.account_schema import CONF_ACCOUNT, TOKEN_SCHEMA, UPLOADS_SCHEMA, accounts_schema
-from .flows.account_steps import CONNECTIONS, AccountSteps, async_without_key, changed_title
+from .flows.account_steps import CONNECTIONS, AccountSteps, async_changed_title, async_without_key
 from .flows.firmware_flow import FirmwareImageFlow
 from .flows.folder_flow import FolderSubentryFlow
 from .flows.options_flow import UloggerOptionsFlow
+from .flows.otlp_flow import OtlpSubentryFlow
 from .flows.pepeunit_flow import PepeunitSubentryFlow
 from .flows.ulogger_flow import UloggerSubentryFlow
 from .flows.uploaded_files import Uploads
@@ -96,6 +98,7 @@ class UloggerConfigFlow(
         flows: dict[str, type[ConfigSubentryFlow]] = {
             SUBENTRY_FIRMWARE: FirmwareImageFlow,
             SUBENTRY_FOLDER: FolderSubentryFlow,
+            SUBENTRY_OTLP: OtlpSubentryFlow,
             SUBENTRY_PEPEUNIT: PepeunitSubentryFlow,
         }
         # Asked before an entry of an earlier version is migrated, too.
@@ -167,7 +170,7 @@ class UloggerConfigFlow(
             return self.async_show_form(step_id="only_here", data_schema=probatio.Schema({}))
         # Not before: closed now, the card of a device goes on to be that device's.
         await self.async_set_unique_id(ONLY_HERE, raise_on_progress=False)
-        return self._create(
+        return await self._create(
             {CONF_CONNECTION: CONNECTION_NONE, CONF_CLIENT_SUFFIX: new_client_suffix()}
         )
 
@@ -185,21 +188,22 @@ class UloggerConfigFlow(
             if data[CONF_CONNECTION] not in WITHOUT_CAPTURES:
                 # Home Assistant works out once what can be added, and would offer uLogger again.
                 entry.supported_subentry_types.pop(SUBENTRY_ULOGGER, None)
+            title = await async_changed_title(self.hass, entry, data)
             return self.async_update_reload_and_abort(
-                entry, unique_id=unique_id, title=changed_title(entry, data), data=data
+                entry, unique_id=unique_id, title=title, data=data
             )
         await self.async_set_unique_id(unique_id, raise_on_progress=False)
         self._abort_if_unique_id_configured()
-        return self._create(await async_without_key(self.hass, data))
+        return await self._create(await async_without_key(self.hass, data))
 
-    @callback
-    def _create(self, data: dict[str, Any]) -> ConfigFlowResult:
+    async def _create(self, data: dict[str, Any]) -> ConfigFlowResult:
         """Create the account; the device from whose card it was set up counts as confirmed."""
         self._close_other_cards()
         options = {}
         if self._confirmed_address is not None:
             options[CONF_CONFIRMED_ADDRESS] = self._confirmed_address
-        return self.async_create_entry(title=account_title(data), data=data, options=options)
+        title = await async_account_title(self.hass, data)
+        return self.async_create_entry(title=title, data=data, options=options)
 
     @callback
     def _close_other_cards(self) -> None:
@@ -255,6 +259,7 @@ class UloggerConfigFlow(
                 "device_type": plain_text(self._question[ATTR_DEVICE_TYPE]),
                 "name": plain_text(self._question[ATTR_NAME]),
                 "address": self._question[ATTR_ADDRESS],
+                "signal": _signal(self.hass, self._question[ATTR_ADDRESS]),
             },
         )
 
@@ -298,6 +303,12 @@ class UloggerConfigFlow(
             data_schema=self.add_suggested_values_to_schema(UPLOADS_SCHEMA, user_input),
             errors=errors,
         )
+
+
+def _signal(hass: HomeAssistant, address: str) -> str:
+    """Return how well a device is heard now, which says whether it is in the house."""
+    heard = bluetooth.async_last_service_info(hass, address, connectable=True)
+    return "?" if heard is None else f"{heard.rssi} dBm"
 
 
 @singleton(f"{DOMAIN}.without_card")

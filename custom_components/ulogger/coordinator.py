@@ -6,7 +6,7 @@ from homeassistant.core import Event, callback
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.event import async_track_device_registry_updated_event
 
-from .account.device_registry import device_identifier
+from .account.device_registry import device_identifier, device_name
 from .account.quota import DaysInARow
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
@@ -25,6 +25,11 @@ class DeviceCoordinator(DeviceCollector):
     def identifier(self) -> tuple[str, str]:
         """The device's identifier in the device registry."""
         return device_identifier(self.identity)
+
+    @property
+    def called(self) -> str:
+        """What the device is called by its user."""
+        return device_name(self.hass, self.account.entry_id, self.identity)
 
     def unique_id(self, key: str) -> str:
         """Return the unique ID of one of the device's entities."""

@@ -19,6 +19,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.device_registry import AnyDeviceEntry
 from homeassistant.loader import async_get_integration
 
+from .account.destination_keys import async_load_keys
 from .account.firmware_images import image_title
 from .account.key_store import async_load_secrets
 from .account.store import AccountStore
@@ -29,10 +30,14 @@ from .const import (
     CONF_CERTIFICATE,
     CONF_CLIENT_SUFFIX,
     CONF_CUSTOMER_ID,
+    CONF_HEADERS,
+    CONF_KEYS,
     CONF_PATH,
     CONF_PRIVATE_KEY,
+    CONF_URL,
     DOMAIN,
     SUBENTRY_FOLDER,
+    SUBENTRY_OTLP,
 )
 from .coordinator import DeviceCoordinator
 from .gateway.gateway import Gateway, UloggerConfigEntry
@@ -277,6 +282,9 @@ async def _without_secrets(
     values = {str(named[name]) for name in SECRETS if named.get(name)} | unit_secrets(secrets)
     # The errors of a directory name it, and its path may name a person.
     values |= {str(each.data[CONF_PATH]) for each in entry.get_subentries_of_type(SUBENTRY_FOLDER)}
+    for each in entry.get_subentries_of_type(SUBENTRY_OTLP):
+        keys = await async_load_keys(hass, entry, each.data[CONF_KEYS]) or {}
+        values |= {each.data[CONF_URL], *map(str, keys.get(CONF_HEADERS, {}).values())}
     values |= {str(stored["token"]) for stored in tokens.values()}
     long = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
     patterns = [PEM, *map(re.escape, long)]

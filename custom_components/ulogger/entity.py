@@ -1,12 +1,18 @@
 """What all entities of the integration share."""
 
 from collections.abc import Callable, Iterable
-from typing import override
+from datetime import datetime
+from typing import Final, override
 
-from homeassistant.core import callback
+import attr
+from homeassistant.config_entries import ConfigEntry, ConfigEntryState
+from homeassistant.const import STATE_UNAVAILABLE, EntityStateAttribute
+from homeassistant.core import HassJob, HomeAssistant, callback
+from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.device_registry import DeviceEntryType, DeviceInfo
 from homeassistant.helpers.entity import Entity, EntityDescription
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from homeassistant.helpers.event import async_call_later
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .account.device_registry import registered_device
@@ -15,8 +21,78 @@ from .coordinator import DeviceCoordinator
 from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
 
+REJECTED: Final = "records_rejected"
+RELOADED_WITHIN = 60.0
+"""Seconds that states stand for after their account was unloaded."""
 
-class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):
+
+class _LeavesItsState(er.RegistryEntry):
+    """An entity's registration while its account is reloaded: the state stays as it was."""
+
+    @classmethod
+    def of(cls, entry: er.RegistryEntry) -> _LeavesItsState:
+        """Return what *entry* says."""
+        fields = [each for each in attr.fields(er.RegistryEntry) if each.init]
+        return cls(**{each.alias or each.name: getattr(entry, each.name) for each in fields})
+
+    @override
+    def write_unavailable_state(self, hass: HomeAssistant) -> None:
+        state = hass.states.get(self.entity_id)
+        if state is None:
+            super().write_unavailable_state(hass)
+            return
+        attributes = {**state.attributes, EntityStateAttribute.RESTORED: True}
+        hass.states.async_set(self.entity_id, state.state, attributes)
+
+
+class UloggerEntity(Entity):
+    """An entity whose state outlives a reload of its account.
+
+    Home Assistant writes *unavailable* when an account is unloaded: two lines for each entity in
+    the activity, at each change of the options. Here the state stands until the account is loaded
+    again, marked as restored as Home Assistant does it, and nothing is told. Removing the state
+    would be as silent, but automations guard themselves against reloads by ``not_from:
+    unavailable``, and would take each state that is there again for news. What it costs: a state
+    may be as old as the reload takes. An account that does not come back gives its states up
+    after a minute (`give_up_states`); one that is disabled or removed, at once.
+    """
+
+    @override
+    async def async_will_remove_from_hass(self) -> None:
+        await super().async_will_remove_from_hass()
+        entry = self.platform.config_entry
+        reloads = (
+            entry is not None
+            and entry.state is ConfigEntryState.UNLOAD_IN_PROGRESS
+            and entry.disabled_by is None
+        )
+        if reloads and self.registry_entry is not None:
+            self.registry_entry = _LeavesItsState.of(self.registry_entry)
+
+
+@callback
+def give_up_states(hass: HomeAssistant, account: ConfigEntry) -> None:
+    """Make unavailable, in a minute, what is not there again by then.
+
+    That is everything if the account fails to load, else what it no longer has.
+    """
+    entry_id = account.entry_id
+
+    @callback
+    def give_up(_now: datetime) -> None:
+        for each in er.async_entries_for_config_entry(er.async_get(hass), entry_id):
+            state = hass.states.get(each.entity_id)
+            if (
+                state is not None
+                and state.state != STATE_UNAVAILABLE
+                and EntityStateAttribute.RESTORED in state.attributes
+            ):
+                each.write_unavailable_state(hass)
+
+    async_call_later(hass, RELOADED_WITHIN, HassJob(give_up, cancel_on_shutdown=True))
+
+
+class DeviceEntity(UloggerEntity, CoordinatorEntity[DeviceCoordinator]):
     """An entity of one device; it stays available while the device is out of range."""
 
     _attr_has_entity_name = True
@@ -43,7 +119,7 @@ class DeviceEntity(CoordinatorEntity[DeviceCoordinator]):
         return True
 
 
-class AccountEntity(Entity):
+class AccountEntity(UloggerEntity):
     """An entity of the account: this gateway and its cloud."""
 
     _attr_has_entity_name = True
@@ -62,7 +138,7 @@ class AccountEntity(Entity):
         self.async_on_remove(self.gateway.account.changed.add(self.async_write_ha_state))
 
 
-class DestinationEntity(Entity):
+class DestinationEntity(UloggerEntity):
     """An entity of a destination that was added to the account, on a device of its own."""
 
     _attr_has_entity_name = True
@@ -96,11 +172,18 @@ def add_destination_entities[DescriptionT: EntityDescription](
     descriptions: Iterable[DescriptionT],
     make: Callable[[Gateway, ActiveDestination, DescriptionT], Entity],
 ) -> None:
-    """Add the entities of each destination that is a subentry of the account."""
+    """Add the entities of each destination that is a subentry of the account.
+
+    What counts rejected records is only for those that may reject any.
+    """
     for each in gateway.destinations.values():
         if each.subentry_id is not None:
             async_add_entities(
-                [make(gateway, each, description) for description in descriptions],
+                [
+                    make(gateway, each, description)
+                    for description in descriptions
+                    if description.key != REJECTED or each.rejected is not None
+                ],
                 config_subentry_id=each.subentry_id,
             )
 

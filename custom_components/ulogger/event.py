@@ -29,7 +29,13 @@ CAPTURE_EVENT = EventEntityDescription(
     entity_registry_enabled_default=False,
 )
 
-LOG_EVENT = EventEntityDescription(key="log", translation_key="log", event_types=list(LOG_EVENTS))
+LOG_EVENT = EventEntityDescription(
+    key="log",
+    translation_key="log",
+    event_types=list(LOG_EVENTS),
+    # Each of its lines is one in the activity, which says it in a sentence for a capture.
+    entity_registry_enabled_default=False,
+)
 
 
 async def async_setup_entry(

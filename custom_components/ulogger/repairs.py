@@ -22,7 +22,7 @@ from .account.firmware_images import FirmwareRefused
 from .cloud.pepeunit.errors import ArchiveRefused
 from .const import CONF_DEVICE_LIMIT, DOMAIN
 from .firmware.matching import ImageKey
-from .flows.options_schema import device_limit_field
+from .flows.options_schema import MOST_DEVICES, device_limit_field
 from .gateway.gateway import UloggerConfigEntry
 from .gateway.pepeunit import ActivePepeunit
 from .model.plain_text import LONGEST_LINE, plain_text
@@ -265,17 +265,18 @@ class DeviceLimitFlow(_NewcomersFlow):
         if (entry := self.entry) is None:
             return self.not_loaded()
         gateway = entry.runtime_data
-        if user_input is None:
-            devices = len(gateway.devices)
+        devices = len(gateway.devices)
+        limit = None if user_input is None else user_input[CONF_DEVICE_LIMIT]
+        if limit is None or not devices < limit <= max(devices + 1, MOST_DEVICES):
             field = probatio.Required(
                 CONF_DEVICE_LIMIT, default=devices + len(gateway.fleet.waiting())
             )
             return self.async_show_form(
                 step_id="raise",
                 data_schema=probatio.Schema({field: device_limit_field(devices + 1)}),
-                description_placeholders=self.placeholders,
+                errors={} if limit is None else {CONF_DEVICE_LIMIT: "device_limit_bounds"},
+                description_placeholders={**self.placeholders, "least": str(devices + 1)},
             )
-        limit = user_input[CONF_DEVICE_LIMIT]
         self.hass.config_entries.async_update_entry(
             entry, options={**entry.options, CONF_DEVICE_LIMIT: limit}
         )

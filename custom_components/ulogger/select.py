@@ -30,6 +30,7 @@ LOG_LEVEL = SelectEntityDescription(
     key="log_level",
     translation_key="log_level",
     entity_category=EntityCategory.CONFIG,
+    entity_registry_enabled_default=False,
     options=[DEVICE_DEFAULT, *LEVELS],
 )
 

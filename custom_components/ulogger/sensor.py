@@ -26,6 +26,7 @@ from .account.firmware_images import image_title
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
 from .entity import (
+    REJECTED,
     AccountEntity,
     DestinationEntity,
     DeviceEntity,
@@ -49,8 +50,9 @@ MOST_NAMED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceSensorDescription(SensorEntityDescription):
-    """A sensor of one device."""
+    """A sensor of one device; most are for those who look for them."""
 
+    entity_registry_enabled_default: bool = False
     value: Callable[[DeviceCoordinator], StateType | datetime]
     available: Callable[[DeviceCoordinator], bool] = lambda _: True
     attributes: Callable[[DeviceCoordinator], dict[str, object]] | None = None
@@ -153,6 +155,7 @@ DEVICE_SENSORS = (
         translation_key="state",
         device_class=SensorDeviceClass.ENUM,
         options=[phase.value for phase in Phase],
+        entity_registry_enabled_default=True,
         value=lambda device: device.phase.value,
         attributes=lambda device: {
             "bytes_done": device.data.bytes_done,
@@ -163,6 +166,7 @@ DEVICE_SENSORS = (
         key="last_upload",
         translation_key="last_upload",
         device_class=SensorDeviceClass.TIMESTAMP,
+        entity_registry_enabled_default=True,
         value=lambda device: _moment(device.data.counters.last_upload),
     ),
     DeviceSensorDescription(
@@ -204,6 +208,7 @@ DEVICE_SENSORS = (
         key="captures_waiting",
         translation_key="captures_waiting",
         state_class=SensorStateClass.MEASUREMENT,
+        entity_registry_enabled_default=True,
         value=lambda device: device.data.counters.waiting,
     ),
     DeviceSensorDescription(
@@ -235,6 +240,7 @@ DEVICE_SENSORS = (
     DeviceSensorDescription(
         key="last_crash",
         translation_key="last_crash",
+        entity_registry_enabled_default=True,
         value=_last_crash,
         attributes=_last_crash_attributes,
     ),
@@ -243,7 +249,6 @@ DEVICE_SENSORS = (
         translation_key="duplicates",
         state_class=SensorStateClass.TOTAL_INCREASING,
         entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
         value=lambda device: device.data.counters.duplicates,
     ),
     DeviceSensorDescription(
@@ -264,6 +269,7 @@ DEVICE_SENSORS = (
         device_class=SensorDeviceClass.ENUM,
         options=[NO_ERROR, *(reason.value for reason in Reason)],
         entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=True,
         value=lambda device: device.data.last_error or NO_ERROR,
     ),
     DeviceSensorDescription(
@@ -271,7 +277,6 @@ DEVICE_SENSORS = (
         translation_key="next_collection",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
         value=lambda device: device.data.next_collection if device.data.present else None,
     ),
     DeviceSensorDescription(
@@ -279,13 +284,13 @@ DEVICE_SENSORS = (
         translation_key="last_seen",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
         value=lambda device: device.data.last_seen,
     ),
     DeviceSensorDescription(
         key="firmware_version",
         translation_key="firmware_version",
         entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=True,
         value=lambda device: device.identity.git_version or None,
         attributes=_firmware,
     ),
@@ -295,7 +300,6 @@ DEVICE_SENSORS = (
         state_class=SensorStateClass.MEASUREMENT,
         native_unit_of_measurement=SIGNAL_STRENGTH_DECIBELS_MILLIWATT,
         entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
         value=lambda device: device.data.rssi,
         available=lambda device: device.data.present,
     ),
@@ -358,6 +362,13 @@ DESTINATION_SENSORS = (
         translation_key="captures_waiting",
         state_class=SensorStateClass.MEASUREMENT,
         value=lambda destination: destination.counters.waiting,
+    ),
+    DestinationSensorDescription(
+        key=REJECTED,
+        translation_key=REJECTED,
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda destination: destination.rejected,
     ),
 )
 
@@ -432,6 +443,7 @@ class MetricSensor(DeviceEntity, SensorEntity):
             device_class=device_class,
             native_unit_of_measurement=unit,
             state_class=SensorStateClass.MEASUREMENT,
+            entity_category=EntityCategory.DIAGNOSTIC,
         )
         super().__init__(coordinator, description)
         self._attr_name = name

@@ -15,7 +15,9 @@ PARALLEL_UPDATES = 0
 COLLECT = SwitchEntityDescription(
     key="collect", translation_key="collect", entity_category=EntityCategory.CONFIG
 )
-LIVE = SwitchEntityDescription(key="live", translation_key="live")
+LIVE = SwitchEntityDescription(
+    key="live", translation_key="live", entity_registry_enabled_default=False
+)
 
 
 async def async_setup_entry(

@@ -5,17 +5,16 @@ from typing import Any, ClassVar, override
 
 import probatio
 from homeassistant.components.event import DOMAIN as EVENT_DOMAIN
-from homeassistant.components.event import EventEntityStateAttribute
+from homeassistant.components.event import EventEntityDescription, EventEntityStateAttribute
 from homeassistant.const import ATTR_ENTITY_ID, CONF_OPTIONS
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, State, callback
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.automation import DomainSpec
 from homeassistant.helpers.dispatcher import async_dispatcher_connect
-from homeassistant.helpers.target import TargetSelection, async_extract_referenced_entity_ids
+from homeassistant.helpers.target import TargetSelection
 from homeassistant.helpers.trigger import (
     ENTITY_STATE_TRIGGER_SCHEMA,
-    NotTriggeredReasonReporter,
     StatelessEntityTriggerBase,
     Trigger,
     TriggerActionRunner,
@@ -23,11 +22,13 @@ from homeassistant.helpers.trigger import (
     TriggerNotTriggeredReporter,
 )
 from homeassistant.util import dt as dt_util
+from homeassistant.util.signal_type import SignalType
 
-from .collecting.device_state import SIGNAL_DEVICE_EVENT, DeviceEvent
+from .actions.targets import is_targeted
+from .collecting.device_state import SIGNAL_DEVICE_EVENT, SIGNAL_DEVICE_LOGGED, DeviceEvent
 from .const import CONF_LEVEL, DOMAIN
 from .coordinator import DeviceCoordinator
-from .event import DEVICE_EVENT
+from .event import DEVICE_EVENT, LOG_EVENT
 from .model.level import LEVELS
 
 CONF_MODULE = "module"
@@ -44,45 +45,20 @@ LOGGED_TRIGGER_SCHEMA = ENTITY_STATE_TRIGGER_SCHEMA.extend(
 )
 
 
-class EventEntityTrigger(StatelessEntityTriggerBase):
-    """Fires on events of the target's event entities; their attributes come with it."""
+class DeviceTrigger(StatelessEntityTriggerBase):
+    """Fires on what one of the target's devices tells; its attributes come with it.
 
-    _domain_specs: Mapping[str, DomainSpec] = {EVENT_DOMAIN: DomainSpec()}
-    _entities: ClassVar[str]
-    """The translation key of the entities that count."""
-
-    @override
-    def entity_filter(self, entities: set[str]) -> set[str]:
-        """Of all that the target names, only our event entities of one kind count."""
-        registry = er.async_get(self._hass)
-        return {
-            entity_id
-            for entity_id in super().entity_filter(entities)
-            if (entry := registry.async_get(entity_id)) is not None
-            and (entry.platform, entry.translation_key) == (DOMAIN, self._entities)
-        }
-
-
-class DeviceEventTrigger(EventEntityTrigger):
-    """Fires when one of the target's devices has an event."""
-
-    _entities = "device_event"
-    _event: ClassVar[DeviceEvent]
-
-    @override
-    def is_valid_state(
-        self, state: State, report_not_triggered: NotTriggeredReasonReporter
-    ) -> bool:
-        return state.attributes.get(EventEntityStateAttribute.EVENT_TYPE) == self._event
-
-
-class UploadedTrigger(DeviceEventTrigger):
-    """The cloud has acknowledged a capture.
-
-    Every collection brings that, so *Device event* does not show it; the target is the same.
+    The account's own device stands for all of its devices, also those that are yet to come. An
+    event entity names what happened and need not be enabled for it.
     """
 
-    _event = DeviceEvent.UPLOADED
+    _domain_specs: Mapping[str, DomainSpec] = {EVENT_DOMAIN: DomainSpec()}
+    _signal: ClassVar[SignalType[Any, Any, Mapping[str, Any]]]
+    _entity: ClassVar[EventEntityDescription]
+
+    def _concerns(self, event: str, attributes: Mapping[str, Any]) -> bool:
+        """Whether it is this trigger's."""
+        raise NotImplementedError
 
     @override
     async def async_attach_runner(
@@ -91,28 +67,40 @@ class UploadedTrigger(DeviceEventTrigger):
         did_not_trigger: TriggerNotTriggeredReporter | None = None,
     ) -> CALLBACK_TYPE:
         @callback
-        def happened(
-            device: DeviceCoordinator, event: DeviceEvent, attributes: Mapping[str, Any]
-        ) -> None:
-            if event is not self._event:
+        def happened(device: DeviceCoordinator, event: str, attributes: Mapping[str, Any]) -> None:
+            if not self._concerns(event, attributes):
                 return
-            key = device.unique_id(DEVICE_EVENT.key)
+            key = device.unique_id(self._entity.key)
             entity_id = er.async_get(self._hass).async_get_entity_id(EVENT_DOMAIN, DOMAIN, key)
-            if entity_id is None or entity_id not in self._targeted():
+            selection = TargetSelection(self._target)
+            if entity_id is None or not is_targeted(self._hass, device, selection):
                 return
-            shown = {EventEntityStateAttribute.EVENT_TYPE: event.value, **attributes}
+            shown = {EventEntityStateAttribute.EVENT_TYPE: str(event), **attributes}
             state = State(entity_id, dt_util.utcnow().isoformat(timespec="milliseconds"), shown)
             run_action(
                 {ATTR_ENTITY_ID: entity_id, "from_state": None, "to_state": state},
-                f"{event.value} of {entity_id}",
+                f"{event} of {entity_id}",
             )
 
-        return async_dispatcher_connect(self._hass, SIGNAL_DEVICE_EVENT, happened)
+        return async_dispatcher_connect(self._hass, self._signal, happened)
 
-    def _targeted(self) -> set[str]:
-        """Return the event entities that the target names now."""
-        selected = async_extract_referenced_entity_ids(self._hass, TargetSelection(self._target))
-        return self.entity_filter(selected.referenced | selected.indirectly_referenced)
+
+class DeviceEventTrigger(DeviceTrigger):
+    """Fires when one of the target's devices has an event."""
+
+    _signal = SIGNAL_DEVICE_EVENT
+    _entity = DEVICE_EVENT
+    _event: ClassVar[DeviceEvent]
+
+    @override
+    def _concerns(self, event: str, attributes: Mapping[str, Any]) -> bool:
+        return event == self._event
+
+
+class UploadedTrigger(DeviceEventTrigger):
+    """The cloud has acknowledged a capture."""
+
+    _event = DeviceEvent.UPLOADED
 
 
 class UploadFailedTrigger(DeviceEventTrigger):
@@ -133,10 +121,11 @@ class FirmwareChangedTrigger(DeviceEventTrigger):
     _event = DeviceEvent.FIRMWARE_CHANGED
 
 
-class LoggedTrigger(EventEntityTrigger):
+class LoggedTrigger(DeviceTrigger):
     """A device has logged a line of a level or above; of a module, and with a text in it."""
 
-    _entities = "log"
+    _signal = SIGNAL_DEVICE_LOGGED
+    _entity = LOG_EVENT
     _schema = LOGGED_TRIGGER_SCHEMA
 
     def __init__(self, hass: HomeAssistant, config: TriggerConfig) -> None:
@@ -146,11 +135,9 @@ class LoggedTrigger(EventEntityTrigger):
         self._contains = self._options.get(CONF_CONTAINS, "").casefold()
 
     @override
-    def is_valid_state(
-        self, state: State, report_not_triggered: NotTriggeredReasonReporter
-    ) -> bool:
-        line = state.attributes
-        if line.get(EventEntityStateAttribute.EVENT_TYPE) not in self._levels:
+    def _concerns(self, event: str, attributes: Mapping[str, Any]) -> bool:
+        line = attributes
+        if event not in self._levels:
             return False
         names = {str(line.get("module")), str(line.get("module_name")).casefold()}
         if self._module and self._module not in names:

@@ -157,6 +157,11 @@ class Firmware:
         return self._dump or None
 
     @property
+    def anchor_tick(self) -> int:
+        """The tick at which the log was last read, 0 before."""
+        return self._memory.anchor_tick
+
+    @property
     def early_erases(self) -> int:
         """How often something was erased that the host had not committed."""
         return self.ledger.early_erases

@@ -79,6 +79,11 @@ class LogMemory:
         """Length of the buffer that the current transfer offers."""
         return len(self.sealed)
 
+    @property
+    def anchor_tick(self) -> int:
+        """The tick in the header of the last transfer, from which the next frame counts."""
+        return self._moment.tick if self._moment is not None else 0
+
     def buffer(self) -> bytes:
         """Return what would be offered now: the buffer as given, until something changes it."""
         if self._raw or not self._frames:

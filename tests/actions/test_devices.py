@@ -28,6 +28,7 @@ from custom_components.ulogger.outbox.outbox import Outbox
 from tests.support.account import CRASH_DUMP, SENSOR, ToldTransport, core_dump, load, log, meet
 from tests.support.bluetooth import OTHER_ADDRESS
 from tests.support.flows import ENGLISH
+from tests.support.said import CAPTURED_AT, said, stored
 
 from ..support import made_captures as made
 from ..support.outbox_world import queue
@@ -341,6 +342,29 @@ async def test_captures_are_read_as_text(
     assert len(text["lines"]) > 5
 
 
+async def test_a_capture_is_dated_by_the_one_before(
+    hass: HomeAssistant, account: MockConfigEntry, devices: list[DeviceCoordinator]
+) -> None:
+    """The second log's ticks count from where the first was closed; a later one does not."""
+
+    async def arrive(seconds: float, anchor: int, *ticks: int) -> None:
+        frames = [(each, made.payload()) for each in ticks]
+        data = made.log(*frames, anchor=anchor, rate=1000, version=3)
+        await stored(devices[0], said(devices[0], data, CAPTURED_AT + seconds))
+
+    await arrive(0, 10_000, 1_000, 1_000)
+    await arrive(900, 910_000, 2_000, 3_000)
+    second, first = (await captures(hass, devices[0], text=True))[SENSOR.serial]
+    assert [line.split()[0] for line in first["lines"]] == [
+        "2026-09-21T14:13:11.000+00:00",
+        "2026-09-21T14:13:12.000+00:00",
+    ]
+    assert [line.split()[0] for line in second["lines"]] == [
+        "2026-09-21T14:13:22.000+00:00",
+        "2026-09-21T14:13:25.000+00:00",
+    ]
+
+
 async def test_a_capture_that_goes_while_it_is_listed_has_no_text(
     hass: HomeAssistant, account: MockConfigEntry, devices: list[DeviceCoordinator]
 ) -> None:
@@ -391,6 +415,7 @@ async def test_a_capture_that_was_listed_can_be_downloaded(
     )
 
 
+@pytest.mark.parametrize("link", ["download", "core_file"])
 async def test_the_link_to_a_capture_opens_in_an_administrator_s_browser_and_in_no_other(
     hass: HomeAssistant,
     captured: MockConfigEntry,
@@ -398,7 +423,9 @@ async def test_the_link_to_a_capture_opens_in_an_administrator_s_browser_and_in_
     hass_client_no_auth: Any,
     hass_access_token: str,
     hass_read_only_access_token: str,
+    link: str,
 ) -> None:
+    await captured.runtime_data.account.outbox.add(core_dump())
     device = registered(hass, captured.runtime_data.devices[SENSOR.key])
     browser = await hass_client_no_auth()
     opened = []
@@ -414,8 +441,8 @@ async def test_the_link_to_a_capture_opens_in_an_administrator_s_browser_and_in_
             }
         )
         answer = (await socket.receive_json())["result"]["response"]
-        link = answer["devices"][SENSOR.serial][-1]["download"]
-        opened.append((await browser.get(link)).status)
+        dump = answer["devices"][SENSOR.serial][0]
+        opened.append((await browser.get(dump[link])).status)
     assert opened == [200, 401]
 
 

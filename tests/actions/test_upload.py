@@ -284,6 +284,30 @@ async def test_out_of_range_is_said_in_words(
     assert road.state(account, "last_error") == "out_of_range"
 
 
+@pytest.mark.usefixtures("known")
+async def test_an_error_calls_the_device_as_its_user_does_and_leaves_the_detail_to_the_log(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    road: Road,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    device_id = road.device_id(account)
+    dr.async_get(hass).async_update_device(device_id, name_by_user="Cellar pump")
+    caplog.set_level("INFO", "custom_components.ulogger")
+    said = "Cellar pump could not be reached. Is it near and switched on?"
+    with pytest.raises(HomeAssistantError) as error:
+        await upload(hass, device_id)
+    assert str(error.value) == said
+    with pytest.raises(HomeAssistantError) as error:
+        await press(hass, road, account)
+    assert str(error.value) == said
+    assert any(
+        each.name == "custom_components.ulogger.errors"
+        and each.getMessage().startswith("Cellar pump: ")
+        for each in caplog.records
+    )
+
+
 async def test_an_unreachable_cloud_is_said_and_the_captures_are_kept(
     hass: HomeAssistant,
     account: MockConfigEntry,

@@ -7,6 +7,7 @@ the broker changes its mind.
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -112,15 +113,19 @@ class Tour:
     async def see_the_device(self, device: VirtualDevice) -> None:
         """Open a device's page, on which its first two captures have been uploaded."""
         await self.page.get_by_text(device.identity.serial).first.click()
-        await self.page.get_by_text("2 uploads").wait_for()
+        await self._line("Last upload").filter(has_text=re.compile("second|minute")).wait_for()
+        await self._line("Waiting to upload").filter(has_text="0").wait_for()
         await self.page.get_by_text("Download diagnostics").wait_for()
         await self._picture("device")
 
     async def upload_now(self, device: VirtualDevice) -> None:
         """Have the device log something, and press the button."""
         device.firmware.append_log(metric_frame("temperature", 21.5, 1000))
+        before = await self._last_upload()
         await self._press("Press")
-        await self.page.get_by_text("3 uploads").wait_for()
+        async with asyncio.timeout(20):
+            while await self._last_upload() <= before:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
         await self._picture("upload-now")
 
     async def download_diagnostics(self) -> dict[str, Any]:
@@ -148,7 +153,7 @@ class Tour:
         await self._button("Reconfigure").wait_for()
         await self._picture("attention")
         await self._go(REPAIRS)
-        await self.page.get_by_text("refuses the certificate of").wait_for()
+        await self.page.get_by_text("Authentication expired for").wait_for()
         await self._picture("repairs")
 
     async def renew_the_certificate(self) -> None:
@@ -172,15 +177,26 @@ class Tour:
         await self.page.get_by_text("There are currently no repairs pending").wait_for()
         await self._go(INTEGRATION)
         await self.page.get_by_text("uLogger • ").click()
-        line = self.page.locator(
-            "hui-simple-entity-row, hui-sensor-entity-row, hui-toggle-entity-row"
-        )
-        connection = line.filter(has_text="Cloud connection")
+        connection = self._line("Cloud connection")
         await connection.filter(has_text="Connected").wait_for()
         await self._picture("cloud-connection")
 
     async def _go(self, path: str) -> None:
         await self.page.goto(self.demo.hass.url + path)
+
+    async def _last_upload(self) -> str:
+        """Return when the device that is looked at was uploaded last, in ISO 8601."""
+        states = await self.demo.api.states()
+        return max(
+            state["state"] for name, state in states.items() if name.endswith("_last_upload")
+        )
+
+    def _line(self, name: str) -> Locator:
+        """Find an entity's line on a device's page."""
+        line = self.page.locator(
+            "hui-simple-entity-row, hui-sensor-entity-row, hui-toggle-entity-row"
+        )
+        return line.filter(has_text=name)
 
     def _button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True).first

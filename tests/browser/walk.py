@@ -16,6 +16,8 @@ from demo.fleet import Buffers, make_fleet
 from demo.harness import Harness
 
 from ..support.chromium import open_page
+from .panel_walk import open_panel
+from .panel_walk import take_pictures as take_pictures_of_panel
 from .tour import TakePicture, Tour
 
 MINUTES = 30
@@ -88,6 +90,9 @@ async def take_pictures(pictures: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="ulogger-tour-") as directory:
         async with start(Path(directory), pictures) as tour:
             await walk(tour)
+    with tempfile.TemporaryDirectory(prefix="ulogger-panel-") as directory:
+        async with open_panel(Path(directory)) as panel:
+            await take_pictures_of_panel(panel, _camera(panel.page, pictures))
 
 
 def main(pictures: Path) -> None:

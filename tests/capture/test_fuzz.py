@@ -11,6 +11,7 @@ from fuzz import (
     cloud_targets,
     firmware_targets,
     insight_targets,
+    otlp_targets,
     pepeunit_targets,
 )
 from fuzz.mutations import mutated
@@ -22,6 +23,7 @@ TARGETS = (
     *firmware_targets.TARGETS,
     *agent_targets.TARGETS,
     *cloud_targets.TARGETS,
+    *otlp_targets.TARGETS,
     *pepeunit_targets.TARGETS,
 )
 

@@ -18,6 +18,7 @@ THERE = {"captures": 4, "identical": True}
         (("--destination", "folder"), {"ulogger": THERE, "folder": THERE}, None),
         (("--no-cloud",), {}, 4),
         (("--no-cloud", "--destination", "folder"), {"folder": THERE}, None),
+        (("--destination", "otlp"), {"ulogger": THERE, "otlp": THERE}, None),
         (("--destination", "pepeunit"), {"ulogger": THERE, "pepeunit": THERE}, None),
         (("--no-cloud", "--destination", "pepeunit"), {"pepeunit": THERE}, None),
     ],

@@ -5,6 +5,7 @@ import threading
 from typing import Any
 from unittest.mock import AsyncMock, patch
 
+import probatio
 import pytest
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
@@ -16,6 +17,7 @@ from custom_components.ulogger.account.key_store import async_load_key
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.flows import account_checks
 from custom_components.ulogger.flows import uploaded_files as uploads
+from custom_components.ulogger.flows.account_schema import certificate_schema
 from demo.cloud.broker import LocalBroker
 from demo.cloud.certificates import Issued
 from tests.support.flows import Upload, expect_abort, expect_form, open_form, submit, suggestions
@@ -143,6 +145,45 @@ async def test_a_customer_is_a_positive_whole_number(
 
     expect_form(form, "certificate", {"customer_id": "not_positive"})
     assert suggestions(form)["customer_id"] == customer_id
+
+
+async def test_a_customer_is_asked_for_and_not_filled_in(
+    hass: HomeAssistant, at_broker: dict[str, Any]
+) -> None:
+    """Home Assistant's forms fill a number that is required in with 0."""
+    form = certificate_schema(new=True, has_ca=False)
+    (marker,) = [each for each in form.schema if each == "customer_id"]
+    assert isinstance(marker, probatio.Optional)
+
+    flow = await open_form(hass)
+    form = await submit(hass, flow, advanced=at_broker)
+
+    expect_form(form, "certificate", {"customer_id": "no_customer_id"})
+
+
+@pytest.mark.parametrize("port", [0, 65536])
+async def test_a_port_is_one_that_there_is(
+    hass: HomeAssistant, at_broker: dict[str, Any], port: int
+) -> None:
+    flow = await open_form(hass)
+    form = await submit(hass, flow, customer_id=42, advanced={**at_broker, "port": port})
+    expect_form(form, "certificate", {"advanced": "invalid_port"})
+
+
+async def test_an_account_of_a_group_is_named_in_home_assistants_language(
+    hass: HomeAssistant,
+    broker: LocalBroker,
+    upload: Upload,
+    at_broker: dict[str, Any],
+    set_up: AsyncMock,
+) -> None:
+    hass.config.language = "de"
+    flow = await open_form(hass)
+    download = await upload(broker.download)
+    done = await submit(
+        hass, flow, customer_id=42, group_id=1, archive=download, advanced=at_broker
+    )
+    assert done["title"] == "uLogger 42 (Gruppe 1)"
 
 
 @pytest.mark.parametrize("group_id", [-1, 0.5, 2**32])

@@ -24,7 +24,8 @@ from tests.support.bluetooth import (
     inject_bluetooth_service_info,
     service_info,
 )
-from tests.support.flows import expect_abort, expect_form, expect_menu
+from tests.support.flows import ENGLISH, expect_abort, expect_form, expect_menu
+from tests.support.road import Road
 
 pytestmark = pytest.mark.usefixtures("set_up")
 
@@ -235,6 +236,7 @@ async def test_confirming_approves_the_application_and_reloads_the_account(
         "device_type": "thermostat",
         "name": "uLogger Hall",
         "address": ADDRESS,
+        "signal": "?",
     }
     assert cards(hass) == ["application-1001"]
     assert not approval.is_approved(account.options, 1001)
@@ -249,6 +251,18 @@ async def test_confirming_approves_the_application_and_reloads_the_account(
     }
     assert approval.approving_entry(hass, 1001) is account
     set_up.assert_awaited_once()
+
+
+async def test_the_card_asks_whose_devices_these_are_and_says_how_near_one_is(
+    hass: HomeAssistant, road: Road
+) -> None:
+    add_account(hass)
+    road.device(address=ADDRESS)
+    form = await meet(hass)
+    assert form["description_placeholders"]["signal"] == "-58 dBm"
+    asked = ENGLISH["config"]["step"]["application"]
+    assert asked["title"] == "Are these your devices?"
+    assert "{signal}" in asked["description"]
 
 
 async def test_the_card_is_named_after_device_and_application(hass: HomeAssistant) -> None:

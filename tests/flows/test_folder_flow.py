@@ -118,6 +118,25 @@ async def test_a_form_begins_without_limits_and_with_what_is_kept(
     }
 
 
+@pytest.mark.parametrize(
+    ("limits", "error"),
+    [
+        ({"keep_days": -1}, {"keep_days": "keep_days_bounds"}),
+        ({"keep_mb": 100_000_001}, {"keep_mb": "keep_size_bounds"}),
+    ],
+)
+async def test_a_limit_that_is_out_of_bounds_is_told_in_words(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    media: Path,
+    limits: dict[str, int],
+    error: dict[str, str],
+) -> None:
+    form = await add(hass, account, media / "captures", **limits)
+    assert form["errors"] == error
+    assert not account.subentries
+
+
 async def test_a_second_folder_of_one_name_is_called_by_its_path(
     hass: HomeAssistant, account: MockConfigEntry, media: Path
 ) -> None:

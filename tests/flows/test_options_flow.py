@@ -403,10 +403,8 @@ async def test_forwarding_turned_off_needs_no_integrations(
 @pytest.mark.parametrize(
     ("section", "name", "value"),
     [
-        ("collection", "collect_interval", 0),
-        ("collection", "device_limit", 0),
-        ("cloud", "daily_quota_kb", -1),
-        ("storage", "undelivered_budget_mb", 0),
+        ("collection", "collect_interval", "often"),
+        ("collection", "device_limit", None),
         ("forward_logs", "level", "loud"),
     ],
 )
@@ -421,6 +419,42 @@ async def test_what_the_form_does_not_offer_is_refused(
         )
 
     assert [str(part) for part in refused.value.path] == [section, name]
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "error", "said"),
+    [
+        ("collection", "collect_interval", 0, "interval_bounds", "at least 1 minute"),
+        ("collection", "collect_interval", 10081, "interval_bounds", "at most 10080"),
+        ("collection", "device_limit", 0, "device_limit_bounds", "at least 1"),
+        ("collection", "device_limit", 10_001, "device_limit_bounds", "at most 10000"),
+        ("collection", "reserved_slots", 11, "reserved_slots_bounds", "at most 10"),
+        ("collection", "live_minutes", 0, "live_minutes_bounds", "at least 1 minute"),
+        ("said", "metric_limit", 501, "metric_limit_bounds", "at most 500"),
+        ("cloud", "daily_quota_kb", -1, "daily_limit_bounds", "not negative"),
+        ("storage", "retention_days", 3651, "sent_days_bounds", "at most 3650"),
+        ("storage", "retention_mb", 100_001, "sent_size_bounds", "at most 100000"),
+        ("storage", "undelivered_budget_mb", 0, "waiting_size_bounds", "at least 1 MB"),
+    ],
+)
+async def test_a_number_that_is_too_small_or_too_large_is_told_in_words(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    section: str,
+    name: str,
+    value: int,
+    error: str,
+    said: str,
+) -> None:
+    form = await open_form(hass, account)
+    before = dict(account.options)
+    answer = typed(**{section: {name: value}})
+    again = await hass.config_entries.options.async_configure(form["flow_id"], answer)
+    assert again["errors"] == {section: error}
+    assert said in ENGLISH["options"]["error"][error]
+    # What was typed is there to be mended.
+    assert suggestions(again)[section][name] == value
+    assert dict(account.options) == before
 
 
 async def test_approving_an_application_takes_back_its_discovery_card(
@@ -483,7 +517,15 @@ async def test_an_account_without_ulogger_is_not_asked_about_it(
 ) -> None:
     form = await open_form(hass, only_here)
     sections = {str(key) for key in form["data_schema"].schema}
-    assert sections == {"collection", "approval", "said", "kept", "firmware", "assistants"}
+    assert sections == {
+        "collection",
+        "approval",
+        "said",
+        "kept",
+        "firmware",
+        "panel",
+        "assistants",
+    }
     texts = ENGLISH["options"]["step"]["init"]["sections"]["kept"]
     fields = {str(key) for key in form["data_schema"].schema["kept"].schema.schema}
     assert fields == set(texts["data"]) == set(texts["data_description"])
@@ -520,13 +562,14 @@ async def test_what_nobody_else_has_is_not_deleted_at_once(
 ) -> None:
     form = await open_form(hass, only_here)
     kept = {"retention_days": 7, "retention_mb": 100, "undelivered_budget_mb": 500, limit: 0}
-    with pytest.raises(InvalidData):
-        await hass.config_entries.options.async_configure(
-            form["flow_id"],
-            {
-                "collection": TYPED["collection"],
-                "approval": {"applications": []},
-                "said": TYPED["said"],
-                "kept": kept,
-            },
-        )
+    again = await hass.config_entries.options.async_configure(
+        form["flow_id"],
+        {
+            "collection": TYPED["collection"],
+            "approval": {"applications": []},
+            "said": TYPED["said"],
+            "kept": kept,
+        },
+    )
+    errors = {"retention_days": "kept_days_bounds", "retention_mb": "kept_size_bounds"}
+    assert again["errors"] == {"kept": errors[limit]}

@@ -122,6 +122,7 @@ async def test_its_card_says_what_it_is(
         "device_type": IDENTITY.device_type,
         "name": "uLogger Hall",
         "address": ADDRESS,
+        "signal": "-58 dBm",
     }
 
 

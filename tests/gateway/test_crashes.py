@@ -1,5 +1,6 @@
 """Crashes of devices: counted once each, told when they come, and named anew by an image."""
 
+import asyncio
 import json
 import threading
 from dataclasses import replace
@@ -13,6 +14,7 @@ from homeassistant.helpers import entity_registry as er
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.account.device_registry import device_identifier
+from custom_components.ulogger.account.store import AccountStore
 from custom_components.ulogger.capture.core_dump import HEADER_SIZE
 from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.coordinator import DeviceCoordinator
@@ -550,3 +552,26 @@ async def test_a_stop_in_the_middle_loses_no_crash(
     assert only(gateway).count == 1
     again = await restarted(hass, account)
     assert only(again).count == 2
+
+
+async def test_a_crash_that_comes_while_another_one_is_written_is_told_at_once(
+    gateway: Gateway, device: DeviceCoordinator, told: list[dict[str, Any]]
+) -> None:
+    written = AccountStore.async_save
+    later = [crash(at=AT + 60)]
+
+    async def slowly(store: AccountStore) -> None:
+        """Have the disk take so long that another core dump comes and is read meanwhile."""
+        while later:
+            await device.account.outbox.add(later.pop())
+            device.captures_stored.notify()
+            while (task := gateway.readings.task) is not None and not task.done():
+                await asyncio.wait([task])
+        await written(store)
+
+    await read_all(gateway)
+    with patch.object(AccountStore, "async_save", slowly):
+        await stored(device, crash())
+    assert len(told) == 2
+    [group] = gateway.crashes.groups
+    assert group.count == 2

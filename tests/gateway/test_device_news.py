@@ -17,6 +17,7 @@ from pytest_homeassistant_custom_component.typing import (
 )
 
 from custom_components.ulogger.account.store import outbox_path
+from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.gateway.device_news import EVENT_LOGGED
@@ -261,6 +262,31 @@ async def test_the_activity_says_it_in_one_sentence_for_a_capture(
         ("DoorSenseV2 A87DE76F0011", "ulogger")
     ]
     assert entries[0]["message"].startswith("logged a critical error and 7 errors, among them: 0x")
+
+
+async def test_a_reload_is_no_line_of_the_activity(
+    recorder_mock: Recorder,
+    hass: HomeAssistant,
+    met: DeviceCoordinator,
+    hass_ws_client: WebSocketGenerator,
+) -> None:
+    assert await async_setup_component(hass, "logbook", {})
+    began = dt_util.utcnow()
+    met.fire(DeviceEvent.CORE_DUMP, {})
+    client = await hass_ws_client()
+
+    async def count() -> int:
+        await hass.async_block_till_done()
+        await async_wait_recording_done(hass)
+        start = began.isoformat()
+        await client.send_json_auto_id({"type": "logbook/get_events", "start_time": start})
+        answer: dict[str, Any] = await client.receive_json()
+        return len(answer["result"])
+
+    before = await count()
+    assert before > 0
+    assert await hass.config_entries.async_reload(met.account.entry_id)
+    assert await count() == before
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,10 @@ async def test_a_serial_is_text_whatever_it_looks_like(
     device = meet(account, replace(SENSOR, serial="<img src=x>![x](www.evil.invalid)"))
     await unreachable(device, time_passes, DAY)
     placeholders = shown(hass)["device_unreachable"].translation_placeholders
-    assert placeholders == {"account": "uLogger 42", "device": "img src=x ! x (www evil.invalid)"}
+    assert placeholders == {
+        "account": "uLogger 42",
+        "device": "DoorSenseV2 img src=x ! x (www evil.invalid)",
+    }
 
 
 async def test_a_device_that_is_seen_and_can_not_be_reached_for_a_day_is_told(
@@ -236,7 +239,7 @@ async def test_a_device_that_is_seen_and_can_not_be_reached_for_a_day_is_told(
     issue = shown(hass)["device_unreachable"]
     assert issue.translation_placeholders == {
         "account": "uLogger 42",
-        "device": device.identity.serial,
+        "device": "DoorSenseV2 A87DE76F0011",
     }
     device.unreachable_since = None
     await time_passes(MINUTE)

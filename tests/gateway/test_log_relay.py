@@ -531,8 +531,13 @@ async def test_a_module_that_nobody_knows_is_refused(
 ) -> None:
     with pytest.raises(ServiceValidationError) as error:
         await set_level(hass, account, level="debug", modules=[module], duration=60)
+    assert error.value.translation_key == "no_module_names"
+    assert str(error.value).startswith("The names of the modules of DoorSenseV2 A87DE76F0011 are")
+    device.record.modules |= {"FS": 3, "BLE": 4}
+    with pytest.raises(ServiceValidationError) as error:
+        await set_level(hass, account, level="debug", modules=[module], duration=60)
     assert error.value.translation_key == "invalid_module"
-    assert "invalid_module" in ENGLISH["exceptions"]
+    assert "It knows BLE, FS; or use a number from 0 to 31" in str(error.value)
     assert device.log_level is None
 
 

@@ -12,8 +12,12 @@ from homeassistant.components.recorder.statistics import get_metadata
 from homeassistant.core import HomeAssistant, State
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.util import dt as dt_util
 from homeassistant.util.unit_system import US_CUSTOMARY_SYSTEM
-from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.common import (
+    MockConfigEntry,
+    async_fire_time_changed,
+)
 from pytest_homeassistant_custom_component.components.recorder.common import (
     async_wait_recording_done,
     statistics_during_period,
@@ -154,6 +158,8 @@ async def test_sensors_and_values_are_there_after_a_restart(
     await stored(met, log())
     before = {name: shown(hass, met, name) for name in last_metrics()}
     assert await hass.config_entries.async_unload(account.entry_id)
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(seconds=61))
+    await hass.async_block_till_done()
     assert {shown(hass, met, name).state for name in before} == {"unavailable"}
     assert await hass.config_entries.async_setup(account.entry_id)
     await hass.async_block_till_done()
@@ -221,7 +227,7 @@ async def test_a_device_has_at_most_fifty_and_a_repair_names_the_others(
     placeholders = issue.translation_placeholders
     assert placeholders is not None
     assert placeholders["names"] == "m50, m51, m52"
-    assert (placeholders["limit"], placeholders["device"]) == ("50", SENSOR.serial)
+    assert (placeholders["limit"], placeholders["device"]) == ("50", met.called)
     assert shown(hass, met, "m49").state == "49.0"
 
 

@@ -217,6 +217,21 @@ def test_what_is_refused_three_times_makes_way(scene: Scene) -> None:
     scene(act)
 
 
+def test_what_a_destination_wants_to_hear_never_again_makes_way_at_once(scene: Scene) -> None:
+    class RefusedForGood(MessageRefused):
+        final = True
+
+    async def act(pump: Pump) -> None:
+        pump.cloud.script["CLOCK-1", 0] = [RefusedForGood()] * 1000
+        bad, good = await pump.add(captured(0), captured(1))
+        pump.start()
+        assert await pump.delivery.wait_delivered(CLOCK.key, [bad, good], HOUR) == {good}
+        assert len(pump.cloud.times(("CLOCK-1", 0))) == 1
+        assert await pump.states() == {bad: CaptureState.QUARANTINED, good: CaptureState.DELIVERED}
+
+    scene(act)
+
+
 def test_what_fails_for_a_while_is_never_put_aside(scene: Scene) -> None:
     async def act(pump: Pump) -> None:
         pump.cloud.script["CLOCK-1", 0] = [CloudUnavailable()] * 1000

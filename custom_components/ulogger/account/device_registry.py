@@ -22,6 +22,13 @@ def registered_device(
 
 
 @callback
+def device_name(hass: HomeAssistant, entry_id: str, identity: DeviceIdentity) -> str:
+    """Return what a device is called by its user, or else by itself."""
+    device = registered_device(hass, entry_id, identity)
+    return (device and (device.name_by_user or device.name)) or identity.serial
+
+
+@callback
 def register_device(hass: HomeAssistant, entry_id: str, record: DeviceRecord) -> dr.DeviceEntry:
     """Put a device into the registry, or bring what is there up to date."""
     registry = dr.async_get(hass)

@@ -31,7 +31,7 @@ from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity
 from ..outbox.model import Outcome
 from .samples import ATTR_TIMESTAMP, TIME, mistake, parse_time
-from .targets import async_targets, gateway_of, required
+from .targets import async_targets, gateway_of, name_of, required
 
 ATTR_PATH = "path"
 ATTR_KIND = "kind"
@@ -91,7 +91,7 @@ async def _register(call: ServiceCall) -> ServiceResponse:
         wanted = [(gateway_of(device), device.identity) for device in devices]
     able = {gateway: required(gateway, gateway.registers) for gateway, _ in wanted}
     results = await asyncio.gather(
-        *(_register_one(able[gateway], identity) for gateway, identity in wanted)
+        *(_register_one(able[gateway], gateway, identity) for gateway, identity in wanted)
     )
     errors = [error for error in results if error is not None]
     if len(errors) == len(results):
@@ -111,10 +111,10 @@ async def _register(call: ServiceCall) -> ServiceResponse:
 
 
 async def _register_one(
-    able: Iterable[RegistersDevices], identity: DeviceIdentity
+    able: Iterable[RegistersDevices], gateway: Gateway, identity: DeviceIdentity
 ) -> HomeAssistantError | None:
     try:
-        with user_errors(identity.serial):
+        with user_errors(name_of(gateway, identity.key)):
             for each in able:
                 await each.register(identity)
     except HomeAssistantError as err:
@@ -136,13 +136,14 @@ async def _upload_file(call: ServiceCall) -> ServiceResponse:
     capture = Capture(
         kind, _checked(identity), data, min(written, time.time()) if at is None else at
     )
-    with user_errors(identity.serial):
+    name = name_of(gateway, identity.key)
+    with user_errors(name):
         await gateway.account.disk_space.check()
         added = await gateway.account.outbox.add(capture)
     gateway.async_stored(identity.key)
     ids = set() if added.capture_id is None else {added.capture_id}
     there = list(gateway.destinations.values())
-    with user_errors(identity.serial):
+    with user_errors(name):
         delivered = await asyncio.gather(
             *(
                 each.delivery.wait_delivered(identity.key, ids, call.data[ATTR_TIMEOUT])

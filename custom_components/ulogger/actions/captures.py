@@ -68,7 +68,7 @@ async def _get_captures(call: ServiceCall) -> ServiceResponse:
         await async_check_administrator(call.hass, call.context)
     answer: dict[str, JsonValueType] = {}
     for device in async_targets(call.hass, call).devices:
-        with user_errors(device.identity.serial):
+        with user_errors(device.called):
             rows = await device.account.outbox.listing(
                 device.identity.key, limit=call.data[ATTR_LIMIT]
             )

@@ -157,13 +157,13 @@ async def _upload_device(device: DeviceCoordinator, seconds: float) -> _Upload:
 
 async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload: _Upload) -> None:
     """Note in *upload* what comes of it; raises HomeAssistantError."""
-    serial = device.identity.serial
-    with user_errors(serial):
+    name = device.called
+    with user_errors(name):
         try:
             async with asyncio.timeout(seconds):
                 upload.added = added = await device.async_collect()
         except TimeoutError as err:
-            raise _error("collect_timeout", serial, seconds) from err
+            raise _error("collect_timeout", name, seconds) from err
         await _loaded_again(device.hass, device.account.entry, min(seconds, RELOADED_WITHIN))
     gateway = gateway_of(device)
     ids = {
@@ -180,8 +180,8 @@ async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload
     # With several destinations each says for itself how it went.
     if there and all(each.error for each in there):
         if there[0].error is _Missed.UNREACHABLE:
-            raise _error("cloud_unreachable", serial, seconds)
-        raise _error("delivery_timeout", serial, seconds)
+            raise _error("cloud_unreachable", name, seconds)
+        raise _error("delivery_timeout", name, seconds)
 
 
 async def _loaded_again(hass: HomeAssistant, entry: ConfigEntry[Any], seconds: float) -> None:
@@ -210,8 +210,9 @@ def _none_uploaded(
     """Say why no device could be uploaded, of several for each of them."""
     if len(errors) == 1:
         return errors[0]
-    reasons = "; ".join(
-        f"{device.identity.serial}: {error}" for device, error in zip(devices, errors, strict=True)
+    reasons = " ".join(
+        said if device.called in (said := str(error)) else f"{device.called}: {said}"
+        for device, error in zip(devices, errors, strict=True)
     )
     return HomeAssistantError(
         translation_domain=DOMAIN,
@@ -240,7 +241,7 @@ async def _deliver(
     """Wait until a destination has captures of a device."""
     if ids and not destination.connected:
         return _There(destination.title, set(), _Missed.UNREACHABLE)
-    with user_errors(device.identity.serial):
+    with user_errors(device.called):
         delivered = await destination.delivery.wait_delivered(device.identity.key, ids, seconds)
     return _There(destination.title, delivered, _Missed.TIMEOUT if delivered < ids else None)
 
@@ -253,7 +254,7 @@ async def _set_log_level(call: ServiceCall) -> None:
     modules = [_modules(device, call.data[ATTR_MODULES]) for device in devices]
     for device, (flags, names) in zip(devices, modules, strict=True):
         wish = Wish.of(PERSON, LogConfig(level, flags, seconds, names), time.time())
-        with user_errors(device.identity.serial):
+        with user_errors(device.called):
             await device.async_set_log_levels(device.record.log_levels.wished(wish))
 
 
@@ -267,13 +268,17 @@ def _modules(device: DeviceCoordinator, modules: list[int | str]) -> tuple[int, 
     for module in modules:
         bit = known.get(str(module), int(module) if str(module).isdecimal() else -1)
         if not 0 <= bit < MODULES:
+            about = {"device": device.called, "module": str(module)[:64]}
+            if not known:
+                raise ServiceValidationError(
+                    translation_domain=DOMAIN,
+                    translation_key="no_module_names",
+                    translation_placeholders=about,
+                )
             raise ServiceValidationError(
                 translation_domain=DOMAIN,
                 translation_key="invalid_module",
-                translation_placeholders={
-                    "module": str(module)[:64],
-                    "known": ", ".join(sorted(known)) or "-",
-                },
+                translation_placeholders={**about, "known": ", ".join(sorted(known))},
             )
         bits[bit] = None
     return sum(1 << bit for bit in bits), tuple(names.get(bit, str(bit)) for bit in bits)
@@ -288,9 +293,9 @@ async def _forget_session(call: ServiceCall) -> None:
         device.async_update_listeners()
 
 
-def _error(key: str, serial: str, seconds: float) -> HomeAssistantError:
+def _error(key: str, device: str, seconds: float) -> HomeAssistantError:
     return HomeAssistantError(
         translation_domain=DOMAIN,
         translation_key=key,
-        translation_placeholders={"device": serial, "seconds": str(round(seconds)), "detail": ""},
+        translation_placeholders={"device": device, "seconds": str(round(seconds))},
     )

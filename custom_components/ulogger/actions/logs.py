@@ -73,7 +73,7 @@ async def _get_logs(call: ServiceCall) -> ServiceResponse:
     """Return one page of what was found, the newest first."""
     query = _query(call)
     devices = async_targets(call.hass, call).devices
-    with user_errors(", ".join(device.identity.serial for device in devices)):
+    with user_errors(", ".join(device.called for device in devices)):
         page = await async_search_logs(call.hass, devices, query)
     return {
         "lines": [line.as_dict() for line in page.lines],

@@ -21,7 +21,7 @@ from ..model.level import LEVELS
 from ..model.telemetry import Event, Metric, TextLine
 from . import samples
 from .samples import ATTR_TIMESTAMP, ATTR_TYPE, Addressed, mistake
-from .targets import Targets, async_named, async_targets, gateway_of, required
+from .targets import Targets, async_named, async_targets, gateway_of, name_of, required
 
 ATTR_METRICS = "metrics"
 ATTR_EVENTS = "events"
@@ -115,7 +115,7 @@ async def _publish[SampleT](
                 batches[gateway][identity.key].append(sample)
     able = {gateway: required(gateway, gateway.telemetry) for gateway in batches}
     for gateway, batch in batches.items():
-        with _told(serial for _, serial in batch):
+        with _told(name_of(gateway, key) for key in batch):
             for each in able[gateway]:
                 await send(each, batch)
 
@@ -130,7 +130,7 @@ async def _publish_log(call: ServiceCall) -> None:
         raise mistake("no_lines")
     for gateway, identities in _senders(call).items():
         for identity in identities:
-            with _told([identity.serial]):
+            with _told([name_of(gateway, identity.key)]):
                 for each in required(gateway, gateway.text_logs):
                     await each.publish_text_log(identity, lines)
 
@@ -149,9 +149,9 @@ def _own(targets: Targets) -> Senders:
 
 
 @contextmanager
-def _told(serials: Iterable[str]) -> Iterator[None]:
+def _told(names: Iterable[str]) -> Iterator[None]:
     """Say who could not send; unlike captures, nothing of this is kept and sent later."""
-    named = ", ".join(serials)
+    named = ", ".join(names)
     with user_errors(named):
         try:
             yield
@@ -159,5 +159,5 @@ def _told(serials: Iterable[str]) -> Iterator[None]:
             raise HomeAssistantError(
                 translation_domain=DOMAIN,
                 translation_key="not_published",
-                translation_placeholders={"device": named, "detail": str(err)},
+                translation_placeholders={"device": named},
             ) from err

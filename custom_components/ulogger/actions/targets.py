@@ -14,6 +14,7 @@ from homeassistant.helpers.target import TargetSelection, async_extract_referenc
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..gateway.gateway import Gateway
+from ..model.identity import DeviceKey
 
 
 @dataclass(slots=True)
@@ -28,6 +29,13 @@ def gateway_of(device: DeviceCoordinator) -> Gateway:
     """Return the gateway that a device belongs to."""
     gateway: Gateway = device.account.entry.runtime_data
     return gateway
+
+
+def name_of(gateway: Gateway, key: DeviceKey) -> str:
+    """Return what a device of a gateway, or the gateway itself, is called by its user."""
+    if (device := gateway.devices.get(key)) is not None:
+        return device.called
+    return gateway.entry.title if key == gateway.identity.key else key[1]
 
 
 def required[CapabilityT](
@@ -57,12 +65,7 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
     if selected.missing_devices:
         async_get_device_and_config_entry(hass, DOMAIN, min(selected.missing_devices))
     named = set(call.data.get("device_id", []))
-    entities = er.async_get(hass)
-    found = selected.referenced_devices | {
-        entry.device_id
-        for entity_id in selected.referenced
-        if (entry := entities.async_get(entity_id)) is not None and entry.device_id
-    }
+    found = selected.referenced_devices | _devices_of(hass, selected.referenced)
     targets = Targets()
     registry = dr.async_get(hass)
     excluded = _excluded(hass, selection)
@@ -83,6 +86,18 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
     if not targets.devices and not targets.gateways:
         raise ServiceValidationError(translation_domain=DOMAIN, translation_key="no_target")
     return targets
+
+
+@callback
+def is_targeted(hass: HomeAssistant, device: DeviceCoordinator, selection: TargetSelection) -> bool:
+    """Whether a target stands for a device: names it, one of its entities, or its account."""
+    selected = async_extract_referenced_entity_ids(hass, selection, primary_entities_only=False)
+    entities = selected.referenced | selected.indirectly_referenced
+    found = selected.referenced_devices | _devices_of(hass, entities)
+    excluded = _excluded(hass, selection)
+    return _is_below(hass, device, found - excluded, gateways=False) and not _is_below(
+        hass, device, excluded, gateways=False
+    )
 
 
 @callback
@@ -115,6 +130,16 @@ def async_named(hass: HomeAssistant, name: str) -> Targets:
             translation_placeholders={"device": name[:64]},
         )
     return targets
+
+
+def _devices_of(hass: HomeAssistant, entity_ids: Collection[str]) -> set[str]:
+    """Return the devices of entities, as far as they have one."""
+    entities = er.async_get(hass)
+    return {
+        entry.device_id
+        for entity_id in entity_ids
+        if (entry := entities.async_get(entity_id)) is not None and entry.device_id
+    }
 
 
 def _excluded(hass: HomeAssistant, selection: TargetSelection) -> set[str]:

@@ -36,7 +36,7 @@ class Question:
         named = [each for each in everyone if each.identity.serial == serial]
         if not named:
             known = ", ".join(sorted(each.identity.serial for each in everyone)[:50])
-            raise mistake("unknown_device", device=serial, known=known or "-")
+            raise mistake("no_such_device", device=serial, known=known or "-")
         return named
 
 

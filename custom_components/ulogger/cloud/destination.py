@@ -119,6 +119,13 @@ class SetsLogLevels(Protocol):
 
 
 @runtime_checkable
+class RejectsRecords(Protocol):
+    """A destination that may leave out records of a capture and take the others."""
+
+    rejected: int
+
+
+@runtime_checkable
 class TakesTextLogs(Protocol):
     """A destination that takes lines of text as a device's log."""
 

@@ -8,13 +8,15 @@ class CloudError(Exception):
 
     ``retryable`` says whether the same can help later without anybody's help, ``about_message``
     that this very message is the cause and others may pass, ``about_kind`` that it is all of its
-    kind, ``reason`` names the case. ``retry_after`` is not 0 where nothing was sent at all, and
-    won't be before so many seconds have passed.
+    kind, ``final`` that the cloud wants to hear it never again, ``reason`` names the case.
+    ``retry_after`` is not 0 where nothing was sent at all, and won't be before so many seconds
+    have passed.
     """
 
     retryable = True
     about_message = False
     about_kind = False
+    final = False
     retry_after = 0.0
     reason = Reason.CLOUD_FAILED
 

@@ -38,7 +38,14 @@ from ..radio.urgency import Urgency
 from .capped_run import CappedRun
 from .collection import AnotherIdentified, Collection
 from .connection import ConnectError, Interrupted, NoConnectionSlot
-from .device_state import SIGNAL_DEVICE_EVENT, DeviceEvent, DeviceState, Phase, SessionRecord
+from .device_state import (
+    SIGNAL_DEVICE_EVENT,
+    SIGNAL_DEVICE_LOGGED,
+    DeviceEvent,
+    DeviceState,
+    Phase,
+    SessionRecord,
+)
 from .experience import Experience
 from .kept import kept
 from .live_mode import LiveMode
@@ -93,6 +100,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.session_succeeded = Signal[()]()
         self.captures_stored = Signal[()]()
         self.logged = Signal[str, Mapping[str, Any]]()
+        self.logged.add(
+            lambda event, line: async_dispatcher_send(hass, SIGNAL_DEVICE_LOGGED, self, event, line)
+        )
         self._another_identified = another_identified
         self._events = Signal[DeviceEvent, Mapping[str, Any]]()
         self._schedule = Schedule(

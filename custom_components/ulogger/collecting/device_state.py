@@ -44,6 +44,11 @@ SIGNAL_DEVICE_EVENT: SignalType[Any, DeviceEvent, Mapping[str, Any]] = SignalTyp
 )
 """Sent with the device, what happened to it, and the attributes of that."""
 
+SIGNAL_DEVICE_LOGGED: SignalType[Any, str, Mapping[str, Any]] = SignalType(
+    f"{DOMAIN}_device_logged"
+)
+"""Sent with the device, the level of a line that it logged, and what there is to say of it."""
+
 ROUTINE = frozenset({DeviceEvent.COLLECTED, DeviceEvent.UPLOADED, DeviceEvent.DUPLICATE})
 """What every collection brings; the rest is worth a line in Home Assistant's activity."""
 

@@ -26,7 +26,7 @@ class ShownPhase:
         self._hass = hass
         self._changed = changed
         self._phase = self._lasting = Phase.IDLE
-        self._takes_long = False
+        self._takes_long = self._over = False
         self._timer: CALLBACK_TYPE | None = None
 
     @property
@@ -53,13 +53,17 @@ class ShownPhase:
         if phase in LASTING:
             self._lasting = phase
             self._awaited = self._awaited and self._in_session
-            self.stop()
-        elif self._timer is None and not self._takes_long:
+            self._wait_no_longer()
+        elif self._timer is None and not self._takes_long and not self._over:
             self._timer = async_call_later(self._hass, SHOWN_AFTER, self._long)
 
     @callback
     def stop(self) -> None:
-        """Wait no longer for what passes."""
+        """Take no more notice of time: the account is unloaded."""
+        self._over = True
+        self._wait_no_longer()
+
+    def _wait_no_longer(self) -> None:
         self._takes_long = False
         if self._timer is not None:
             self._timer()

@@ -10,6 +10,7 @@ from homeassistant.components import mqtt
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
+from homeassistant.helpers.translation import async_get_translations
 from homeassistant.util.network import is_host_valid
 from homeassistant.util.ssl import create_client_context
 from yarl import URL
@@ -49,11 +50,13 @@ from ..const import (
     PACE_AUTO,
     ULOGGER_TITLE,
 )
-from .account_schema import CONF_ARCHIVE, CONF_REMOVE_CA, SECTION_ADVANCED
+from .account_schema import CONF_ARCHIVE, CONF_REMOVE_CA, LAST_PORT, SECTION_ADVANCED
 from .api_token import InvalidOption, parse_api_token
 from .uploaded_files import UploadError, Uploads
 
 ONLY_HERE = "only_here"
+NAMED = f"{ULOGGER_TITLE} {{customer}}"
+OF_GROUP = NAMED + " (group {group})"
 LARGEST_ID = 0xFFFFFFFF
 ANSWER_WITHIN = 15.0
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -78,12 +81,18 @@ def account_unique_id(data: Mapping[str, Any]) -> str:
     return f"{data[CONF_CUSTOMER_ID]}-{data[CONF_GROUP_ID]}"
 
 
-def account_title(data: Mapping[str, Any]) -> str:
+def account_title(data: Mapping[str, Any], of_group: str = OF_GROUP) -> str:
     """Return what an account is called until a person renames it."""
     if data.get(CONF_CONNECTION) == CONNECTION_NONE:
         return ULOGGER_TITLE
-    title = f"{ULOGGER_TITLE} {data[CONF_CUSTOMER_ID]}"
-    return f"{title} (group {data[CONF_GROUP_ID]})" if data[CONF_GROUP_ID] else title
+    customer, group = data[CONF_CUSTOMER_ID], data[CONF_GROUP_ID]
+    return (of_group if group else NAMED).format(customer=customer, group=group)
+
+
+async def async_account_title(hass: HomeAssistant, data: Mapping[str, Any]) -> str:
+    """Return what an account is called at first, in Home Assistant's language."""
+    texts = await async_get_translations(hass, hass.config.language, "device", {DOMAIN})
+    return account_title(data, texts[f"component.{DOMAIN}.device.account_of_group.name"])
 
 
 def new_client_suffix() -> str:
@@ -100,6 +109,8 @@ async def async_check_certificate(
     broker = advanced[CONF_BROKER].strip()
     if not is_host_valid(broker):
         raise FormError(**{SECTION_ADVANCED: "invalid_broker"})
+    if not 1 <= advanced[CONF_PORT] <= LAST_PORT:
+        raise FormError(**{SECTION_ADVANCED: "invalid_port"})
     present = {} if entry is None else entry.data
     ca = None if advanced.get(CONF_REMOVE_CA) else present.get(CONF_CA)
     if CONF_CA in advanced:
@@ -221,7 +232,9 @@ def _check_ids(
     customer = typed.get(CONF_CUSTOMER_ID, present.get(CONF_CUSTOMER_ID))
     group = typed[CONF_GROUP_ID]
     errors = {}
-    if not (0 < customer <= LARGEST_ID and customer == int(customer)):
+    if customer is None:
+        errors[CONF_CUSTOMER_ID] = "no_customer_id"
+    elif not (0 < customer <= LARGEST_ID and customer == int(customer)):
         errors[CONF_CUSTOMER_ID] = "not_positive"
     if not (0 <= group <= LARGEST_ID and group == int(group)):
         errors[CONF_GROUP_ID] = "negative"

@@ -39,17 +39,17 @@ from ..const import (
     PACE_AUTO,
     PACE_NEVER,
 )
+from .numbers import whole_number
 
 CONF_ARCHIVE = "archive"
 CONF_REMOVE_CA = "remove_ca"
 CONF_ACCOUNT = "account"
 SECTION_ADVANCED = "advanced"
 
+LAST_PORT = 65535
+
 ID_SELECTOR = NumberSelector(NumberSelectorConfig(mode=NumberSelectorMode.BOX))
-PORT_SELECTOR = probatio.All(
-    NumberSelector(NumberSelectorConfig(min=1, max=65535, mode=NumberSelectorMode.BOX)),
-    probatio.Coerce(int),
-)
+PORT_SELECTOR = whole_number(1, LAST_PORT)
 PACE_SELECTOR = SelectSelector(
     SelectSelectorConfig(
         options=[PACE_AUTO, PACE_ALWAYS, PACE_NEVER],
@@ -139,7 +139,8 @@ def accounts_schema(accounts: Sequence[ConfigEntry]) -> probatio.Schema:
 
 def _account(*, new: bool) -> dict[probatio.Marker, NumberSelector]:
     customer: dict[probatio.Marker, NumberSelector] = {
-        probatio.Required(CONF_CUSTOMER_ID): ID_SELECTOR
+        # A number that must be given is filled in with 0 by Home Assistant's forms.
+        probatio.Optional(CONF_CUSTOMER_ID): ID_SELECTOR
     }
     group: dict[probatio.Marker, NumberSelector] = {
         probatio.Required(CONF_GROUP_ID, default=0): ID_SELECTOR

@@ -24,6 +24,7 @@ from ..const import (
 from .account_checks import (
     FormError,
     account_title,
+    async_account_title,
     async_check_bridge,
     async_check_certificate,
     async_check_http,
@@ -116,9 +117,12 @@ async def async_without_key(hass: HomeAssistant, data: Mapping[str, Any]) -> dic
         raise FormError(base="secrets_not_kept") from err
 
 
-def changed_title(entry: ConfigEntry, data: Mapping[str, Any]) -> str:
+async def async_changed_title(
+    hass: HomeAssistant, entry: ConfigEntry, data: Mapping[str, Any]
+) -> str:
     """Return what an account is called after a change: a name that a person gave it stays."""
-    return account_title(data) if entry.title == account_title(entry.data) else entry.title
+    present = {account_title(entry.data), await async_account_title(hass, entry.data)}
+    return await async_account_title(hass, data) if entry.title in present else entry.title
 
 
 def _is_new(entry: ConfigEntry | None) -> bool:

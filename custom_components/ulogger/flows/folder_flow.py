@@ -13,32 +13,24 @@ from homeassistant.config_entries import (
 )
 from homeassistant.helpers.selector import (
     BooleanSelector,
-    NumberSelector,
-    NumberSelectorConfig,
-    NumberSelectorMode,
     TextSelector,
 )
 
 from ..const import CONF_KEEP_DAYS, CONF_KEEP_MB, CONF_PATH, CONF_SINCE
 from .account_checks import FormError
 from .folder_checks import async_check_folder, folder_title, is_named_by_path
+from .numbers import out_of_bounds, whole_number
 
 CONF_INCLUDE_KEPT = "include_kept"
 EXAMPLE = "/media/ulogger"
-
-
-def _limit(most: int, unit: str) -> probatio.All[int]:
-    config = NumberSelectorConfig(
-        min=0, max=most, mode=NumberSelectorMode.BOX, unit_of_measurement=unit
-    )
-    return probatio.All(NumberSelector(config), probatio.Coerce(int))
+LIMITS = {CONF_KEEP_DAYS: "keep_days_bounds", CONF_KEEP_MB: "keep_size_bounds"}
 
 
 CHANGE_SCHEMA = probatio.Schema(
     {
         probatio.Required(CONF_PATH): TextSelector(),
-        probatio.Required(CONF_KEEP_DAYS, default=0): _limit(36_500, "d"),
-        probatio.Required(CONF_KEEP_MB, default=0): _limit(100_000_000, "MB"),
+        probatio.Required(CONF_KEEP_DAYS, default=0): whole_number(0, 36_500, "d"),
+        probatio.Required(CONF_KEEP_MB, default=0): whole_number(0, 100_000_000, "MB"),
     }
 )
 ADD_SCHEMA = CHANGE_SCHEMA.extend(
@@ -54,6 +46,7 @@ class FolderSubentryFlow(ConfigSubentryFlow):
         errors: dict[str, str] = {}
         if user_input is not None:
             try:
+                _check_limits(user_input)
                 directory = await async_check_folder(self.hass, user_input[CONF_PATH], None)
             except FormError as err:
                 errors = err.errors
@@ -74,6 +67,7 @@ class FolderSubentryFlow(ConfigSubentryFlow):
         errors: dict[str, str] = {}
         if user_input is not None:
             try:
+                _check_limits(user_input)
                 directory = await async_check_folder(self.hass, user_input[CONF_PATH], present)
             except FormError as err:
                 errors = err.errors
@@ -105,6 +99,11 @@ class FolderSubentryFlow(ConfigSubentryFlow):
             description_placeholders={"example": EXAMPLE},
             errors=errors,
         )
+
+
+def _check_limits(typed: dict[str, Any]) -> None:
+    for name in out_of_bounds(CHANGE_SCHEMA, typed):
+        raise FormError(**{name: LIMITS[name]})
 
 
 def _chosen(typed: dict[str, Any], directory: Path) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from .options_schema import (
     SECTION_COLLECTION,
     SECTION_FIRMWARE,
     as_typed,
+    beyond,
     options_schema,
 )
 
@@ -149,7 +150,7 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
     def _parse(self, typed: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the options as they are kept, and what is wrong with which section."""
         changed: dict[str, Any] = {}
-        errors: dict[str, str] = {}
+        errors = beyond(typed)
         for name in FLAT_SECTIONS:
             changed.update(typed.get(name, {}))
         collection, approval = typed[SECTION_COLLECTION], typed[SECTION_APPROVAL]
@@ -176,7 +177,7 @@ class UloggerOptionsFlow(OptionsFlowWithReload):
             try:
                 changed[key] = parse(value)
             except InvalidOption as err:
-                errors[name] = str(err)
+                errors.setdefault(name, str(err))
         return changed, errors
 
     def _parse_applications(self, typed: Iterable[str]) -> dict[str, Any]:

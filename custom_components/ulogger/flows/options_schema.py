@@ -8,9 +8,6 @@ from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import section
 from homeassistant.helpers.selector import (
     BooleanSelector,
-    NumberSelector,
-    NumberSelectorConfig,
-    NumberSelectorMode,
     SelectOptionDict,
     SelectSelector,
     SelectSelectorConfig,
@@ -41,6 +38,7 @@ from ..const import (
     CONF_RESERVED_SLOTS,
     CONF_RETENTION_DAYS,
     CONF_RETENTION_MB,
+    CONF_SHOW_PANEL,
     CONF_UNDELIVERED_BUDGET_MB,
     DEFAULT_ADAPTIVE_INTERVAL,
     DEFAULT_COLLECT_INTERVAL,
@@ -54,11 +52,13 @@ from ..const import (
     DEFAULT_RESERVED_SLOTS,
     DEFAULT_RETENTION_DAYS,
     DEFAULT_RETENTION_MB,
+    DEFAULT_SHOW_PANEL,
     DEFAULT_UNDELIVERED_BUDGET_MB,
     DOMAIN,
     FORWARD_LEVELS,
     LEVEL_OFF,
 )
+from .numbers import out_of_bounds, whole_number
 
 SECTION_COLLECTION = "collection"
 SECTION_APPROVAL = "approval"
@@ -69,6 +69,7 @@ SECTION_FIRMWARE = "firmware"
 SECTION_KEPT = "kept"
 """What an account without uLogger has for storage: nothing else may have what it deletes."""
 MOST_DEVICES = 10_000
+SECTION_PANEL = "panel"
 MOST_RESERVED_SLOTS = 10
 MOST_METRICS = 500
 SECTION_ASSISTANTS = "assistants"
@@ -78,6 +79,7 @@ FLAT_SECTIONS = (
     SECTION_CLOUD,
     SECTION_STORAGE,
     SECTION_KEPT,
+    SECTION_PANEL,
     SECTION_ASSISTANTS,
 )
 """Sections of the form whose fields are kept side by side, as if there were no sections."""
@@ -122,6 +124,7 @@ def options_schema(
     # Forms are also filled in by scripts that know of none of these.
     form[probatio.Optional(SECTION_SAID)] = section(SAID_SCHEMA, {"collapsed": True})
     form[probatio.Optional(SECTION_FIRMWARE)] = section(FIRMWARE_SCHEMA, {"collapsed": True})
+    form[probatio.Optional(SECTION_PANEL)] = section(PANEL_SCHEMA, {"collapsed": True})
     form[probatio.Optional(SECTION_ASSISTANTS)] = section(ASSISTANTS_SCHEMA, {"collapsed": True})
     return probatio.Schema(form)
 
@@ -137,14 +140,7 @@ def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def device_limit_field(low: int) -> probatio.All[int]:
     """Return the field for how many devices an account takes in."""
-    return _whole_number(low, max(low, MOST_DEVICES))
-
-
-def _whole_number(low: int, high: int, unit: str | None = None) -> probatio.All[int]:
-    config = NumberSelectorConfig(min=low, max=high, mode=NumberSelectorMode.BOX)
-    if unit is not None:
-        config["unit_of_measurement"] = unit
-    return probatio.All(NumberSelector(config), probatio.Coerce(int))
+    return whole_number(low, max(low, MOST_DEVICES))
 
 
 def _applications_selector(applications: Mapping[str, Any]) -> SelectSelector:
@@ -183,7 +179,7 @@ LEVEL_SELECTOR = SelectSelector(
 
 COLLECTION_SCHEMA = probatio.Schema(
     {
-        probatio.Required(CONF_COLLECT_INTERVAL, default=DEFAULT_COLLECT_INTERVAL): _whole_number(
+        probatio.Required(CONF_COLLECT_INTERVAL, default=DEFAULT_COLLECT_INTERVAL): whole_number(
             1, 10080, "min"
         ),
         probatio.Required(
@@ -193,10 +189,10 @@ COLLECTION_SCHEMA = probatio.Schema(
             CONF_NAME_PATTERNS, default=lambda: list(DEFAULT_NAME_PATTERNS)
         ): TextSelector(TextSelectorConfig(multiple=True)),
         probatio.Required(CONF_DEVICE_LIMIT, default=DEFAULT_DEVICE_LIMIT): device_limit_field(1),
-        probatio.Required(CONF_RESERVED_SLOTS, default=DEFAULT_RESERVED_SLOTS): _whole_number(
+        probatio.Required(CONF_RESERVED_SLOTS, default=DEFAULT_RESERVED_SLOTS): whole_number(
             0, MOST_RESERVED_SLOTS
         ),
-        probatio.Required(CONF_LIVE_MINUTES, default=DEFAULT_LIVE_MINUTES): _whole_number(
+        probatio.Required(CONF_LIVE_MINUTES, default=DEFAULT_LIVE_MINUTES): whole_number(
             1, 1440, "min"
         ),
     }
@@ -205,7 +201,7 @@ COLLECTION_SCHEMA = probatio.Schema(
 SAID_SCHEMA = probatio.Schema(
     {
         probatio.Required(CONF_LOG_EVENTS, default=DEFAULT_LOG_EVENTS): LEVEL_SELECTOR,
-        probatio.Required(CONF_METRIC_LIMIT, default=DEFAULT_METRIC_LIMIT): _whole_number(
+        probatio.Required(CONF_METRIC_LIMIT, default=DEFAULT_METRIC_LIMIT): whole_number(
             0, MOST_METRICS
         ),
     }
@@ -217,12 +213,15 @@ CLOUD_SCHEMA = probatio.Schema(
         probatio.Optional(CONF_API_TOKEN): TextSelector(
             TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off")
         ),
-        probatio.Required(CONF_DAILY_QUOTA_KB, default=DEFAULT_DAILY_QUOTA_KB): _whole_number(
+        probatio.Required(CONF_DAILY_QUOTA_KB, default=DEFAULT_DAILY_QUOTA_KB): whole_number(
             0, 10_000_000, "KB"
         ),
     }
 )
 
+PANEL_SCHEMA = probatio.Schema(
+    {probatio.Required(CONF_SHOW_PANEL, default=DEFAULT_SHOW_PANEL): BooleanSelector()}
+)
 TELEMETRY_SCHEMA = probatio.Schema(
     {probatio.Required(CONF_HEARTBEATS, default=DEFAULT_HEARTBEATS): BooleanSelector()}
 )
@@ -236,18 +235,58 @@ def _storage(least: int) -> probatio.Schema:
     """Return the limits of what is kept here; *least* is that of age and size."""
     return probatio.Schema(
         {
-            probatio.Required(CONF_RETENTION_DAYS, default=DEFAULT_RETENTION_DAYS): _whole_number(
+            probatio.Required(CONF_RETENTION_DAYS, default=DEFAULT_RETENTION_DAYS): whole_number(
                 least, 3650, "d"
             ),
-            probatio.Required(CONF_RETENTION_MB, default=DEFAULT_RETENTION_MB): _whole_number(
+            probatio.Required(CONF_RETENTION_MB, default=DEFAULT_RETENTION_MB): whole_number(
                 least, 100_000, "MB"
             ),
             probatio.Required(
                 CONF_UNDELIVERED_BUDGET_MB, default=DEFAULT_UNDELIVERED_BUDGET_MB
-            ): _whole_number(1, 100_000, "MB"),
+            ): whole_number(1, 100_000, "MB"),
         }
     )
 
 
 STORAGE_SCHEMA = _storage(0)
 KEPT_SCHEMA = _storage(1)
+
+NUMBERS: Mapping[str, tuple[probatio.Schema, Mapping[str, str]]] = {
+    SECTION_COLLECTION: (
+        COLLECTION_SCHEMA,
+        {
+            CONF_COLLECT_INTERVAL: "interval_bounds",
+            CONF_DEVICE_LIMIT: "device_limit_bounds",
+            CONF_RESERVED_SLOTS: "reserved_slots_bounds",
+            CONF_LIVE_MINUTES: "live_minutes_bounds",
+        },
+    ),
+    SECTION_SAID: (SAID_SCHEMA, {CONF_METRIC_LIMIT: "metric_limit_bounds"}),
+    SECTION_CLOUD: (CLOUD_SCHEMA, {CONF_DAILY_QUOTA_KB: "daily_limit_bounds"}),
+    SECTION_STORAGE: (
+        STORAGE_SCHEMA,
+        {
+            CONF_RETENTION_DAYS: "sent_days_bounds",
+            CONF_RETENTION_MB: "sent_size_bounds",
+            CONF_UNDELIVERED_BUDGET_MB: "waiting_size_bounds",
+        },
+    ),
+    SECTION_KEPT: (
+        KEPT_SCHEMA,
+        {
+            CONF_RETENTION_DAYS: "kept_days_bounds",
+            CONF_RETENTION_MB: "kept_size_bounds",
+            CONF_UNDELIVERED_BUDGET_MB: "waiting_size_bounds",
+        },
+    ),
+}
+"""Of each section the fields with a number, and what is said of one that is out of bounds."""
+
+
+def beyond(typed: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the numbers of the form, for each section the first of it."""
+    errors: dict[str, str] = {}
+    for section_name, (schema, texts) in NUMBERS.items():
+        for name in out_of_bounds(schema, typed.get(section_name, {})):
+            errors.setdefault(section_name, texts[name])
+    return errors

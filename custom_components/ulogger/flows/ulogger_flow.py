@@ -11,7 +11,7 @@ from homeassistant.config_entries import (
 
 from ..const import CONF_CONNECTION, SUBENTRY_ULOGGER, WITHOUT_CAPTURES
 from .account_checks import account_unique_id
-from .account_steps import CONNECTIONS, AccountSteps, async_without_key, changed_title
+from .account_steps import CONNECTIONS, AccountSteps, async_changed_title, async_without_key
 from .uploaded_files import Uploads
 
 
@@ -45,7 +45,7 @@ class UloggerSubentryFlow(
             entry,
             data=data,
             unique_id=account_unique_id(data),
-            title=changed_title(entry, data),
+            title=await async_changed_title(self.hass, entry, data),
         )
         self.hass.config_entries.async_schedule_reload(entry.entry_id)
         return self.async_abort(reason="ulogger_added")

@@ -158,6 +158,10 @@ class Crashes:
             return None
         return await self._hass.async_add_executor_job(self._report, capture)
 
+    async def async_report_of(self, capture: Capture) -> CrashReport | None:
+        """Return what a core dump says; None when it tells nothing."""
+        return await self._hass.async_add_executor_job(self._report, capture)
+
     # What people decide
 
     async def async_set_state(
@@ -216,19 +220,26 @@ class Crashes:
             )
 
     async def _work_off(self) -> None:
+        """Read what is due, and what becomes due while that is written."""
+        while await self._work_off_now() and self._due and self._begun:
+            pass
+
+    async def _work_off_now(self) -> bool:
+        """Read what is due; returns False when the outbox is closed."""
         while self._due and self._begun:
             capture_id = next(iter(self._due))
             del self._due[capture_id]
             try:
                 await self._count(capture_id)
             except OutboxClosed:
-                return
+                return False
             except OutboxError as err:
                 _LOGGER.debug("Core dump %s can't be read: %s", capture_id, err)
         if not self._due:
             self._account.store.crashes_known = True
         await self._account.store.async_save()
         self._changed()
+        return True
 
     async def _count(self, capture_id: int) -> None:
         """Read a core dump, count it unless it is known, and fire the event."""

@@ -10,7 +10,7 @@ from homeassistant.core import CALLBACK_TYPE, callback
 from homeassistant.helpers.event import async_call_later
 
 from ..account.account import Account
-from ..cloud.destination import ConnectionState, Destination
+from ..cloud.destination import ConnectionState, Destination, RejectsRecords
 from ..cloud.errors import CloudError
 from ..const import DOMAIN
 from ..model.signal import Signal
@@ -66,6 +66,12 @@ class ActiveDestination:
         """What it has got, and what is still to come, of all devices."""
         of_devices = self.account.delivery_counters.get(self.id, {})
         return DestinationCounters.total(of_devices.values())
+
+    @property
+    def rejected(self) -> int | None:
+        """How many records it did not take since the start; None where nothing is rejected."""
+        destination = self.destination
+        return destination.rejected if isinstance(destination, RejectsRecords) else None
 
     @callback
     def start(self) -> None:

@@ -18,10 +18,12 @@ from ..account.device_registry import registered_device
 from ..account.unit_files import units
 from ..cloud.destination import ConnectionState
 from ..cloud.folder.folder import FolderDestination
+from ..cloud.otlp.otlp import OtlpDestination
 from ..const import DOMAIN
 from ..model.identity import ULOGGER
 from ..model.plain_text import LONGEST_LINE, plain_text
 from ..model.reason import Reason
+from .destinations import ActiveDestination
 from .gateway import UloggerConfigEntry
 from .issue import Issue
 from .newcomers import MOST_AT_ADDRESS
@@ -34,6 +36,33 @@ REFUSED_PATIENCE = 30.0
 CLOUD_PATIENCE = 3600.0
 DEVICE_PATIENCE = 24 * 3600.0
 QUOTA_DAYS = 3
+
+
+def collector_issues(
+    active: ActiveDestination, collector: OtlpDestination, *, patience_over: bool
+) -> Iterator[Issue]:
+    """Say what is wrong with a collector that only a person can mend."""
+    failure = collector.failure
+    placeholders = {
+        "destination": active.title,
+        "detail": str(failure or ""),
+        "count": str(active.counters.waiting),
+    }
+    match failure and failure.reason:
+        case Reason.API_TOKEN_REFUSED:
+            severity = ir.IssueSeverity.ERROR
+            yield Issue("otlp_refused", active.id, severity=severity, placeholders=placeholders)
+        case Reason.TLS_UNTRUSTED:
+            yield Issue("otlp_untrusted", active.id, placeholders=placeholders)
+        case Reason.NOT_A_COLLECTOR:
+            yield Issue("otlp_not_a_collector", active.id, placeholders=placeholders)
+        case Reason.REDIRECTED:
+            yield Issue("otlp_redirected", active.id, placeholders=placeholders)
+        case _ if patience_over:
+            yield Issue("otlp_unreachable", active.id, placeholders=placeholders)
+    if collector.rejected:
+        rejected = {"count": str(collector.rejected), "detail": collector.rejection or "-"}
+        yield Issue("otlp_rejected", active.id, placeholders={**placeholders, **rejected})
 
 
 class Issues:
@@ -118,6 +147,7 @@ class Issues:
             self._certificate,
             self._cloud,
             self._folders,
+            self._collectors,
             self._units,
             self._firmware,
             self._bluetooth,
@@ -201,6 +231,13 @@ class Issues:
                     case _:
                         yield Issue("folder_failed", each.id, placeholders=placeholders)
 
+    def _collectors(self) -> Iterator[Issue]:
+        for each in self._gateway.destinations.values():
+            if isinstance(collector := each.destination, OtlpDestination):
+                since = each.disconnected_since
+                patience_over = since is not None and time.time() - since >= CLOUD_PATIENCE
+                yield from collector_issues(each, collector, patience_over=patience_over)
+
     def _firmware(self) -> Iterator[Issue]:
         folder = self._gateway.firmware_folder
         if folder.missing:
@@ -260,7 +297,7 @@ class Issues:
         for device in self._gateway.devices.values():
             identity = device.identity
             about = f"{identity.application_id}-{identity.serial}"
-            placeholders = {"device": identity.serial}
+            placeholders = {"device": device.called}
             since = device.unreachable_since
             seen = now - device.record.last_seen < DEVICE_PATIENCE
             failing = since is not None and now - since >= DEVICE_PATIENCE
@@ -275,7 +312,7 @@ class Issues:
             if names := device.heard.left_out(limit):
                 identity = device.identity
                 placeholders = {
-                    "device": identity.serial,
+                    "device": device.called,
                     "limit": str(limit),
                     "names": ", ".join(names),
                 }

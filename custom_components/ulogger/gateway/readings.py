@@ -11,6 +11,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -48,6 +49,7 @@ _LOGGER = logging.getLogger(__name__)
 MOST_AT_START: Final = 2_000
 """Captures that were never read and are read at a start: the newest ones."""
 TIDY_EVERY: Final = timedelta(hours=1)
+TURN_WITHIN: Final = 30.0
 _AT_ONCE: Final = 32
 _JOBS_AT_ONCE: Final = 2
 
@@ -181,6 +183,29 @@ class Readings:
             reading = await self._hass.async_add_executor_job(self._read, capture, row)
             self._put(capture_id, reading, changes)
         return reading
+
+    async def async_turn(self, capture_id: int) -> None:
+        """Return once a capture was read in its device's turn, or won't be for now.
+
+        What is read before that is dated by itself, not by the log before it.
+        """
+        if self._file is None or capture_id in self._known or capture_id in self._unreadable:
+            return
+        if self._begun and (self.task is None or self.task.done()):
+            return
+        turn = asyncio.get_running_loop().create_future()
+
+        def was_read(_device: object, read_id: int, *_said: object) -> None:
+            if read_id == capture_id and not turn.done():
+                turn.set_result(None)
+
+        remove = self.read.add(was_read)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TURN_WITHIN):
+                    await turn
+        finally:
+            remove()
 
     async def async_summaries(
         self, key: DeviceKey | None = None, limit: int = -1

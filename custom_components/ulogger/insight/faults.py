@@ -34,6 +34,33 @@ CAUSES: Final[Mapping[str, Mapping[int, str]]] = {
 }
 """What each bit of a fault status register means."""
 
+NAMES: Final[Mapping[str, Mapping[int, str]]] = {
+    "cfsr": {
+        0: "IACCVIOL",
+        1: "DACCVIOL",
+        3: "MUNSTKERR",
+        4: "MSTKERR",
+        5: "MLSPERR",
+        7: "MMARVALID",
+        8: "IBUSERR",
+        9: "PRECISERR",
+        10: "IMPRECISERR",
+        11: "UNSTKERR",
+        12: "STKERR",
+        13: "LSPERR",
+        15: "BFARVALID",
+        16: "UNDEFINSTR",
+        17: "INVSTATE",
+        18: "INVPC",
+        19: "NOCP",
+        20: "STKOF",
+        24: "UNALIGNED",
+        25: "DIVBYZERO",
+    },
+    "hfsr": {1: "VECTTBL", 30: "FORCED", 31: "DEBUGEVT"},
+}
+"""What the architecture's manual calls each bit."""
+
 _MMFAR_VALID: Final = 7
 _BFAR_VALID: Final = 15
 
@@ -118,6 +145,25 @@ def fault_of(dump: CoreDump) -> Fault:
             causes = ", ".join(names) if (names := causes_of("cfsr", status["cfsr"])) else ""
             return Fault(kind, f"{words}{where}" + (f" ({causes})" if causes else ""), address)
     return Fault(FaultKind.NO_FAULT, "no fault: the program stopped itself")
+
+
+class SetBit(NamedTuple):
+    """A set bit of a fault status register, as the manual calls it, and in words."""
+
+    register: str
+    bit: int
+    name: str
+    words: str
+
+
+def set_bits(status: Mapping[str, int]) -> list[SetBit]:
+    """Return the set bits whose meaning is known, in the order of the registers."""
+    return [
+        SetBit(register, bit, NAMES[register][bit], words)
+        for register, meanings in CAUSES.items()
+        for bit, words in meanings.items()
+        if status.get(register, 0) >> bit & 1
+    ]
 
 
 def causes_of(register: str, value: int) -> list[str]:

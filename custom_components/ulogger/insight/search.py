@@ -104,6 +104,8 @@ class Search:
     sources: Iterable[Source]
     query: Query
     done: bool = False
+    opened: int = 0
+    """Captures that were looked at, or that their summary ruled out."""
     _found: Iterator[Hit | None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,6 +141,7 @@ class Search:
     def _steps(self) -> Iterator[Hit | None]:
         """Yield what is found, and None after each capture that was opened."""
         for source in self.sources:
+            self.opened += 1
             if source.summary is None or _can_hold(source, source.summary, self.query):
                 yield from _hits(source, self.query)
                 yield None

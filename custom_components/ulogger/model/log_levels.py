@@ -160,6 +160,7 @@ class LogLevels:
         return replace(self, written=written)
 
 
-def _precedence(wish: Wish) -> tuple[int, int, float, str]:
+def _precedence(wish: Wish) -> tuple[int, int, float, int, str]:
     """Order wishes, the winner first; the source's name only makes the order total."""
-    return wish.level, -wish.module_flags.bit_count(), -wish.expires_at, wish.source
+    flags = wish.module_flags
+    return wish.level, -flags.bit_count(), -wish.expires_at, flags, wish.source

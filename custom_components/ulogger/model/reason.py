@@ -61,6 +61,9 @@ class Reason(StrEnum):
     REGISTRATION_FAILED = "registration_failed"
     REGISTRATION_DENIED = "registration_denied"
     SUBSCRIPTION_REFUSED = "subscription_refused"
+    COLLECTOR_OVERLOADED = "collector_overloaded"
+    NOT_A_COLLECTOR = "not_a_collector"
+    REDIRECTED = "redirected"
 
     # A directory
     FOLDER_FAILED = "folder_failed"

@@ -348,7 +348,7 @@ class Delivery:
             if err.retryable or not err.about_message:
                 return
             self._refusals[item.capture_id] += 1
-            if self._refusals[item.capture_id] >= REFUSALS_BEFORE_QUARANTINE:
+            if err.final or self._refusals[item.capture_id] >= REFUSALS_BEFORE_QUARANTINE:
                 await self._queue.quarantine(item.capture_id, REFUSED)
                 self._holds.release_only((item.key, None))
                 del self._refusals[item.capture_id]

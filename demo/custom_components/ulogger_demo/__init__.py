@@ -7,6 +7,7 @@ from homeassistant.core import Event, HomeAssistant
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.typing import ConfigType
 
+from .lateness import async_watch
 from .scanner import RemoteScanner
 
 DOMAIN = "ulogger_demo"
@@ -31,6 +32,7 @@ async def async_setup(hass: HomeAssistant, config: ConfigType) -> bool:
     scanner = RemoteScanner(proxy[CONF_HOST], proxy[CONF_PORT], proxy["slots"])
     unregister = bluetooth.async_register_scanner(hass, scanner, source_domain=DOMAIN)
     unsetup = scanner.async_setup()
+    async_watch(hass)
     listening = hass.async_create_background_task(scanner.listen(), "ulogger_demo scanner")
 
     async def stop(_: Event) -> None:

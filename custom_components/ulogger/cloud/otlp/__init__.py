@@ -1,0 +1,1 @@
+"""OpenTelemetry: captures as log records and gauges at a collector, by OTLP/HTTP."""

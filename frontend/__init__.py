@@ -1,0 +1,1 @@
+"""The panel's sources, and what makes its types."""

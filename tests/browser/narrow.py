@@ -1,0 +1,174 @@
+"""Look for texts that a phone cuts off: in pages of a running Home Assistant, in each language."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Locator, Page
+
+import custom_components.ulogger
+from demo.api import PASSWORD, USER
+from demo.harness import Harness
+from tests.browser.walk import STILL
+
+WIDTH, HEIGHT = 390, 844
+"""The CSS pixels of a common phone."""
+TRANSLATIONS = Path(custom_components.ulogger.__file__).parent / "translations"
+LANGUAGES = sorted(path.stem for path in TRANSLATIONS.iterdir())
+
+CLIPPED = """() => {
+  const found = [];
+  const parent = element => element.assignedSlot || element.parentElement
+    || (element.getRootNode() instanceof ShadowRoot ? element.getRootNode().host : null);
+  const cuts = element =>
+    !['visible', 'auto', 'scroll'].includes(getComputedStyle(element).overflowX);
+  const seen = {opacityProperty: true, visibilityProperty: true};
+  const look = root => {
+    for (const element of root.querySelectorAll('*')) {
+      if (element.shadowRoot) look(element.shadowRoot);
+      const own = [...element.childNodes].filter(node => node.nodeType === Node.TEXT_NODE)
+        .map(node => node.data).join(' ').trim();
+      if (!own || !element.checkVisibility(seen)) continue;
+      const range = document.createRange();
+      range.selectNodeContents(element);
+      const text = range.getBoundingClientRect();
+      if (!text.width || !text.height) continue;
+      let right = innerWidth, left = 0;
+      for (let each = element; each; each = parent(each)) {
+        if (each === document.body || !cuts(each)) continue;
+        const box = each.getBoundingClientRect();
+        if (box.width < 2 || box.height < 2) { right = Infinity; left = -Infinity; break; }
+        right = Math.min(right, box.right);
+        left = Math.max(left, box.left);
+      }
+      if (text.right > right + 1 || text.left < left - 1) {
+        found.push([own.replace(/\\s+/g, ' '), Math.round(text.right - right)]);
+      }
+    }
+  };
+  look(document.body);
+  return found;
+}"""
+"""Return the texts that go beyond what cuts them off, with the pixels that are too many."""
+
+
+UNFOLD = """() => {
+  const look = root => {
+    for (const element of root.querySelectorAll('*')) {
+      if (element.localName === 'ha-expansion-panel') element.expanded = true;
+      if (element.shadowRoot) look(element.shadowRoot);
+    }
+  };
+  look(document.body);
+}"""
+CONFIGURE = {
+    "de": "Konfigurieren",
+    "en": "Configure",
+    "es": "Configurar",
+    "fr": "Configurer",
+    "zh-Hans": "配置",
+}
+"""What Home Assistant's own button says."""
+
+
+def texts(language: str) -> dict[str, Any]:
+    """Return what users read in a language."""
+    found: dict[str, Any] = json.loads((TRANSLATIONS / f"{language}.json").read_text())
+    return found
+
+
+def all_of(node: Mapping[str, Any]) -> list[str]:
+    """Return the texts below a key."""
+    return [
+        text
+        for each in node.values()
+        for text in ([each] if isinstance(each, str) else all_of(each))
+    ]
+
+
+def is_ours(language: str) -> Callable[[str], bool]:
+    """Return what tells the integration's texts from Home Assistant's, filled in or not."""
+    patterns = [
+        re.compile(
+            ".*".join(map(re.escape, re.split(r"\\{\\w+\\}|\\*\\*", " ".join(text.split()))))
+        )
+        for text in all_of(texts(language))
+    ]
+    return lambda said: any(each.fullmatch(said) for each in patterns)
+
+
+class Phone:
+    """Home Assistant's pages as wide as a phone, in one language after the other."""
+
+    def __init__(self, page: Page, demo: Harness, entry_id: str) -> None:
+        self.page = page
+        self.demo = demo
+        self.entry_id = entry_id
+        self.language = "en"
+
+    async def sign_in(self) -> None:
+        """Sign in."""
+        await self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        await self.page.goto(self.demo.hass.url)
+        await self.page.locator("input[name=username]").fill(USER)
+        await self.page.locator("input[name=password]").fill(PASSWORD)
+        await self.page.get_by_role("button", name="Log in", exact=True).first.click()
+        await self.page.locator("ha-panel-lovelace, ha-sidebar, ha-drawer").first.wait_for()
+
+    async def speak(self, language: str) -> None:
+        """Have all of Home Assistant in a language; entities are named when they are added."""
+        self.language = language
+        await self.demo.api.command("config/core/update", language=language)
+        await self.demo.api.request(
+            "POST", f"/api/config/config_entries/entry/{self.entry_id}/reload"
+        )
+        await self.page.evaluate(
+            "language => localStorage.setItem('selectedLanguage', JSON.stringify(language))",
+            language,
+        )
+
+    def text(self, key: str) -> str:
+        """Return a text of ours by its dotted key."""
+        found: Any = texts(self.language)
+        for part in key.split("."):
+            found = found[part]
+        return str(found)
+
+    async def go(self, path: str) -> None:
+        """Open a page."""
+        await self.page.goto(self.demo.hass.url + path)
+
+    def shown(self, key: str) -> Locator:
+        """Find a text of ours on the page."""
+        return self.page.get_by_text(self.text(key), exact=True).first
+
+    async def open_options(self) -> None:
+        """Open the options of the account from the integration's page."""
+        await self.page.locator("ha-config-entry-row").first.wait_for()
+        await self.page.get_by_role(
+            "button", name=CONFIGURE[self.language], exact=True
+        ).first.click()
+
+    async def add_integration(self) -> None:
+        """Begin to add an account, and confirm that."""
+        await self.go("/config/integrations/dashboard/add?domain=ulogger")
+        await self.page.locator("dialog-box ha-button").first.wait_for()
+        await self.settle()
+        await self.page.keyboard.press("Enter")
+
+    async def unfold(self) -> None:
+        """Open all sections of a form."""
+        await self.page.evaluate(UNFOLD)
+
+    async def settle(self) -> None:
+        """Wait until the page stands still."""
+        await self.page.wait_for_load_state("networkidle")
+        await self.page.evaluate(STILL)
+
+    async def clipped(self) -> list[tuple[str, int]]:
+        """Return our texts that are cut off now, and by how many pixels."""
+        ours = is_ours(self.language)
+        found = await self.page.evaluate(CLIPPED)
+        return [(said, pixels) for said, pixels in found if ours(said)]
