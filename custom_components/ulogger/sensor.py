@@ -25,15 +25,13 @@ from homeassistant.helpers.typing import StateType
 from .account.firmware_images import image_title
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
+from .destination_sensor import DESTINATION_SENSORS, DestinationSensor
 from .entity import (
-    REJECTED,
     AccountEntity,
-    DestinationEntity,
     DeviceEntity,
     add_destination_entities,
     add_device_entities,
 )
-from .gateway.destinations import ActiveDestination
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.metric_hours import metric_key
 from .insight.units import measure
@@ -65,13 +63,6 @@ class AccountSensorDescription(SensorEntityDescription):
 
     value: Callable[[Gateway], StateType | datetime]
     attributes: Callable[[Gateway], dict[str, object]] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DestinationSensorDescription(SensorEntityDescription):
-    """A sensor of a destination that was added to the account."""
-
-    value: Callable[[ActiveDestination], StateType]
 
 
 def _moment(seconds: float | None) -> datetime | None:
@@ -357,22 +348,6 @@ ACCOUNT_SENSORS = (
     ),
 )
 
-DESTINATION_SENSORS = (
-    DestinationSensorDescription(
-        key="captures_waiting",
-        translation_key="captures_waiting",
-        state_class=SensorStateClass.MEASUREMENT,
-        value=lambda destination: destination.counters.waiting,
-    ),
-    DestinationSensorDescription(
-        key=REJECTED,
-        translation_key=REJECTED,
-        state_class=SensorStateClass.TOTAL_INCREASING,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        value=lambda destination: destination.rejected,
-    ),
-)
-
 
 async def async_setup_entry(
     hass: HomeAssistant,
@@ -494,14 +469,3 @@ class AccountSensor(AccountEntity, SensorEntity):
     def extra_state_attributes(self) -> dict[str, object] | None:
         attributes = self.entity_description.attributes
         return None if attributes is None else attributes(self.gateway)
-
-
-class DestinationSensor(DestinationEntity, SensorEntity):
-    """A sensor of a destination."""
-
-    entity_description: DestinationSensorDescription
-
-    @property
-    @override
-    def native_value(self) -> StateType:
-        return self.entity_description.value(self.destination)

@@ -115,6 +115,8 @@ class Tour:
         await self.page.get_by_text(device.identity.serial).first.click()
         await self._line("Last upload").filter(has_text=re.compile("second|minute")).wait_for()
         await self._line("Waiting to upload").filter(has_text="0").wait_for()
+        # The core dump is read once the device was released.
+        await self._line("Last crash").filter(has_not_text="Unknown").wait_for()
         await self.page.get_by_text("Download diagnostics").wait_for()
         await self._picture("device")
 
@@ -124,7 +126,7 @@ class Tour:
         before = await self._last_upload()
         await self._press("Press")
         async with asyncio.timeout(20):
-            while await self._last_upload() <= before:  # noqa: ASYNC110
+            while not (device.empty and await self._last_upload() > before):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         await self._picture("upload-now")
 
