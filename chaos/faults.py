@@ -136,7 +136,7 @@ class Storm:
 
     @asynccontextmanager
     async def _unusable_pepeunit(self, remark: str = "") -> AsyncIterator[None]:
-        how = pepeunit.pick(self._random)
+        how = pick(self._random)
         self.faults[f"pepeunit_{how}"] += 1
         self._say(f"pepeunit_{how} {remark}".rstrip())
         async with self._world.frail_unit.unusable(how):

@@ -174,7 +174,7 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
         if (pepeunit := demo.pepeunit) is not None:
 
             async def in_log() -> Comparison:
-                found = unit_log.compare_records(devices, pepeunit.records(pepeunit.units[0]))
+                found = compare_records(devices, pepeunit.records(pepeunit.units[0]))
                 found.different += pepeunit.invalid
                 return found
 

@@ -244,25 +244,11 @@ class Harness:
         }
         return await self._add_destination(entry_id, c.SUBENTRY_OTLP, answers)
 
-    async def _add_unit(self, entry_id: str, pepeunit: LocalPepeunit) -> str:
-        """Make the account a unit of a local Pepeunit; returns the destination's ID."""
-        [unit] = pepeunit.units
-        given = {
-            "env": json.dumps(pepeunit.env(unit)),
-            "schema": json.dumps(unit.schema()),
-            c.CONF_READABLE: True,
-            CONF_INCLUDE_KEPT: True,
-        }
-        nodes: Json = {c.CONF_OUTPUTS: [], c.CONF_INPUTS: []}
-        return await self._add_destination(entry_id, c.SUBENTRY_PEPEUNIT, given, nodes)
-
-    async def _add_destination(self, entry_id: str, kind: str, *answers: Json) -> str:
-        """Fill in the forms of a destination; returns the destination's ID."""
+    async def _add_destination(self, entry_id: str, kind: str, answers: Json) -> str:
+        """Fill in the form of a destination; returns the destination's ID."""
         path = "/api/config/config_entries/subentries/flow"
         form = await self.api.request("POST", path, {"handler": [entry_id, kind]})
-        done = form
-        for answer in answers:
-            done = await self.api.request("POST", f"{path}/{form['flow_id']}", answer)
+        done = await self.api.request("POST", f"{path}/{form['flow_id']}", answers)
         if done["type"] != "create_entry":
             raise ApiError(f"{kind} was not added: {done.get('errors') or done}")
         there = await self.api.command("config_entries/subentries/list", entry_id=entry_id)

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import override
 
 from homeassistant.components.sensor import (
+    SensorDeviceClass,
     SensorEntity,
     SensorEntityDescription,
     SensorStateClass,
 )
 from homeassistant.const import EntityCategory
+from homeassistant.core import callback
+from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
-from .entity import REJECTED, DestinationEntity
+from .cloud.destination import OffersRemoteAccess
+from .entity import REJECTED, DestinationEntity, RemoteAccessEntity, add_remote_access_entities
 from .gateway.destinations import ActiveDestination
+from .gateway.gateway import Gateway
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +55,57 @@ class DestinationSensor(DestinationEntity, SensorEntity):
     @override
     def native_value(self) -> StateType:
         return self.entity_description.value(self.destination)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteAccessSensorDescription(SensorEntityDescription):
+    """A sensor of a destination through which browsers may come; a moment in Unix seconds."""
+
+    value: Callable[[OffersRemoteAccess], float | None]
+
+
+REMOTE_ACCESS_SENSORS = (
+    RemoteAccessSensorDescription(
+        key="certificate_expiry",
+        translation_key="certificate_expiry",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda remote: remote.certificate_expires_at,
+    ),
+    RemoteAccessSensorDescription(
+        key="remote_token_expiry",
+        translation_key="remote_token_expiry",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda remote: remote.remote_token_expires_at,
+    ),
+    RemoteAccessSensorDescription(
+        key="remote_certificate_expiry",
+        translation_key="remote_certificate_expiry",
+        device_class=SensorDeviceClass.TIMESTAMP,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        value=lambda remote: remote.remote_certificate_expires_at,
+    ),
+)
+
+
+class RemoteAccessSensor(RemoteAccessEntity, SensorEntity):
+    """A moment that matters for remote access."""
+
+    entity_description: RemoteAccessSensorDescription
+
+    @property
+    @override
+    def native_value(self) -> datetime | None:
+        moment = self.entity_description.value(self.remote)
+        return None if moment is None else datetime.fromtimestamp(moment, UTC)
+
+
+@callback
+def add_remote_access_sensors(
+    gateway: Gateway, async_add_entities: AddConfigEntryEntitiesCallback
+) -> None:
+    """Add the sensors of each destination through which browsers may come."""
+    add_remote_access_entities(
+        gateway, async_add_entities, REMOTE_ACCESS_SENSORS, RemoteAccessSensor
+    )

@@ -25,7 +25,7 @@ from homeassistant.helpers.typing import StateType
 from .account.firmware_images import image_title
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
-from .destination_sensor import DESTINATION_SENSORS, DestinationSensor
+from .destination_sensor import DESTINATION_SENSORS, DestinationSensor, add_remote_access_sensors
 from .entity import (
     AccountEntity,
     DeviceEntity,
@@ -37,7 +37,6 @@ from .gateway.metric_hours import metric_key
 from .insight.units import measure
 from .model.heard import MetricValue
 from .model.reason import Reason
-from .remote_entity import add_remote_access_sensors
 from .unit_entity import AS_SENSOR, async_add_inputs
 
 PARALLEL_UPDATES = 0
