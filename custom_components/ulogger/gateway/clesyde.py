@@ -11,8 +11,6 @@ from snitun.client.connector import Connector, TransportConnector  # type: ignor
 from ..account.account import Account
 from ..account.destination_keys import async_keep_keys, async_load_keys, async_tidy_keys
 from ..account.key_store import SecretsNotKept
-from ..capture.core_dump import CoreDump
-from ..capture.errors import CaptureError
 from ..cloud.clesyde.captures import Choice
 from ..cloud.clesyde.certificates import client_context
 from ..cloud.clesyde.clesyde import OFFLINE, ClesydeDestination
@@ -23,7 +21,7 @@ from ..cloud.clesyde.shadow_sync import ShadowSync
 from ..cloud.clesyde.thing import Thing
 from ..cloud.clesyde.topics import Topics
 from ..cloud.clesyde.unprovisioned import Unprovisioned
-from ..cloud.errors import CloudError, InvalidMessage
+from ..cloud.errors import CloudError
 from ..cloud.mqtt.broker import Broker, LastWill
 from ..cloud.mqtt.client import MqttTransport
 from ..cloud.mqtt.rate_limit import RateLimit
@@ -36,7 +34,7 @@ from ..const import (
     FORMAT_RAW,
     SUBENTRY_CLESYDE,
 )
-from ..insight.crash_report import CrashReport, crash_report
+from ..insight.crash_report import CrashReport
 from ..insight.reading import Reading
 from ..model.capture import Capture
 from ..outbox.errors import OutboxError
@@ -147,12 +145,5 @@ async def _async_reading(account: Account, capture_id: int) -> Reading:
 
 
 async def _async_report(account: Account, capture: Capture) -> CrashReport | None:
-    image_of = account.entry.runtime_data.readings.image_of
-
-    def report() -> CrashReport | None:
-        return crash_report(CoreDump.parse(capture.data), image_of(capture.device))
-
-    try:
-        return await account.hass.async_add_executor_job(report)
-    except CaptureError as err:
-        raise InvalidMessage(f"the core dump can't be read: {err}") from err
+    report: CrashReport | None = await account.entry.runtime_data.crashes.async_report_of(capture)
+    return report
