@@ -12,14 +12,11 @@ from homeassistant.components.sensor import (
     SensorStateClass,
 )
 from homeassistant.const import EntityCategory
-from homeassistant.core import callback
-from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
 from .cloud.destination import OffersRemoteAccess
 from .entity import REJECTED, DestinationEntity, RemoteAccessEntity
 from .gateway.destinations import ActiveDestination
-from .gateway.gateway import Gateway
 
 
 @dataclass(frozen=True, kw_only=True)

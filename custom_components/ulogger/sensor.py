@@ -36,6 +36,7 @@ from .entity import (
     DeviceEntity,
     add_destination_entities,
     add_device_entities,
+    add_remote_access_entities,
 )
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.metric_hours import metric_key
@@ -364,7 +365,9 @@ async def async_setup_entry(
         if description.key != "certificate_expiry" or _certificate_expiry(gateway) is not None
     )
     add_destination_entities(gateway, async_add_entities, DESTINATION_SENSORS, DestinationSensor)
-    add_remote_access_sensors(gateway, async_add_entities)
+    add_remote_access_entities(
+        gateway, async_add_entities, REMOTE_ACCESS_SENSORS, RemoteAccessSensor
+    )
     async_add_inputs(gateway, async_add_entities, AS_SENSOR)
     limit = gateway.account.settings.metric_limit
     add_device_entities(
