@@ -94,6 +94,7 @@ def test_what_may_be_missing_has_the_published_clients_values() -> None:
         ("PU_MAX_LOG_LENGTH", 1.5, "not_a_number"),
         ("PU_COMMIT_VERSION", "a b", "invalid_field"),
     ],
+    ids=range(21),
 )
 def test_a_wrong_field_is_named(field: str, value: Any, problem: str) -> None:
     with pytest.raises(InvalidFile) as caught:
