@@ -6,7 +6,9 @@ import pytest
 from homeassistant.components import automation
 from homeassistant.core import Context, HomeAssistant
 from homeassistant.exceptions import Unauthorized, UnknownUser
+from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers.script import Script
 from homeassistant.setup import async_setup_component
 from pytest_homeassistant_custom_component.common import MockConfigEntry, MockUser
 
@@ -156,15 +158,11 @@ async def test_a_script_acts_for_whoever_starts_it(
         "action": f"{DOMAIN}.publish_event",
         "data": {"device_id": device.id, "type": "opened"},
     }
-    assert await async_setup_component(hass, "script", {"script": {"open": {"sequence": [action]}}})
+    script = Script(hass, cv.SCRIPT_SCHEMA([action]), "Open", "script")
     before = len(transport.published)
 
     with pytest.raises(Unauthorized):
-        await hass.services.async_call(
-            "script", "open", blocking=True, context=Context(user_id=hass_read_only_user.id)
-        )
+        await script.async_run(context=Context(user_id=hass_read_only_user.id))
     assert len(transport.published) == before
-    await hass.services.async_call(
-        "script", "open", blocking=True, context=Context(user_id=hass_admin_user.id)
-    )
+    await script.async_run(context=Context(user_id=hass_admin_user.id))
     assert len(transport.published) == before + 1
