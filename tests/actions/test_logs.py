@@ -220,11 +220,11 @@ async def test_a_long_search_goes_on_where_it_left_its_thread(
     turns: list[int] = []
     search = log_search._search
 
-    def counted(*arguments: Any) -> Any:
+    def counted(under_way: Any, most: int, _seconds: float) -> Any:
         turns.append(1)
-        return search(*arguments)
+        return search(under_way, most, 0.0)
 
-    with patch.object(log_search, "AT_A_TIME", 0.0), patch.object(log_search, "_search", counted):
+    with patch.object(log_search, "_search", counted):
         assert texts(await ask(hass, devices[0])) == ["4", "3", "2", "1", "0"]
     assert len(turns) >= 5
 

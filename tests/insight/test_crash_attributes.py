@@ -2,23 +2,28 @@
 
 import pytest
 
+from custom_components.ulogger.capture.core_dump import CoreDump
+from custom_components.ulogger.capture.errors import CaptureError
 from custom_components.ulogger.insight.crash_attributes import crash_attributes
-from custom_components.ulogger.model.capture import Capture, CaptureKind
-from custom_components.ulogger.model.identity import DeviceIdentity
+from custom_components.ulogger.insight.crash_report import crash_report
 
 from ..support import made_captures as made
 from ..support.account import CRASH_DUMP
 
 
 def attributes(data: bytes) -> dict[str, object]:
-    return crash_attributes(Capture(CaptureKind.CORE_DUMP, DeviceIdentity(42, "S1"), data, 0.0))
+    try:
+        report = crash_report(CoreDump.parse(data))
+    except CaptureError:
+        return {}
+    return {} if report is None else crash_attributes(report)
 
 
 def test_a_crash_says_where_and_why() -> None:
     found = attributes(CRASH_DUMP)
-    assert found.keys() == {"summary", "pc", "lr", "firmware_version"}
     assert found["firmware_version"] == "4.24.2"
-    assert "cfsr" in str(found["summary"])
+    assert found["summary"] == f"{found['fault']} in {found['pc']}"
+    assert str(found["fingerprint"]).isalnum()
 
 
 @pytest.mark.parametrize(
