@@ -10,6 +10,7 @@ from homeassistant.core import HomeAssistant
 from custom_components.ulogger.agent.errors import StaleTransfer
 from custom_components.ulogger.agent.session import RECONNECTIONS
 from custom_components.ulogger.capture.log_buffer import check_log
+from custom_components.ulogger.outbox.model import Added
 from demo.cloud.broker import LocalBroker
 from demo.device.link import TunableClient
 from demo.device.samples import sample_frames
@@ -129,3 +130,44 @@ async def test_a_signal_strength_that_fails_late_costs_nothing(
     [added] = await coordinator.async_collect()
     assert added.size == 325
     assert coordinator.timeline[-1].result == "ok"
+
+
+async def test_a_line_logged_after_the_session_took_the_log_is_collected_for_whoever_asks_then(
+    hass: HomeAssistant,
+    broker: LocalBroker,
+    cloud_service: LocalCloud,
+    road: Road,
+    device: Hasty,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, coordinator = await settled(hass, broker, road, device)
+    before = len(coordinator.timeline)
+    asked: list[asyncio.Future[list[Added]]] = []
+
+    async def ask_late(self: TunableClient, *_: object) -> bytearray:
+        if device.empty and not asked:
+            device.firmware.append_log(LINE)
+            asked.append(asyncio.ensure_future(coordinator.async_collect()))
+            await asyncio.sleep(0)
+        return await read(self, *_)
+
+    read = TunableClient.read_gatt_char
+    monkeypatch.setattr(TunableClient, "read_gatt_char", ask_late)
+    [early] = await coordinator.async_collect()
+    assert [added.size for added in await asked[0]] == [early.size, 25 + len(LINE)]
+    assert device.empty
+    assert len(coordinator.timeline) - before == 2
+
+
+async def test_whoever_asks_while_the_log_is_taken_joins_that_session(
+    hass: HomeAssistant,
+    broker: LocalBroker,
+    cloud_service: LocalCloud,
+    road: Road,
+    device: Hasty,
+) -> None:
+    _, coordinator = await settled(hass, broker, road, device)
+    before = len(coordinator.timeline)
+    first, second = await asyncio.gather(coordinator.async_collect(), coordinator.async_collect())
+    assert [added.capture_id for added in first] == [added.capture_id for added in second]
+    assert len(coordinator.timeline) - before == 1

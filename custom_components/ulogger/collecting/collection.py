@@ -46,7 +46,8 @@ type AnotherIdentified = Callable[[DeviceIdentity, str, str], None]
 class Collection:
     """One session, over one connection, or over a few right after another.
 
-    A ``live`` one goes on, taking what the device logs, until ``leave``.
+    A ``live`` one goes on, taking what the device logs, until ``leave``. ``has_log`` says that it
+    asks for no more lines: what the device logs from now on waits for the next session.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Collection:
         self.added: list[Added] = []
         self.crashed = False
         self.live = live
+        self.has_log = False
         self._leaving = False
         self._on_device = 0
         self._unnotified: deque[tuple[Capture, Added]] = deque()
@@ -189,8 +191,10 @@ class Collection:
                             await self._keep(capture)
                     finally:
                         self._notify()
+                    self.has_log |= pending.capture.kind is CaptureKind.LOG
                     self._device.show(phase=self._at_rest, bytes_done=None, bytes_total=None)
             ended = True
+            self.has_log = True
         finally:
             dump_waits = CaptureKind.CORE_DUMP in self.memory.partials
             if (erased := has_erased(taken, ended=ended, dump_waits=dump_waits)) is not None:
@@ -209,6 +213,7 @@ class Collection:
     def _began(self, session: AgentSession) -> None:
         """Take note that the device is asked for its captures from now on."""
         self._session = session
+        self.has_log = False
         self._device.show(present=True, **({"phase": Phase.LIVE} if self.live else {}))
 
     @callback

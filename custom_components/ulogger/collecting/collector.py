@@ -263,16 +263,24 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.async_update_listeners()
 
     async def async_collect(self) -> list[Added]:
-        """Collect now, or join the session under way; returns what came to disk.
+        """Collect what the device has now; returns what came to disk.
 
-        Raises what a session raises (see `SessionError`); nobody's waiting ends it.
+        A session under way is joined, and one follows it where its log was taken before this was
+        asked. Raises what a session raises (see `SessionError`); nobody's waiting ends it.
         """
         if self._stopped:
             raise Interrupted("the account is being unloaded")
         self._shown_phase.awaited()
         # A live session has no end: it makes one, and is taken up again.
         self._leave()
-        task = self._task or await self._next_session()
+        too_late = self._collection is not None and self._collection.has_log
+        added = await self._result_of(self._task or await self._next_session())
+        if too_late:
+            added = added + await self._result_of(self._task or await self._next_session())
+        return added
+
+    async def _result_of(self, task: asyncio.Task[list[Added]]) -> list[Added]:
+        """Wait for a session; returns what came to disk, or raises what it raised."""
         await asyncio.wait([task])
         if task.cancelled():
             raise Interrupted("the account was unloaded meanwhile")
@@ -388,17 +396,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             result = "cancelled"
             raise
         finally:
-            added = collection.added
-            self.timeline.append(
-                SessionRecord(
-                    began,
-                    round(time.monotonic() - clock, 3),
-                    result,
-                    detail,
-                    len(added),
-                    sum(each.size for each in added),
-                )
-            )
+            seconds = time.monotonic() - clock
+            self.timeline.append(SessionRecord.of(began, seconds, result, detail, collection.added))
 
     @callback
     def progressed(self, done: int, total: int) -> None:

@@ -1,15 +1,15 @@
 """What Home Assistant shows of one device, and what it is notified of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from homeassistant.util.signal_type import SignalType
 
 from ..const import DOMAIN
-from ..outbox.model import DeviceCounters
+from ..outbox.model import Added, DeviceCounters
 
 
 class Phase(StrEnum):
@@ -89,3 +89,11 @@ class SessionRecord:
     detail: str = ""
     captures: int = 0
     bytes: int = 0
+
+    @classmethod
+    def of(
+        cls, began: datetime, seconds: float, result: str, detail: str, added: Sequence[Added]
+    ) -> Self:
+        """Note a session that took so many *seconds* and brought what was *added*."""
+        size = sum(each.size for each in added)
+        return cls(began, round(seconds, 3), result, detail, len(added), size)
