@@ -61,8 +61,9 @@ class PanelWalk:
         await self.rows.first.wait_for()
 
     async def go(self, path: str = "") -> None:
-        """Open a path of the panel as from a link."""
+        """Open a path of the panel as from a link, until Home Assistant's cover has faded."""
         await self.page.goto(f"{self.demo.hass.url}{PANEL}/{path}")
+        await self.page.locator("#ha-launch-screen").wait_for(state="detached")
 
     async def open_view(self, name: str) -> None:
         """Open a view by its name in the header."""

@@ -122,11 +122,15 @@ class Tour:
 
     async def upload_now(self, device: VirtualDevice) -> None:
         """Have the device log something, and press the button."""
-        device.firmware.append_log(metric_frame("temperature", 21.5, 1000))
+        frame = metric_frame("temperature", 21.5, 1000)
         before = await self._last_upload()
+        device.firmware.append_log(frame)
         await self._press("Press")
-        async with asyncio.timeout(20):
-            while not (device.empty and await self._last_upload() > before):  # noqa: ASYNC110
+        async with asyncio.timeout(60):
+            while not (device.empty and self._arrived(frame)):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+            # Shown in whole seconds: the first captures may have gone up in the same one.
+            while await self._last_upload() < before:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         await self._picture("upload-now")
 
@@ -189,6 +193,10 @@ class Tour:
         await self.page.get_by_text("Add OpenTelemetry collector").first.click()
         await self.page.get_by_text("The collector is asked before").wait_for()
         await self._picture("collector")
+
+    def _arrived(self, frame: bytes) -> bool:
+        """Tell whether a frame of a device's log is in the cloud."""
+        return any(frame in log.payload for log in self.demo.cloud.of("binlog"))
 
     async def _go(self, path: str) -> None:
         await self.page.goto(self.demo.hass.url + path)

@@ -18,6 +18,7 @@ export class UloggerChart extends LitElement {
   /** Changes when the colours do. */
   @property({ type: Boolean }) dark = false;
   private plot?: uPlot;
+  private dragging = false;
   private readonly observer = new ResizeObserver(() => {
     this.resize();
   });
@@ -39,30 +40,40 @@ export class UloggerChart extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.observer.observe(this);
+    window.addEventListener("mouseup", this.released);
     if (this.hasUpdated) this.requestUpdate("chart");
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     this.observer.disconnect();
+    window.removeEventListener("mouseup", this.released);
+    this.dragging = false;
     this.plot?.destroy();
     delete this.plot;
   }
 
   protected override render(): TemplateResult {
-    return html`<div role="img" aria-label=${this.label}></div>`;
+    return html`<div
+      role="img"
+      aria-label=${this.label}
+      @mousedown=${() => {
+        this.dragging = true;
+      }}
+    ></div>`;
   }
+
+  private readonly released = (): void => {
+    if (!this.dragging) return;
+    this.dragging = false;
+    this.requestUpdate("chart");
+  };
 
   protected override updated(changed: Map<string, unknown>): void {
     const place = this.renderRoot.querySelector("div");
     if (!place || !(changed.has("chart") || changed.has("dark"))) return;
-    if (this.plot && this.plot.select.width > 0) {
-      // Somebody is dragging over it: what is new waits for that.
-      setTimeout(() => {
-        this.requestUpdate("chart");
-      }, 200);
-      return;
-    }
+    // Somebody is dragging over it: what is new waits for that.
+    if (this.plot && this.dragging) return;
     this.plot?.destroy();
     const { data, options, height } = this.chart;
     const width = Math.max(this.clientWidth, 1);
