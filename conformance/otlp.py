@@ -32,7 +32,7 @@ from custom_components.ulogger.cloud.otlp.endpoint import Endpoint
 from custom_components.ulogger.cloud.otlp.otlp import OtlpDestination
 from custom_components.ulogger.cloud.otlp.progress import Volatile
 from custom_components.ulogger.cloud.otlp.resource import GatewayIdentity
-from custom_components.ulogger.cloud.otlp.tls import tls_context
+from custom_components.ulogger.cloud.tls import client_context as tls_context
 from custom_components.ulogger.insight.crash_report import CrashReport, crash_report
 from custom_components.ulogger.insight.reading import Reading, read
 from custom_components.ulogger.model.backoff import never

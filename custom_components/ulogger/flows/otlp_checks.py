@@ -19,7 +19,7 @@ from ..cloud.otlp.endpoint import (
     read_headers,
     read_url,
 )
-from ..cloud.otlp.tls import UnusableFiles, tls_context
+from ..cloud.tls import UnusableFiles, client_context
 from ..cloud.ulogger.credentials import Credentials, CredentialsError, read_ca
 from ..const import (
     CONF_CA,
@@ -85,7 +85,7 @@ async def async_check_collector(
     if is_encrypted(url):
         try:
             tls = await hass.async_add_executor_job(
-                tls_context, ca, certificate, key, create_client_context
+                client_context, ca, certificate, key, create_client_context
             )
         except UnusableFiles as err:
             raise FormError(**{SECTION_TLS: "unusable_files"}) from err

@@ -19,6 +19,7 @@ from ..cloud.pepeunit.env import Env
 from ..cloud.pepeunit.errors import InvalidFile, RestError
 from ..cloud.pepeunit.rest import RestClient
 from ..cloud.pepeunit.schema import Schema
+from ..cloud.tls import verifying_context
 from ..cloud.ulogger.credentials import CredentialsError, read_ca
 from ..const import (
     CONF_ACTIONS,
@@ -119,7 +120,7 @@ async def _async_find_tls(hass: HomeAssistant, env: Env, ca: str | None) -> int 
 
     A broker with a certificate that is not trusted is never spoken to readably instead.
     """
-    context = await hass.async_add_executor_job(_context, ca)
+    context = await hass.async_add_executor_job(verifying_context, ca, create_client_context)
     for port in dict.fromkeys((env.port, TLS_PORT)):
         try:
             await _async_probe(env, port, context)
@@ -152,13 +153,6 @@ async def _async_probe(env: Env, port: int, context: ssl.SSLContext | None) -> N
         username=env.token,
         seconds=ANSWER_WITHIN,
     )
-
-
-def _context(ca: str | None) -> ssl.SSLContext:
-    context = create_client_context()
-    if ca is not None:
-        context.load_verify_locations(cadata=ca)
-    return context
 
 
 async def _async_text(

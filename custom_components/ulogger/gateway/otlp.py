@@ -26,7 +26,7 @@ from ..cloud.otlp.endpoint import Endpoint, is_encrypted
 from ..cloud.otlp.gauges import Gauge
 from ..cloud.otlp.otlp import OtlpDestination, Unreadable
 from ..cloud.otlp.resource import GatewayIdentity
-from ..cloud.otlp.tls import tls_context
+from ..cloud.tls import client_context
 from ..const import (
     CONF_CA,
     CONF_CERTIFICATE,
@@ -92,7 +92,7 @@ async def async_endpoint(
     tls: ssl.SSLContext | None = None
     if is_encrypted(data[CONF_URL]):
         tls = await hass.async_add_executor_job(
-            tls_context,
+            client_context,
             data.get(CONF_CA),
             data.get(CONF_CERTIFICATE),
             keys.get(CONF_PRIVATE_KEY),

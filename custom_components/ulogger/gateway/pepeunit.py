@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import ssl
 from datetime import datetime, timedelta
 from typing import Any, override
 
@@ -22,6 +21,7 @@ from ..cloud.pepeunit.errors import InvalidFile
 from ..cloud.pepeunit.link import Security
 from ..cloud.pepeunit.machine import machine_state, own_address
 from ..cloud.pepeunit.unit import PepeunitDestination
+from ..cloud.tls import verifying_context
 from ..const import CONF_CA, CONF_INPUTS, CONF_OUTPUTS, CONF_PORT, CONF_READABLE, CONF_UNIT
 from ..insight.reading import Reading
 from ..outbox.errors import OutboxError
@@ -185,16 +185,10 @@ async def async_security(account: Account, data: dict[str, Any]) -> Security:
     """Return how a unit's token travels."""
     if data[CONF_READABLE]:
         return Security(None, data.get(CONF_PORT))
-    tls = await account.hass.async_add_executor_job(tls_context, data.get(CONF_CA))
+    tls = await account.hass.async_add_executor_job(
+        verifying_context, data.get(CONF_CA), create_client_context
+    )
     return Security(tls, data.get(CONF_PORT))
-
-
-def tls_context(ca: str | None) -> ssl.SSLContext:
-    """Return a context that trusts an authority, by default those that everybody does. Blocks."""
-    context = create_client_context()
-    if ca is not None:
-        context.load_verify_locations(cadata=ca)
-    return context
 
 
 async def async_try_broker(env: Env, security: Security) -> None:

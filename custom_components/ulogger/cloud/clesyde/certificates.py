@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
-from ..private_files import as_file
+from ..tls import UnusableFiles, load_pair, verifying_context
 from .errors import ThingError
 
 LARGEST: Final = 64 * 1024
@@ -85,12 +85,9 @@ def read_certificates(pem: str | bytes, *, field: str) -> list[x509.Certificate]
 def client_context(authority: str, pair: Pair) -> ssl.SSLContext:
     """Return a context that trusts only *authority* and presents *pair*; raises ThingError."""
     try:
-        context = ssl.create_default_context(cadata=authority)
-    except ssl.SSLError as err:
+        context = verifying_context(authority)
+    except UnusableFiles as err:
         raise ThingError("not_pem", "OpenSSL refuses the authority", field="iot_ca") from err
-    # Authorities made by hand have no key usage, which a strict check asks for.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     _load(context, pair, field="iot_cert")
     return context
 
@@ -104,11 +101,10 @@ def server_context(pair: Pair, new_context: Callable[[], ssl.SSLContext]) -> ssl
 
 
 def _load(context: ssl.SSLContext, pair: Pair, *, field: str) -> None:
-    with as_file(pair.certificate) as certificate, as_file(pair.key) as key:
-        try:
-            context.load_cert_chain(certificate, key, _no_password)
-        except (ssl.SSLError, ValueError) as err:
-            raise ThingError("key_mismatch", "OpenSSL refuses the pair", field=field) from err
+    try:
+        load_pair(context, pair.certificate, pair.key)
+    except UnusableFiles as err:
+        raise ThingError("key_mismatch", "OpenSSL refuses the pair", field=field) from err
 
 
 def _try(context: ssl.SSLContext, pair: Pair) -> None:
@@ -164,8 +160,3 @@ def _text(pem: str | bytes, field: str) -> str:
     except UnicodeError as err:
         raise ThingError("not_pem", "no PEM", field=field) from err
     return text
-
-
-def _no_password() -> str:
-    """Keep OpenSSL from asking for a passphrase on the terminal."""
-    raise ValueError("the key is encrypted")

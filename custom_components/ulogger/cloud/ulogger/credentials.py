@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from ..private_files import as_file
+from ..tls import UnusableFiles, client_context
 from .certificate_files import (
     IsPkcs12,
     NothingReadable,
@@ -228,31 +228,13 @@ def build_tls_context(
 ) -> ssl.SSLContext:
     """Return a TLS context that verifies the broker and presents the certificate.
 
-    ``new_context`` makes a verifying context that nobody else uses. An authority of one's
-    own *replaces* the public ones: a broker at home is not to be taken over by any public
-    certificate. OpenSSL reads certificate and key from files only: they are given to it in
-    memory where the system can do that, so that not even a kill leaves a key behind.
+    ``new_context`` makes a verifying context that nobody else uses. Raises KeyMismatch.
     """
-    if credentials.ca is None:
-        context = new_context()
-    else:
-        context = ssl.create_default_context(cadata=credentials.ca)
-        # Authorities made by hand have no key usage, which a strict check asks for.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    context.check_hostname = True
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
-    with as_file(credentials.certificate) as certificate, as_file(credentials.private_key) as key:
-        try:
-            context.load_cert_chain(certificate, key, _no_password)
-        except (ssl.SSLError, ValueError) as err:
-            raise KeyMismatch("OpenSSL refuses certificate and key") from err
-    return context
-
-
-def _no_password() -> str:
-    """Keep OpenSSL from asking for a passphrase on the terminal."""
-    raise ValueError("the key is encrypted")
+    pair = (credentials.certificate, credentials.private_key)
+    try:
+        return client_context(credentials.ca, *pair, new_context)
+    except UnusableFiles as err:
+        raise KeyMismatch("OpenSSL refuses certificate and key") from err
 
 
 def _check_mistaken(data: bytes) -> None:
