@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
-from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT, STATE_OFF, STATE_ON
+from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers.state import state_as_number
 
-_SWITCHED: Final = {STATE_ON: 1, STATE_OFF: 0}
+from .entity_values import UNTOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,17 @@ class EntityNumber:
 
 @callback
 def entity_number(hass: HomeAssistant, entity_id: str) -> EntityNumber | None:
-    """Return what an entity shows now; on is 1, off is 0. None for what is no number."""
-    if (state := hass.states.get(entity_id)) is None:
+    """Return what an entity shows now; on, open or home is 1, their opposite 0. None otherwise."""
+    state = hass.states.get(entity_id)
+    # Home Assistant's helper takes what is unknown for 0.
+    if state is None or state.state in UNTOLD:
         return None
-    value: int | float | None = _SWITCHED.get(state.state)
-    if value is None:
-        try:
-            value = float(state.state)
-        except ValueError:
-            return None
-        if not math.isfinite(value):
-            return None
+    try:
+        value = state_as_number(state)
+    except ValueError:
+        return None
+    if not math.isfinite(value):
+        return None
     unit = state.attributes.get(ATTR_UNIT_OF_MEASUREMENT)
     return EntityNumber(value, None if unit is None else str(unit), _identifiers(hass, entity_id))
 
