@@ -32,7 +32,9 @@ FLOORS = {
     "actions": 9,
     "assistant": 9,
     "panel": 9,
-    "top": 9,
+    "entity": 9,
+    "entities": 10,
+    "top": 11,
 }
 """Arrows point from a floor to a lower one; the rooms of one floor don't know each other."""
 PEERS = {
@@ -73,10 +75,10 @@ def modules() -> Iterator[tuple[Path, tuple[str, ...]]]:
 
 
 def room(module: tuple[str, ...]) -> str:
-    """The room of a module; a module at the top is in the room *top*, but for two."""
+    """The room of a module; a module at the top is in the room *top*, but for those below it."""
     if len(module) > 1 or (PACKAGE / module[0]).is_dir():
         return module[0]
-    return "coordinator" if module[0] == "coordinator" else "top"
+    return module[0] if module[0] in {"coordinator", "entity"} else "top"
 
 
 def imports(path: Path, module: tuple[str, ...]) -> Iterator[str]:

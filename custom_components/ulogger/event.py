@@ -9,10 +9,10 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .collecting.device_state import ROUTINE, DeviceEvent
+from .entities.unit_inputs import AS_EVENT, async_add_inputs
 from .entity import DeviceEntity, add_device_entities
 from .gateway.device_news import LOG_EVENTS
 from .gateway.gateway import UloggerConfigEntry
-from .unit_entity import AS_EVENT, async_add_inputs
 
 PARALLEL_UPDATES = 0
 

@@ -25,12 +25,13 @@ from homeassistant.helpers.typing import StateType
 from .account.firmware_images import image_title
 from .collecting.device_state import Phase
 from .coordinator import DeviceCoordinator
-from .destination_sensor import (
+from .entities.destination_sensors import (
     DESTINATION_SENSORS,
     REMOTE_ACCESS_SENSORS,
     DestinationSensor,
     RemoteAccessSensor,
 )
+from .entities.unit_inputs import AS_SENSOR, async_add_inputs
 from .entity import (
     AccountEntity,
     DeviceEntity,
@@ -43,7 +44,6 @@ from .gateway.metric_hours import metric_key
 from .insight.units import measure
 from .model.heard import MetricValue
 from .model.reason import Reason
-from .unit_entity import AS_SENSOR, async_add_inputs
 
 PARALLEL_UPDATES = 0
 

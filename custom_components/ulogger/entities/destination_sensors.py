@@ -14,9 +14,9 @@ from homeassistant.components.sensor import (
 from homeassistant.const import EntityCategory
 from homeassistant.helpers.typing import StateType
 
-from .cloud.destination import OffersRemoteAccess
-from .entity import REJECTED, DestinationEntity, RemoteAccessEntity
-from .gateway.destinations import ActiveDestination
+from ..cloud.destination import OffersRemoteAccess
+from ..entity import REJECTED, DestinationEntity, RemoteAccessEntity
+from ..gateway.destinations import ActiveDestination
 
 
 @dataclass(frozen=True, kw_only=True)

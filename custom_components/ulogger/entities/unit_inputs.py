@@ -9,10 +9,10 @@ from homeassistant.core import callback
 from homeassistant.helpers.entity import Entity
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
-from .const import CONF_NODE, CONF_SHOWN_AS
-from .entity import DestinationEntity
-from .gateway.gateway import Gateway
-from .gateway.pepeunit import ActivePepeunit
+from ..const import CONF_NODE, CONF_SHOWN_AS
+from ..entity import DestinationEntity
+from ..gateway.gateway import Gateway
+from ..gateway.pepeunit import ActivePepeunit
 
 AS_SENSOR = "sensor"
 AS_EVENT = "event"

@@ -1,0 +1,1 @@
+"""Entities of one kind of thing, for the platforms that show them."""
