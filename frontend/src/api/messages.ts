@@ -44,12 +44,21 @@ export interface FrameDetails {
   after: Frame[];
 }
 
+export interface Failure {
+  code: string;
+  message: string;
+  translation_domain: string;
+  translation_key: string;
+  translation_placeholders: Record<string, string>;
+}
+
 export interface SearchEvent {
   frames: Frame[];
   opened: number;
   captures: number;
   done: boolean;
   more: boolean;
+  failure: Failure | null;
 }
 
 export interface LiveEvent {
@@ -60,6 +69,8 @@ export interface CrashGroup {
   account: string;
   fingerprint: string;
   reason: string;
+  fault_kind: string;
+  place: string;
   state: CrashStateName;
   count: number;
   first_seen: number;
@@ -103,6 +114,8 @@ export interface CrashOccurrence {
   version: string;
   at: number;
   reason: string;
+  fault_kind: string;
+  place: string;
 }
 
 export interface CrashDetails {
@@ -166,12 +179,14 @@ export interface DevicesEvent {
   devices: Device[];
   removed: string[];
 }
+export type MarkKind = "session" | "failed_session" | "log" | "core_dump" | "reboot" | "firmware";
 
 export interface TimelineMark {
   at: number;
-  kind: "session" | "failed_session" | "log" | "core_dump" | "reboot" | "firmware";
+  kind: MarkKind;
   text: string;
   until: number | null;
+  why: string;
 }
 
 export interface Timeline {
