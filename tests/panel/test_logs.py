@@ -10,12 +10,13 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import MockHAClientWebSocket
 
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.gateway import log_search
 from custom_components.ulogger.gateway.log_search import LogSearch
 from custom_components.ulogger.model.identity import DeviceIdentity as Identity
 from custom_components.ulogger.model.level import Level
 from custom_components.ulogger.panel import logs
 from tests.panel.support import ARRIVED, ask, device_id, event, keep, log_of, said
-from tests.support.account import meet
+from tests.support.account import SENSOR, meet
 from tests.support.bluetooth import OTHER_ADDRESS
 
 OTHER = Identity(42, "OTHER", "DoorSenseV2", "4.24.2", "bc53443")
@@ -63,6 +64,34 @@ async def test_all_devices_lines_come_the_newest_first(
     assert [each["at"] for each in frames] == pytest.approx([ARRIVED + 60, ARRIVED, ARRIVED - 1])
     assert frames[0]["uncertainty"] is not None
     assert frames[0]["firmware"] == "4.24.2"
+
+
+async def test_more_captures_than_are_fetched_at_a_time_come_in_their_order(
+    account: MockConfigEntry,
+    devices: list[DeviceCoordinator],
+    panel: MockHAClientWebSocket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_search, "FETCHED", 2)
+    await keep(
+        account,
+        *(
+            log_of(
+                said(f"a{number}"),
+                said(f"b{number}"),
+                at=ARRIVED + 60 * number,
+                device=OTHER if number % 3 else SENSOR,
+            )
+            for number in range(5)
+        ),
+    )
+    frames = await found(panel)
+    assert texts(frames) == [f"{said}{number}" for number in (4, 3, 2, 1, 0) for said in "ba"]
+    ids = [device_id(each) for each in devices]
+    assert [each["device"] for each in frames[::2]] == [ids[bool(n % 3)] for n in (4, 3, 2, 1, 0)]
+    await ask(panel, "logs/search", filter={"contains": "nowhere"})
+    last = await event(panel)
+    assert (last["frames"], last["opened"], last["captures"], last["done"]) == ([], 5, 5, True)
 
 
 async def test_filters_choose(

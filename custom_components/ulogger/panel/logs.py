@@ -114,8 +114,8 @@ async def _search(
                 (
                     line.frame,
                     line.device.account.entry_id,
-                    line.row.capture_id,
-                    line.row.captured_at,
+                    line.capture_id,
+                    line.captured_at,
                     names.id_of(line.device),
                     line.version,
                 )
