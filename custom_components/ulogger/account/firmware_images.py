@@ -131,6 +131,8 @@ async def async_import_image(
         with _refusals("file_unreadable"):
             image = await run(_read, read)
         importing = await run(_Importing, image, image_directory(hass, entry_id), known)
+        # It may be large, and is let go of in there once it was read.
+        del image
         # Nobody else may delete it between here and the subentry.
         _unclaimed(hass).append(importing.file)
         try:
@@ -217,6 +219,7 @@ class _Importing:
         told = yield from key_steps(ElfFile.parse(image), known)
         _prepare(self._path.parent)
         temporary = self._path.with_name(self._path.name + _TEMPORARY)
+        size = len(image)
         try:
             kept = 0
             with temporary.open("wb") as file:
@@ -225,6 +228,8 @@ class _Importing:
                     yield
                 file.flush()
                 os.fsync(file.fileno())
+            # What was written is read again as a whole: there is no need for all of it twice.
+            del image, pieces, piece
             made = load_image(temporary)
             temporary.rename(self._path)
             sync_directory(self._path.parent)
@@ -234,7 +239,7 @@ class _Importing:
         return ImportedImage(
             self.file,
             told,
-            len(image),
+            size,
             kept,
             made.function_count,
             made.line_count,
