@@ -57,7 +57,9 @@ def test_an_env_that_was_put_into_a_json_string_is_read_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PU_EXTRA", "\ud800"), ("PU_EXTRA", [{"\udfff": 1}]), ("\ud800", 1)]
+    ("name", "value"),
+    [("PU_EXTRA", "\ud800"), ("PU_EXTRA", [{"\udfff": 1}]), ("\ud800", 1)],
+    ids=["value", "within", "name"],
 )
 def test_what_no_file_can_hold_is_named(name: str, value: Any) -> None:
     with pytest.raises(InvalidFile) as caught:
