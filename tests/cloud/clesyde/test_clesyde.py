@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trustme
@@ -12,12 +13,14 @@ import trustme
 from custom_components.ulogger.cloud.clesyde.captures import Choice
 from custom_components.ulogger.cloud.clesyde.clesyde import ONLINE, ClesydeDestination
 from custom_components.ulogger.cloud.clesyde.keys import ThingKeys
+from custom_components.ulogger.cloud.clesyde.shadow_sync import ShadowSync
 from custom_components.ulogger.cloud.clesyde.thing import Thing
 from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.errors import TopicDenied
 from custom_components.ulogger.model.identity import DeviceKey
 from custom_components.ulogger.model.log_config import LogConfig
-from tests.cloud.clesyde.test_parts import issued
 from tests.support.account import ToldTransport
+from tests.support.clesyde import issued
 
 KEY: DeviceKey = (42, "A87DE76F0011")
 NOW = 1_795_225_292.0
@@ -94,6 +97,18 @@ async def test_a_flood_of_answers_does_not_keep_it_from_saying_that_it_is_there(
         await turns()
         assert ("c/d/HA-1/status", ONLINE) in world.transport.published
         assert world.thing.counters["bad_messages"] > 400
+
+
+async def test_a_status_that_is_denied_keeps_neither_shadow_nor_remote_access_away(
+    keys: ThingKeys,
+) -> None:
+    async with running(keys) as world:
+        world.thing.shadow = Mock(spec=ShadowSync)
+        world.transport.refusal = TopicDenied("c/d/HA-1/status", 60.0)
+        world.transport.tell(ConnectionState.CONNECTED)
+        await turns()
+        world.thing.shadow.connected.assert_called_once_with()
+        assert world.thing.counters["status_denied"] == 1
 
 
 async def test_what_is_left_of_a_wish_is_passed_on_and_what_has_ended_is_not(

@@ -166,7 +166,13 @@ class ClesydeDestination(Destination):
         heard = [await self.transport.subscribed(each) for each in self.topics.filters]
         if not all(heard):
             self.counters["filters_refused"] += heard.count(False)
-        await self.transport.publish(self.topics.status, ONLINE)
+        try:
+            await self.transport.publish(self.topics.status, ONLINE)
+        except CloudError:
+            if not self.transport.connected:
+                raise
+            # Whoever may not say so may still be asked, and visited.
+            self.counters["status_denied"] += 1
         if self.shadow is not None:
             self.shadow.connected()
         if self.remote is not None:
