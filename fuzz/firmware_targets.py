@@ -53,6 +53,7 @@ def _asked(image: CompactImage) -> object:
             image.rule(address),
             image.rule_at_call(address),
             image.format_string(address),
+            image.log_places(address),
         )
         for address in _ADDRESSES
     ]

@@ -38,6 +38,7 @@ from ..firmware.image_import import import_steps
 from ..firmware.image_version import key_steps
 from ..firmware.matching import ImageKey
 from ..firmware.steps import Steps
+from ..model.durable import sync_directory
 from ..model.identity import DeviceIdentity
 from .store import outbox_path
 
@@ -234,7 +235,7 @@ class _Importing:
             del image, pieces, piece
             made = load_image(temporary)
             temporary.rename(self._path)
-            _sync(self._path.parent)
+            sync_directory(self._path.parent)
         finally:
             with suppress(OSError):
                 temporary.unlink()
@@ -273,15 +274,7 @@ def _read(read: ReadImage) -> bytes:
 def _prepare(directory: Path) -> None:
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
-        _sync(directory.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_directory(directory.parent)
 
 
 def _delete(path: Path) -> None:
