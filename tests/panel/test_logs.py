@@ -234,7 +234,7 @@ async def test_a_search_that_the_disk_fails_ends_and_says_so(
     of_one: bool,
 ) -> None:
     filter_ = {"devices": [device_id(devices[0])]} if of_one else {}
-    with patch.object(Outbox, "listing", side_effect=DiskFailed("input/output error")):
+    with patch.object(Outbox, "logs", side_effect=DiskFailed("input/output error")):
         await ask(panel, "logs/search", filter=filter_)
         ended = await event(panel)
     assert (ended["done"], ended["frames"], ended["more"]) == (True, [], False)
