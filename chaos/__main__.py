@@ -71,8 +71,7 @@ async def chaos(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
         say(f"seed {options.seed}: {options.seconds:.0f} s of faults to {len(devices)} devices")
         await world.start()
         storm = Storm(world, say)
-        living = [device.live() for device in devices]
-        async with _meanwhile(*living, world.press(), world.watch()):
+        async with _meanwhile(*(device.live() for device in devices), world.press()):
             patience = world.patience(FIRST_SECONDS)
             if not await world.wait_for(lambda: world.has_healthy(HEALTHY_LOGS), patience):
                 raise ApiError(f"Too little came before any fault:\n{world.demo.hass.tail()}")

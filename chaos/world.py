@@ -39,9 +39,6 @@ from .verdict import LIFTED, Evidence, Kill, Outage, lost_pieces
 
 COLLECT_MINUTES = 1
 PRESS_SECONDS = 40.0
-WATCH_EVERY = 4.0
-WATCHED = 1
-"""A device whose agent tells the time, and which has a clock: of others nothing is joined."""
 SAVED_SECONDS = 30.0
 LOOK = 0.25
 SETTLED = 30.0
@@ -259,26 +256,12 @@ class World:
             if pressing:
                 await asyncio.wait(pressing)
 
-    async def watch(self) -> None:
-        """Keep the live switch of a device on, for ever: it gives a capture for every few lines.
-
-        After an outage many of them wait, and go up joined.
-        """
-        device = self.devices[WATCHED % len(self.devices)]
-        while True:
-            await asyncio.sleep(WATCH_EVERY)
-            await self.may_press.wait()
-            await self._touch(f"switch.chaos_{device.identity.serial.lower()}_live", "turn_on")
-
     async def _press(self, device: TracedDevice) -> None:
-        await self._touch(f"button.chaos_{device.identity.serial.lower()}_upload_now", "press")
-
-    async def _touch(self, entity: str, action: str) -> None:
-        """Do something with an entity; Home Assistant may be away."""
+        button = f"button.chaos_{device.identity.serial.lower()}_upload_now"
         with contextlib.suppress(TimeoutError, aiohttp.ClientError):
             try:
                 async with asyncio.timeout(PRESS_SECONDS):
-                    await self.demo.api.call(entity.partition(".")[0], action, entity_id=entity)
+                    await self.demo.api.call("button", "press", entity_id=button)
             except ApiError as error:
                 if " 401 " in str(error):
                     await self._sign_in()
