@@ -261,6 +261,17 @@ async def test_a_remote_certificate_that_can_not_be_served_is_told_until_it_can(
         assert shown(hass) == {}
 
 
+async def test_a_web_server_that_has_not_started_is_no_fault_of_a_certificate(
+    hass: HomeAssistant, thing: ThingWorld, time_passes: Pass
+) -> None:
+    with patch.object(RemoteGuard, "make_server", return_value=None):
+        await thing.begin(wanted=True)
+        thing.transport.tell(ConnectionState.CONNECTED)
+        await thing.until_failed("starting")
+        await time_passes(11 * MINUTE)
+        assert shown(hass) == {}
+
+
 async def test_a_tunnel_that_is_not_let_in_is_told_until_it_is_not_wanted(
     hass: HomeAssistant, thing: ThingWorld, time_passes: Pass, socket_enabled: Any
 ) -> None:

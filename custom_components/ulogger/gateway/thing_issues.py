@@ -52,6 +52,8 @@ def _with_keys(
     if (failure := thing.remote_failure) is None or now - failure[1] < REMOTE_PATIENCE:
         return
     match failure[0]:
+        case "starting":
+            return
         case "no_token":
             yield Issue("remote_no_token", about, placeholders=placeholders)
         case "certificate":

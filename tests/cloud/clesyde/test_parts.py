@@ -91,6 +91,11 @@ def test_a_number_out_of_its_range_is_refused(value: object) -> None:
     assert wishes.refused == {"interval": "a whole number from 1 to 9"}
 
 
+@pytest.mark.parametrize("number", [12, "12", "0012"])
+def test_a_serial_number_is_the_same_however_it_is_written(number: object) -> None:
+    assert read_wishes({"remoteCertSn": number}, {}, NOW).certificate == "12"
+
+
 def test_a_wish_that_has_ended_is_refused() -> None:
     wish = {"level": "debug", "until": NOW - 1}
     wishes = read_wishes({"logLevels": {"42-A": wish}}, {}, NOW)
