@@ -27,6 +27,9 @@ def thing_issues(active: ActiveDestination) -> Iterator[Issue]:
             yield Issue("clesyde_refused", active.id, severity=severity, placeholders=placeholders)
         case ConnectionState.CLIENT_ID_CONFLICT:
             yield Issue("clesyde_name_conflict", active.id, placeholders=placeholders)
+    for topic in active.destination.denied_topics:
+        said = {**placeholders, "topic": topic}
+        yield Issue("clesyde_denied", f"{active.id}-{topic}", fixable=True, placeholders=said)
     if isinstance(active.destination, OffersRemoteAccess):
         yield from _with_keys(active, active.destination, placeholders)
 
