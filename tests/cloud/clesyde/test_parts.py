@@ -1,6 +1,9 @@
 """What comes from Clesyde is read whatever it is, and what goes there fits."""
 
+import base64
+import json
 import ssl
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,8 +38,10 @@ from custom_components.ulogger.cloud.clesyde.thing import Thing
 from custom_components.ulogger.cloud.clesyde.topics import Topics, usable_topic
 from custom_components.ulogger.cloud.clesyde.wishes import Settable, read_wishes
 from custom_components.ulogger.cloud.errors import InvalidMessage
+from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from tests.support.account import log
 from tests.support.clesyde import issued
 
 DEVICE = DeviceIdentity(42, "A" * 100, "sensor", "1.0", "abc")
@@ -67,6 +72,15 @@ def test_a_report_fits_the_shadow_beside_what_is_desired(count: int, size: int, 
     assert len(encoded({"desired": desired, "reported": state})) <= LARGEST_DOCUMENT
     if "devices" in state:
         assert len(state["devices"]) + state.get("devicesOmitted", 0) == count
+
+
+def test_the_devices_seen_last_are_reported_as_long_as_there_is_room() -> None:
+    devices = [(f"42-{number:03}", {"state": "idle"}) for number in range(500)]
+    state = bounded({"collectInterval": 5}, devices, {})
+    shown = list(state["devices"])
+    assert shown == [name for name, _ in devices[: len(shown)]]
+    assert state["devicesOmitted"] == 500 - len(shown)
+    assert len(encoded({"desired": {}, "reported": state})) > LARGEST_DOCUMENT - 400
 
 
 def test_a_delta_is_read_in_both_shapes() -> None:
@@ -110,6 +124,24 @@ def test_every_message_fits_and_together_they_are_the_capture(size: int) -> None
     found = messages(choice, 7, capture, None, None)
     assert all(len(payload) <= LARGEST_PAYLOAD for _, payload in found)
     assert len(found) == max(1, -(-len(capture.data) // RAW_BYTES))
+    parts = [json.loads(payload) for _, payload in found]
+    assert b"".join(base64.b64decode(each["data"]) for each in parts) == capture.data
+    assert [each["part"] for each in parts] == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("text", ["a", "ü" * 500, '"' * 5000], ids=["short", "wide", "long"])
+def test_a_long_log_is_split_between_its_frames(text: str) -> None:
+    capture = log()
+    frame = read(capture).frames[0]
+    frames = tuple(frame._replace(number=number, text=text) for number in range(1500))
+    reading = replace(read(capture), frames=frames)
+    found = messages(Choice(logs="logs"), 7, capture, reading, None)
+    assert len(found) > 1
+    assert all(len(payload) <= LARGEST_PAYLOAD for _, payload in found)
+    parts = [json.loads(payload) for _, payload in found]
+    numbers = [each["number"] for part in parts for each in part["frames"]]
+    assert numbers == list(range(1500))
+    assert {part["parts"] for part in parts} == {len(found)}
 
 
 @pytest.mark.parametrize("topic", ["", "a b", "a/+", "#", "status", "remotecr", "a//b", "a/b/c/d"])
