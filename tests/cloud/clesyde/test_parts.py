@@ -34,7 +34,12 @@ from custom_components.ulogger.cloud.clesyde.shadow import (
     merged,
     parse_delta,
 )
-from custom_components.ulogger.cloud.clesyde.thing import Thing
+from custom_components.ulogger.cloud.clesyde.thing import (
+    CONFIG_FILE,
+    PEM_FILES,
+    Thing,
+    thing_from_files,
+)
 from custom_components.ulogger.cloud.clesyde.topics import Topics, usable_topic
 from custom_components.ulogger.cloud.clesyde.wishes import Settable, read_wishes
 from custom_components.ulogger.cloud.errors import InvalidMessage
@@ -169,6 +174,15 @@ def test_a_token_has_to_be_renewed_before_it_ends() -> None:
     assert short.due(NOW) == pytest.approx(30)
     with pytest.raises(InvalidMessage):
         parse_token(f'{{"valid": {NOW - 1}, "token": "t"}}'.encode(), keys, NOW)
+
+
+@pytest.mark.parametrize("missing", [CONFIG_FILE, *(f"{each}.pem" for each in PEM_FILES)])
+def test_a_folder_without_one_of_its_files_is_no_thing(missing: str) -> None:
+    files = dict.fromkeys((CONFIG_FILE, *(f"{each}.pem" for each in PEM_FILES)), b"{}")
+    del files[missing]
+    with pytest.raises(ThingError) as caught:
+        thing_from_files("HA-1", files)
+    assert (caught.value.reason, caught.value.detail) == ("file_missing", missing)
 
 
 def test_keys_are_in_no_representation() -> None:
