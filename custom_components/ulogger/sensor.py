@@ -171,7 +171,7 @@ DEVICE_SENSORS = (
         translation_key="last_upload",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_registry_enabled_default=True,
-        value=lambda device: _moment(device.data.counters.last_upload),
+        value=lambda device: _moment(device.last_upload),
     ),
     DeviceSensorDescription(
         key="last_upload_size",
