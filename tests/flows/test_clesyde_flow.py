@@ -1,6 +1,7 @@
 """A thing at Clesyde is registered or uploaded and checked; what fails leaves nothing behind."""
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from homeassistant.core import HomeAssistant
@@ -8,6 +9,8 @@ from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import instance_id
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.ulogger.account.destination_keys import async_keep_keys
+from custom_components.ulogger.account.key_store import SecretsNotKept
 from custom_components.ulogger.const import DOMAIN
 from demo.clesyde.platform import TOKEN, LocalClesyde
 from demo.cloud.certificates import Issued
@@ -94,6 +97,24 @@ async def test_what_is_typed_wrong_is_named(
 ) -> None:
     form = await register(hass, account, clesyde, **typed)
     expect_form(form, "provision", errors, destination="clesyde")
+    assert not kept(hass_storage)
+    assert not account.subentries
+
+
+async def test_keys_that_the_disk_takes_half_stay_nowhere(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    clesyde: LocalClesyde,
+    hass_storage: dict[str, Any],
+) -> None:
+    async def half(*given: Any) -> None:
+        await async_keep_keys(*given)
+        raise SecretsNotKept("told so")
+
+    form = await register(hass, account, clesyde)
+    with patch("custom_components.ulogger.flows.clesyde_flow.async_keep_keys", half):
+        form = await answer(hass, form, **NO_TOPICS)
+    expect_form(form, "captures", {"base": "secrets_not_kept"}, destination="clesyde")
     assert not kept(hass_storage)
     assert not account.subentries
 
