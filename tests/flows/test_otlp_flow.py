@@ -225,12 +225,15 @@ async def test_a_disk_that_does_not_take_the_headers_is_named(
 async def test_files_that_are_gone_or_no_certificates_are_told_at_their_section(
     hass: HomeAssistant, account: MockConfigEntry, upload: Upload, collector: LocalCollector
 ) -> None:
-    pair = {"certificate": await upload(b"nothing"), "private_key": await upload(b"nothing")}
+    gone = "0" * 32
     for files, reason in (
-        ({"ca": "0" * 32}, "upload_gone"),
+        ({"ca": gone}, "upload_gone"),
         ({"ca": await upload(b"nothing")}, "unusable_files"),
-        ({**pair, "private_key": "0" * 32}, "upload_gone"),
-        (pair, "unusable_files"),
+        ({"certificate": await upload(b"nothing"), "private_key": gone}, "upload_gone"),
+        (
+            {"certificate": await upload(b"nothing"), "private_key": await upload(b"nothing")},
+            "unusable_files",
+        ),
     ):
         refused(await fill(hass, account, collector.url, tls=files), tls=reason)
     assert not account.subentries
