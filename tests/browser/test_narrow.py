@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from custom_components.ulogger.insight.faults import FaultKind
 from demo.device.virtual import VirtualDevice
 from demo.fleet import EXAMPLE, Buffers, make_fleet
 from demo.harness import Harness
-from tests.browser.narrow import LANGUAGES, WIDTH, Phone
+from tests.browser.narrow import LANGUAGES, WIDTH, Phone, texts
 from tests.support.chromium import MISSING, find_chromium, open_page
 
 pytestmark = [
@@ -25,8 +26,9 @@ type Found = AsyncGenerator[tuple[str, list[tuple[str, int]]]]
 
 ENTITIES = 25
 """A device has at least so many."""
-FREE_TEXT = "last_crash"
-"""Its value is what a processor and a program say: beside a long one its name is shortened."""
+PLACE = "read_register (session.c:3)"
+KINDS = "entity.event.device_event.state_attributes.fault_kind.state"
+WIDTH_OF_LETTER = 7
 
 
 STRANGER = "uLogger Stranger"
@@ -106,9 +108,7 @@ async def phone(directory: Path) -> AsyncGenerator[tuple[Phone, str]]:
 async def see_the_device(page: Phone, device_id: str) -> Found:
     await page.name_entities()
     await page.go(f"/config/devices/device/{device_id}")
-    free = page.text(f"entity.sensor.{FREE_TEXT}.name")
-    found = await page.measure("entity.sensor.captures_waiting.name")
-    yield "device", [each for each in found if each[0] != free]
+    yield "device", await page.measure("entity.sensor.captures_waiting.name")
 
 
 async def see_the_account(page: Phone) -> Found:
@@ -198,3 +198,35 @@ async def test_what_is_cut_off_is_found() -> None:
         await page.add_style_tag(content="p { white-space: nowrap }")
         ((said, pixels),) = await found.clipped()
         assert (said, pixels > 10) == (name, True)
+
+
+@pytest.mark.usefixtures("socket_enabled")
+async def test_the_last_crash_leaves_room_for_its_name(tmp_path: Path) -> None:
+    """English shows all of its name, no language less than half, whatever the fault."""
+    async with phone(tmp_path) as (page, device_id):
+        await page.sign_in()
+        states = await page.demo.api.request("GET", "/api/states")
+        (last,) = (each for each in states if each["entity_id"].endswith("_last_crash"))
+        cut: dict[str, list[tuple[str, int]]] = {}
+        for language in LANGUAGES:
+            await page.speak(language)
+            await page.name_entities()
+            kinds = [page.text(f"{KINDS}.{kind}") for kind in FaultKind]
+            line = page.text("common.crash_in").format(fault=max(kinds, key=len), place=PLACE)
+            await page.go(f"/config/devices/device/{device_id}")
+            await page.shown("entity.sensor.captures_waiting.name").wait_for()
+            changed = {**last, "state": line}
+            await page.demo.api.request("POST", f"/api/states/{last['entity_id']}", changed)
+            await page.page.get_by_text(line).first.wait_for()
+            await page.settle()
+            cut[language] = await page.clipped()
+        assert cut["en"] == []
+        assert all(
+            name == name_of_last_crash(language) and pixels < len(name) * WIDTH_OF_LETTER / 2
+            for language, each in cut.items()
+            for name, pixels in each
+        ), cut
+
+
+def name_of_last_crash(language: str) -> str:
+    return str(texts(language)["entity"]["sensor"]["last_crash"]["name"])
