@@ -5,11 +5,14 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from custom_components.ulogger.cloud.clesyde import shadow_sync
 from custom_components.ulogger.cloud.clesyde.shadow_sync import Devices, ShadowSync
 from custom_components.ulogger.cloud.clesyde.wishes import Settable, Wishes
+from custom_components.ulogger.cloud.errors import CloudUnavailable, InvalidMessage
 from demo.clesyde.shadows import Shadow
 
 NOW = 1_795_225_292.0
@@ -51,6 +54,8 @@ class World:
         self.now = NOW
         self.refusals: list[dict[str, Any]] = []
         self.unreadable = False
+        self.deaf = False
+        self.unavailable = False
         self.published: list[str] = []
         self._sleeping: list[tuple[float, asyncio.Event]] = []
         self.sync = ShadowSync(
@@ -63,6 +68,10 @@ class World:
 
     async def _publish(self, topic: str, payload: bytes) -> None:
         self.published.append(topic)
+        if self.unavailable:
+            raise CloudUnavailable("told so")
+        if self.deaf:
+            return
         if topic == "get" and self.unreadable:
             answers = [("get/rejected", {"code": 403, "message": "Forbidden"})]
         elif topic == "get":
@@ -192,3 +201,94 @@ async def test_a_wish_for_a_level_that_has_ended_is_not_reported_any_longer() ->
         assert not world.shadow.reported.get("logLevels")
         assert world.shadow.reported["refused"] == {"logLevels.42-A": "ended"}
         assert not world.owner.wishes[-1].log_levels
+
+
+async def test_what_came_late_or_was_said_to_another_changes_nothing() -> None:
+    async with connected() as world:
+        world.desire(interval=5)
+        await world.pass_()
+        version = world.sync.version
+        assert version is not None
+        old = {"version": version - 1, "state": {"interval": 77}}
+        document = {"state": {"desired": {"interval": 77}}, "version": version - 1}
+        world.hear(
+            ("update/delta", old),
+            ("update/documents", {"current": document}),
+            ("update/accepted", {"state": {}, "clientToken": "another's"}),
+            ("update/rejected", {"code": 500, "message": "", "clientToken": "another's"}),
+        )
+        await world.pass_()
+        assert world.owner.interval == 5
+        assert world.sync.counters["old_deltas"] == 1
+        assert world.sync.last_rejection is None
+        assert world.sync.version == version
+        with pytest.raises(InvalidMessage):
+            world.sync.received("update", "told", b"{}")
+
+
+async def test_what_is_desired_by_a_change_of_the_whole_is_done_too() -> None:
+    async with connected() as world:
+        # The delta was lost on the way: nothing but the notice of the change comes.
+        delta, *others = world.shadow.update(b'{"state": {"desired": {"interval": 9}}}')
+        assert delta[0] == "update/accepted"
+        world.hear(*(each for each in others if each[0] == "update/documents"))
+        await world.pass_(MINUTE)
+        assert world.shadow.reported["interval"] == 9
+
+
+async def test_a_report_that_somebody_overwrote_is_made_again() -> None:
+    async with connected() as world:
+        await world.pass_(2 * MINUTE)
+        world.hear(*world.shadow.update(b'{"state": {"reported": {"interval": 99}}}'))
+        await world.pass_(MINUTE)
+        assert world.shadow.reported["interval"] == 15
+
+
+async def test_an_answer_that_never_comes_is_not_waited_for_for_ever() -> None:
+    async with connected() as world:
+        await world.pass_(2 * MINUTE)
+        world.deaf = True
+        world.owner.interval = 16
+        world.sync.report_soon()
+        with patch.object(shadow_sync, "ANSWER_WITHIN", 0.0):
+            await world.pass_()
+        # Whether it was taken is not known, so the shadow is read anew once somebody answers.
+        world.deaf = False
+        before = len(world.published)
+        await world.pass_(10.0)
+        assert world.sync.counters["unanswered"] == 1
+        assert world.published[before] == "get"
+        assert world.shadow.reported["interval"] == 16
+
+
+async def test_a_shadow_that_is_not_reached_is_asked_for_again_while_there_is_a_connection() -> (
+    None
+):
+    async with connected() as world:
+        await world.pass_(2 * MINUTE)
+        world.unavailable = True
+        world.owner.interval = 16
+        world.sync.report_soon()
+        await world.pass_()
+        assert world.shadow.reported["interval"] == 15
+        world.unavailable = False
+        await world.pass_(6.0)
+        assert world.shadow.reported["interval"] == 16
+        # Without a connection nobody is asked; the next one reads the shadow anew.
+        world.unavailable = True
+        world.owner.interval = 17
+        world.sync.lost()
+        world.sync.report_soon()
+        before = len(world.published)
+        await world.pass_(10 * MINUTE)
+        assert len(world.published) == before
+        world.unavailable = False
+        world.sync.connected()
+        await world.pass_()
+        assert world.shadow.reported["interval"] == 17
+
+
+async def test_the_first_report_makes_a_shadow_where_there_is_none() -> None:
+    async with connected() as world:
+        assert world.published == ["get", "update"]
+        assert world.shadow.reported["remoteCertSn"] == "7"
