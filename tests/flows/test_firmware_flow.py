@@ -255,17 +255,20 @@ async def test_a_folder_to_watch_needs_to_be_allowed(
 
 
 async def test_another_image_in_a_form_that_was_refused_takes_the_place_of_the_first(
-    hass: HomeAssistant, account: MockConfigEntry, upload: Upload
+    hass: HomeAssistant, account: MockConfigEntry, added: str, upload: Upload
 ) -> None:
-    result = await fill(hass, await begin(hass, account), image=await upload(IMAGE))
-    await fill(hass, result, **suggested(result))
-    (subentry,) = account.subentries.values()
-    form = await account.start_subentry_reconfigure_flow(hass, subentry.subentry_id)
-    for image in (OTHER_IMAGE, IMAGE):
-        form = await fill(hass, form, version=" ", image=await upload(image))
-        expect_form(form, "reconfigure", {"version": "no_version"})
-        # The one that is at work, and the one that was uploaded last.
-        assert files(hass, account) <= 2
+    result = await fill(hass, await begin(hass, account), image=await upload(OTHER_IMAGE))
+    await fill(hass, result, version="2.0")
+    form = await account.start_subentry_reconfigure_flow(hass, added)
+    for change in (b"A", b"B"):
+        image = IMAGE.replace(b"SENSOR\0", b"SENSO" + change + b"\0")
+        form = await fill(hass, form, version="2.0", image=await upload(image))
+        expect_form(form, "reconfigure", {"version": "version_taken"})
+        # The two that are at work, and the one that was uploaded last.
+        assert files(hass, account) == 3
+    done = await fill(hass, form, version="3.0")
+    assert (done["type"], done["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
+    assert files(hass, account) == 2
 
 
 async def test_what_an_image_is_of_is_not_asked_before_there_is_one(
