@@ -4,6 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from aiohttp import web
@@ -319,3 +320,48 @@ async def test_a_capture_is_read_in_its_turn_before_it_is_sent(
     async with asyncio.timeout(1):
         await readings.async_turn(added.capture_id)
         await readings.async_turn(4711)
+
+
+async def test_progress_that_was_stored_otherwise_is_left_out(
+    hass: HomeAssistant, hass_storage: dict[str, Any]
+) -> None:
+    hass_storage["ulogger.sent.entry.destination"] = {
+        "version": 1,
+        "key": "ulogger.sent.entry.destination",
+        "data": {
+            "1": [log().captured_at, 3, -4],
+            "2": [1.0, 2],
+            "3": 7,
+            "x": [1.0, 2, 3],
+            "4": ["x", 2, 3],
+        },
+    }
+    parts = SentParts(hass, "entry", "destination")
+    await parts.async_load(range(9))
+    assert parts.sent(log(), 1) == (3, 0)
+    assert list(parts._sent) == [1]
+
+
+async def test_files_of_destinations_that_are_gone_are_deleted(
+    hass: HomeAssistant, hass_storage: dict[str, Any]
+) -> None:
+    for name in ("gone", "kept"):
+        await SentParts(hass, "entry", name).note(log(), 1, Sent(3, 4))
+    with patch.object(sent_parts, "_others", return_value=["gone"]):
+        await SentParts.async_tidy(hass, "entry", {"kept"})
+    assert [name for name in hass_storage if ".sent." in name] == ["ulogger.sent.entry.kept"]
+
+
+async def test_what_is_delivered_is_remembered_for_a_while_only(hass: HomeAssistant) -> None:
+    parts = SentParts(hass, "entry", "destination")
+    for number in range(sent_parts.MOST_DONE + 3):
+        await parts.note(log(), number, Sent(3, 4))
+    for number in range(sent_parts.MOST_DONE + 2):
+        await parts.done(number)
+    assert parts.sent(log(), 1) == (0, 0)
+    assert parts.sent(log(), 2) == (3, 4)
+    # One that is noted again is under way again, however long ago it was delivered.
+    await parts.note(log(), 2, Sent(5, 6))
+    for number in (3, 4, sent_parts.MOST_DONE + 2, 1000):
+        await parts.done(number)
+    assert parts.sent(log(), 2) == (5, 6)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -19,12 +20,16 @@ from custom_components.ulogger.cloud.otlp.endpoint import (
     read_url,
 )
 from custom_components.ulogger.cloud.otlp.gauges import Gauge, metrics_json
-from custom_components.ulogger.cloud.otlp.records import crash_values
+from custom_components.ulogger.cloud.otlp.records import Records, crash_values, text_record
 from custom_components.ulogger.cloud.otlp.requests import logs_batch, metrics_batch
 from custom_components.ulogger.cloud.otlp.ucum import ucum
 from custom_components.ulogger.cloud.otlp.values import any_value, nanoseconds
 from custom_components.ulogger.firmware.symbols import FirmwareImage
-from custom_components.ulogger.insight.crash_report import crash_report
+from custom_components.ulogger.firmware.unwind import Certainty
+from custom_components.ulogger.insight.crash_report import BacktraceFrame, crash_report
+from custom_components.ulogger.insight.reading import read
+from custom_components.ulogger.model.level import Level
+from tests.support.account import core_dump, log
 from tests.support.fixtures import AGENT
 
 V3 = AGENT / "v3-crash"
@@ -147,3 +152,48 @@ def test_a_crash_says_where_in_the_code_as_far_as_an_image_knows() -> None:
     without = crash_report(dump, None)
     assert without is not None
     assert crash_values(without)["code.function.name"] is None
+
+
+V4 = AGENT / "v4-crash"
+
+
+def test_a_crash_has_the_file_of_its_innermost_known_function_and_its_fault_address() -> None:
+    dump = CoreDump.parse((V4 / "core_dump.bin").read_bytes())
+    report = crash_report(dump, FirmwareImage.load((V4 / "firmware.elf").read_bytes()))
+    assert report is not None
+    frames = (
+        BacktraceFrame(0x100, None, None, None, Certainty.EXACT),
+        BacktraceFrame(0x104, "inner", "a.c", 7, Certainty.EXACT, inlined=True),
+        BacktraceFrame(0x104, "outer", "a.c", 9, Certainty.EXACT),
+    )
+    fault = replace(report.fault, address=0x20000000)
+    values = crash_values(replace(report, backtrace=frames, fault=fault))
+    assert (values["code.file.path"], values["code.line.number"]) == ("a.c", 7)
+    assert values["ulogger.crash.fault_address"] == "0x20000000"
+    assert values["exception.stacktrace"].splitlines() == [
+        "#0 0x00000100 in ?",
+        "#1 0x00000104 in inner (a.c:7) [inlined]",
+        "#2 0x00000104 in outer (a.c:9)",
+    ]
+
+
+def test_a_frame_that_can_not_be_dated_says_its_seconds() -> None:
+    reading = read(log())
+    frames = tuple(frame._replace(at=None) for frame in reading.frames)
+    records = Records(log(), 7, replace(reading, frames=frames), None, with_metrics=True)
+    record = json.loads(records[0])
+    values = {each["key"]: each["value"] for each in record["attributes"]}
+    assert "timeUnixNano" not in record
+    assert values["ulogger.seconds"] == any_value(reading.frames[0].seconds)
+    assert len(records) == len(frames)
+
+
+def test_a_core_dump_is_one_record() -> None:
+    records = Records(core_dump(), 7, read(core_dump()), None)
+    assert len(records) == len(list(records)) == 1
+
+
+def test_a_line_of_text_has_its_level() -> None:
+    record = json.loads(text_record(5.0, Level.WARNING, "told"))
+    assert (record["timeUnixNano"], record["body"]) == ("5000000000", {"stringValue": "told"})
+    assert (record["severityNumber"], record["severityText"]) == (13, "WARNING")
