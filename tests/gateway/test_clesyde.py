@@ -10,9 +10,12 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.ulogger.cloud.clesyde.clesyde import ClesydeDestination
+from custom_components.ulogger.cloud.clesyde.shadow_sync import ShadowSync
 from custom_components.ulogger.cloud.clesyde.unprovisioned import Unprovisioned
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
+from custom_components.ulogger.gateway.clesyde_shadow import MOST_METRICS
 from custom_components.ulogger.model.capture import CaptureKind
 from demo.clesyde.platform import LocalClesyde, serial_of
 from demo.cloud.certificates import Issued
@@ -28,7 +31,9 @@ from tests.support.clesyde import (
     thing_of,
     until,
 )
+from tests.support.encoder import Log, Said
 from tests.support.flows import answer, suggestions
+from tests.support.said import said, stored
 
 __all__ = ["clesyde"]
 
@@ -39,6 +44,14 @@ SECONDS = 20.0
 async def only_clesyde(hass: HomeAssistant) -> MockConfigEntry:
     """An account without uLogger."""
     return await load(hass, connection="none")
+
+
+def shadow_of(account: MockConfigEntry) -> ShadowSync:
+    """Return what keeps the shadow of the only thing."""
+    [active] = account.runtime_data.destinations.values()
+    assert isinstance(active.destination, ClesydeDestination)
+    assert active.destination.shadow is not None
+    return active.destination.shadow
 
 
 async def got(account: MockConfigEntry, destination: str, *ids: int) -> bool:
@@ -263,6 +276,41 @@ async def test_devices_are_reported_within_the_size_of_a_shadow(
     assert len(reported["devices"]) + reported["devicesOmitted"] == 120
     assert device.shadow.largest <= 8192
     assert not device.shadow.rejected
+
+
+async def test_the_metrics_that_were_measured_last_are_in_the_shadow(
+    hass: HomeAssistant, only_clesyde: MockConfigEntry, clesyde: LocalClesyde
+) -> None:
+    sensor = meet(only_clesyde)
+    await add_thing(hass, only_clesyde, clesyde)
+    device = await online(hass, clesyde)
+    sensor = only_clesyde.runtime_data.devices[SENSOR.key]
+
+    def about() -> dict[str, Any]:
+        found: dict[str, Any] = device.shadow.reported["devices"][f"42-{SENSOR.serial}"]
+        return found
+
+    assert "metrics" not in about()
+    await stored(sensor, log())
+    reading = await only_clesyde.runtime_data.readings.async_reading(1)
+    newest = {each.name: each.value for each in reading.metrics}
+    assert set(newest) == {"rssi", "battery_mv", "packets_rx"}
+    shadow = shadow_of(only_clesyde)
+    shadow.report_soon()
+    await until(hass, clesyde, lambda: "metrics" in about())
+    assert about()["metrics"] == newest
+    # More than go into a shadow: those that were not heard of for longest make room.
+    names = [f"m{number:02}" for number in range(MOST_METRICS)]
+    frames = [
+        Said(32768, 5, 0, 0x400, (("string", name), ("double", float(number))))
+        for number, name in enumerate([*names[:2], "rssi", *names[2:], "m00"])
+    ]
+    data = Log(tuple(frames), anchor=32768 * len(frames)).encoded()
+    await stored(sensor, said(sensor, data, log().captured_at + 60.0))
+    shadow.report_soon()
+    await until(hass, clesyde, lambda: "m15" in about()["metrics"])
+    assert set(about()["metrics"]) == {*names[2:], "m00", "rssi"}
+    assert about()["metrics"]["m00"] == 17.0
 
 
 # Certificates
