@@ -108,3 +108,14 @@ async def test_an_account_that_is_not_loaded_gives_its_application_up_all_the_sa
     assert not is_approved(first.options, APPLICATION)
     assert first.state is ConfigEntryState.NOT_LOADED
     assert approving_entry(hass, APPLICATION) is second
+
+
+async def test_the_card_of_an_account_that_is_just_going_says_so(
+    hass: HomeAssistant, road: Road, client: Any, accounts: Any
+) -> None:
+    _, second, _ = accounts
+    repair = card(hass, client, "application_conflict")
+    second.mock_state(hass, ConfigEntryState.UNLOAD_IN_PROGRESS)
+    done = await repair.open()
+    second.mock_state(hass, ConfigEntryState.LOADED)
+    assert (done["type"], done["reason"]) == ("abort", "account_not_loaded")

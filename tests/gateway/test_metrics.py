@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from freezegun.api import FrozenDateTimeFactory
@@ -12,6 +13,7 @@ from homeassistant.components.recorder.statistics import get_metadata
 from homeassistant.core import HomeAssistant, State
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.recorder import get_instance
 from homeassistant.util import dt as dt_util
 from homeassistant.util.unit_system import US_CUSTOMARY_SYSTEM
 from pytest_homeassistant_custom_component.common import (
@@ -27,6 +29,7 @@ from pytest_homeassistant_custom_component.typing import RecorderInstanceContext
 from custom_components.ulogger.account.store import outbox_path
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.gateway import metric_statistics
 from custom_components.ulogger.gateway.readings import readings_path
 from tests.support.account import APPROVED, SENSOR, certificate, load, log, meet
 from tests.support.encoder import Log, Said
@@ -265,6 +268,11 @@ async def test_nobody_who_wants_no_metrics_is_told_about_them(
 # Long-term statistics
 
 
+def at_noon_sensor(device: DeviceCoordinator, name: str) -> Any:
+    """Return the entity of a metric."""
+    return device.account.entry.runtime_data.metric_sensors[device.identity.key, name]
+
+
 @pytest.fixture
 async def hours_of(
     recorder_mock: Recorder, hass: HomeAssistant
@@ -414,6 +422,56 @@ async def test_statistics_are_of_the_unit_that_they_have(
     known = await hass.async_add_executor_job(lambda: get_metadata(hass, statistic_ids={entity_id}))
     assert known[entity_id][1]["unit_of_measurement"] == "°F"
     assert known[entity_id][1]["unit_class"] == "temperature"
+
+
+async def test_a_metric_without_a_unit_has_statistics_too(
+    hass: HomeAssistant, hours_of: Any, time_passes: Any, at_noon: DeviceCoordinator
+) -> None:
+    data = measured((NOON + 0.1 * HOUR, "packets_rx", 7.0), closed=NOON + 0.5 * HOUR)
+    await stored(at_noon, said(at_noon, data, (NOON + 0.5 * HOUR).timestamp()))
+    entity_id = sensor_id(hass, at_noon, "packets_rx")
+    assert entity_id is not None
+    # Before the recorder has compiled anything of it.
+    metadata = metric_statistics._metadata(at_noon_sensor(at_noon, "packets_rx"), None)
+    assert metadata is not None
+    assert (metadata["unit_of_measurement"], metadata["unit_class"]) == (None, "unitless")
+    await time_passes(NOON + HOUR + timedelta(minutes=11))
+    assert await hours_of(entity_id) == [(0, 7.0, 7.0, 7.0)]
+
+
+async def test_what_the_recorder_leaves_out_has_no_statistics_and_is_not_kept_for_it(
+    hass: HomeAssistant, hours_of: Any, time_passes: Any, at_noon: DeviceCoordinator
+) -> None:
+    get_instance(hass).entity_filter = lambda _: False
+    await time_passes(NOON + 1.5 * HOUR)
+    data = measured((NOON + 0.1 * HOUR, "rssi", -60.0), closed=NOON + HOUR)
+    await stored(at_noon, said(at_noon, data, (NOON + HOUR).timestamp()))
+    entity_id = sensor_id(hass, at_noon, "rssi")
+    assert entity_id is not None
+    await time_passes(NOON + 1.5 * HOUR + timedelta(minutes=6))
+    assert await hours_of(entity_id) == []
+    readings = at_noon.account.entry.runtime_data.readings
+    assert await readings.async_hours_due(2**40) == []
+
+
+async def test_values_that_no_unit_of_the_statistics_can_hold_are_left_out(
+    hass: HomeAssistant, hours_of: Any, time_passes: Any, at_noon: DeviceCoordinator
+) -> None:
+    """The unit of a metric's statistics stays when a device measures something else by its name."""
+    await time_passes(NOON + 1.5 * HOUR)
+    data = measured((NOON + 0.1 * HOUR, "temp_c", 20.0), closed=NOON + HOUR)
+    await stored(at_noon, said(at_noon, data, (NOON + HOUR).timestamp()))
+    entity_id = sensor_id(hass, at_noon, "temp_c")
+    assert entity_id is not None
+    known = metric_statistics._metadata(at_noon_sensor(at_noon, "temp_c"), None)
+    assert known is not None
+    known |= {"unit_of_measurement": "mV", "unit_class": "voltage"}
+    with patch(
+        "homeassistant.components.recorder.statistics.get_metadata",
+        return_value={entity_id: (1, known)},
+    ):
+        await time_passes(NOON + 1.5 * HOUR + timedelta(minutes=6))
+    assert await hours_of(entity_id) == []
 
 
 async def test_a_sensor_that_nobody_wants_has_no_statistics(

@@ -1,7 +1,10 @@
 """What the panel is told of devices: rows as they change, and one device's timeline."""
 
+import asyncio
 import time
+from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
 from homeassistant.core import HomeAssistant
@@ -15,9 +18,10 @@ from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity as Identity
 from custom_components.ulogger.model.level import Level
+from custom_components.ulogger.panel import devices
 from demo.device.life import metric_frame
 from tests.panel.support import ask, device_id, event, keep, log_of, said
-from tests.support.account import CRASH_DUMP, SENSOR, meet
+from tests.support.account import CRASH_DUMP, SENSOR, load, meet
 from tests.support.bluetooth import OTHER_ADDRESS
 from tests.support.made_captures import log as made_log
 
@@ -132,6 +136,73 @@ async def test_devices_stay_while_their_account_is_loaded_anew(
     assert list(found) == [id_]
     assert await hass.config_entries.async_remove(account.entry_id)
     await rows.until(lambda rows: not rows)
+
+
+async def test_rows_of_many_devices_come_in_pieces_and_none_misses_its_last_change(
+    account: MockConfigEntry, panel: MockHAClientWebSocket
+) -> None:
+    met = [
+        meet(account, replace(OTHER, serial=f"D{number}"), f"C0:FF:EE:01:00:0{number}")
+        for number in range(6)
+    ]
+    pauses: list[int] = []
+
+    async def pause(_seconds: float) -> None:
+        pauses.append(len(pauses))
+        if len(pauses) == 1:
+            # A device whose row is sent already changes, and it would be time to send that.
+            met[0].show(rssi=-61)
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    slow = Mock(wraps=asyncio)
+    slow.sleep = pause
+    readings = type(account.runtime_data.readings)
+    with (
+        # Whatever is read of captures would have all rows sent again.
+        patch.object(readings, "async_summaries", lambda *_: asyncio.Event().wait()),
+        patch.object(devices, "AT_ONCE", 2),
+        patch.object(devices, "SOON", 0.0),
+        patch.object(devices, "asyncio", slow),
+    ):
+        await ask(panel, "devices/subscribe")
+        first = await event(panel)
+        assert len(first["devices"]) == 2
+        rows = Rows(panel)
+        rows.rows = {row["device"]: row for row in first["devices"]}
+        id_ = device_id(met[0])
+        found = await rows.until(lambda rows: len(rows) == 6 and rows[id_]["rssi"] == -61)
+    assert [each["rssi"] for each in found.values()] == [-61, *[None] * 5]
+
+
+async def test_an_account_that_goes_keeps_nobody_elses_captures_from_being_read(
+    hass: HomeAssistant, account: MockConfigEntry, rows: Rows
+) -> None:
+    approved = {"applications": {"43": {"device_types": ["DoorSenseV2"]}}}
+    others = await load(hass, options=approved, connection="none", customer_id=43)
+    neighbour = replace(OTHER, application_id=43)
+    sensor = meet(others, neighbour, OTHER_ADDRESS)
+    await rows.until(lambda rows: len(rows) == 1)
+    held, reached = asyncio.Event(), asyncio.Event()
+    summaries = type(account.runtime_data.readings).async_summaries
+
+    async def slowly(*values: Any) -> Any:
+        reached.set()
+        await held.wait()
+        return await summaries(*values)
+
+    with patch.object(type(account.runtime_data.readings), "async_summaries", slowly):
+        # One is being read, and two wait for that, when the account of the first two goes.
+        for number in range(2):
+            identity = replace(SENSOR, serial=f"D{number}")
+            meet(account, identity, f"C0:FF:EE:01:00:0{number}")
+        await reached.wait()
+        await keep(others, replace(metrics(3000.0, at=time.time() - 60), device=neighbour))
+        assert await hass.config_entries.async_unload(account.entry_id)
+        held.set()
+        id_ = device_id(sensor)
+        found = await rows.until(lambda rows: id_ in rows and rows[id_]["metrics"])
+    assert found[id_]["metrics"][0]["name"] == "battery_mv"
 
 
 async def test_a_name_that_a_person_gave_is_shown(
