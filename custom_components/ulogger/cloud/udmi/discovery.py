@@ -11,6 +11,15 @@ from .generations import read_generation
 from .localnet import FAMILY, in_families
 
 MOST_FAMILIES: Final = 20
+STABLE: Final = {"stage": "stable"}
+OF_ALL: Final = ("enumeration", "enumeration.families", "enumeration.features")
+GATEWAY_FEATURES: Final[Mapping[str, Mapping[str, str]]] = dict.fromkeys(
+    (*OF_ALL, "discovery", "discovery.scan", "endpoint.config", "gateway", "system.mode"), STABLE
+)
+PROXY_FEATURES: Final[Mapping[str, Mapping[str, str]]] = dict.fromkeys(
+    (*OF_ALL, "enumeration.pointset", "pointset", "writeback"), STABLE
+)
+"""What gateways and proxies offer, by the names that UDMI's tests have for it."""
 
 
 @dataclass(frozen=True, slots=True)
