@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from jsonschema import Draft7Validator, FormatChecker  # type: ignore[import-untyped]
-from referencing import Registry, Resource
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
 
 VERSION: Final = "1.5.7"
 DEVICE: Final = re.compile(r"[A-Z]{2,6}-[1-9][0-9]*")
@@ -79,7 +80,7 @@ class Schemas:
         for path in sorted(directory.glob("*.json")):
             document = json.loads(path.read_text())
             self._documents[path.stem] = document
-            resources.append((f"file:{path.name}", Resource.from_contents(document)))
+            resources.append((f"file:{path.name}", DRAFT7.create_resource(document)))
         if not set(KINDS.values()) <= self._documents.keys():
             raise ValueError(f"{directory}: not the folder of UDMI's schemas")
         self._registry: Registry[Any] = Registry().with_resources(resources)
