@@ -66,6 +66,7 @@ class Harness:
         *,
         port: int | None = None,
         environment: Mapping[str, str] | None = None,
+        configuration: str = "",
         gated: bool = False,
         to_cloud: bool = True,
         folder: Path | None = None,
@@ -75,7 +76,8 @@ class Harness:
     ) -> None:
         """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default.
 
-        ``environment`` holds further variables of Home Assistant's process. The account of a
+        ``environment`` holds further variables of Home Assistant's process, ``configuration``
+        further lines of its ``configuration.yaml``. The account of a
         ``gated`` demo reaches its broker through `gate`, which can have a policy; one that is not
         ``to_cloud`` has none, and captures are only here. ``folder`` is a directory that captures
         go to as well, ``collector`` one that they go to once `add_collector` was called. Of
@@ -89,6 +91,7 @@ class Harness:
         self.radio = RadioServer(self.devices)
         self._port = port or free_port()
         self._environment = environment
+        self._configuration = configuration
         self.folder = folder
         self.collector = collector
         self.pepeunit = pepeunit
@@ -145,6 +148,7 @@ class Harness:
             port=self._port,
             radio_port=self.radio.port,
             environment=self._environment,
+            configuration=self._configuration,
         )
         self._api = Api(self.hass.url)
         await asyncio.to_thread(self.hass.write_configuration)

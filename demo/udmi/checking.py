@@ -24,7 +24,8 @@ FAMILY: Final = re.compile(r"_?[a-z][a-z0-9]*(_[a-z0-9]+)*")
 ADDRESS: Final = re.compile(r"[-_.:0-9A-Z]+")
 MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 CATEGORY: Final = re.compile(r"[a-z]+(\.[a-z]+(_[a-z]+)*)+")
-LEVELS: Final = (100, 200, 300, 400, 500)
+LEVELS: Final = (100, 200, 300, 400, 500, 600)
+"""The last one is that of what is critical; the specification names those before it."""
 KINDS: Final = {
     "state": "state",
     "events/system": "events_system",

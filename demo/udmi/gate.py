@@ -49,7 +49,7 @@ class SiteGate:
         self.refusals: list[str] = []
         self.faulty: list[str] = []
         self.admissions: list[float] = []
-        """When somebody was admitted (monotonic seconds)."""
+        """When somebody was admitted (Unix seconds)."""
         self.on_subscribed: Callable[[str], None] = lambda _: None
         self._broker = broker
         self._authority = authority
@@ -132,7 +132,7 @@ class SiteGate:
             raise NotAdmitted("nobody may come in")
         until = self.door.admit(connect)
         self.counters["admitted"] += 1
-        self.admissions.append(time.monotonic())
+        self.admissions.append(time.time())
         return until
 
     def _while_valid(self, until: float | None) -> asyncio.Timeout:
