@@ -136,4 +136,6 @@ def _read(payload: bytes) -> tuple[dict[str, Any], datetime]:
         raise ValueError("it is nested too deep") from err
     if not isinstance(config, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - as for all that was sent
+    if not config.get("version"):
+        raise ValueError("it has no version")
     return config, read_stamp(config.get("timestamp"))
