@@ -1,4 +1,4 @@
-"""UDMI, the devices behind the gateway: their logs, who they are, who is near, what they are sent."""
+"""UDMI, the devices behind the gateway: their logs, who is near, what they are sent."""
 
 import asyncio
 import datetime as dt

@@ -118,7 +118,10 @@ async def config_broken(stage: Stage) -> None:
 
 async def config_unknown(stage: Stage) -> None:
     """5: fields that nobody knows are left alone."""
-    odd = {"x_new": {"a": [1, {"b": 2}]}, "pointset": {"sample_rate_sec": 3600, "x_more": True}}
+    odd: dict[str, Any] = {
+        "x_new": {"a": [1, {"b": 2}]},
+        "pointset": {"sample_rate_sec": 3600, "x_more": True},
+    }
     await stage.configure(stage.proxy, **odd)
     expect("status" not in stage.proxy.system(), f"status {stage.proxy.system().get('status')}")
     expect("status" not in stage.proxy.state["pointset"], "a status of the pointset")

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import itertools
 import time
 from typing import Any, Final
 
@@ -143,7 +144,7 @@ async def pointset_limited(stage: Stage) -> None:
         lambda: stage.proxy.values("slow")[-1:] == [124], "the latest value does not go up", 6
     )
     times = [each.at for each in messages[before:] if each.rest == "events/pointset"]
-    apart = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    apart = [later - earlier for earlier, later in itertools.pairwise(times)]
     expect(all(each > 1.8 for each in apart), f"events are {apart} s apart")
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from custom_components.ulogger import const as c
 from demo.api import Api, Json
@@ -127,7 +127,7 @@ class Stage:
         """The device at the main site whose points are set."""
         return self.site.devices["BLE-2"]
 
-    async def __aenter__(self) -> Stage:
+    async def __aenter__(self) -> Self:
         """Start everything, and wait until the devices are collected."""
         for site in self.places.values():
             await self._stack.enter_async_context(site)

@@ -159,11 +159,16 @@ def _inside(value: object, path: str) -> Iterator[str]:
     elif isinstance(value, dict):
         if {"message", "category"} <= value.keys():
             yield from _entry(value, path)
+        named = path.rpartition("/")[2] in NAMED
         for key, each in value.items():
             inner = f"{path}/{key}"
-            if key in MOMENTS and not (isinstance(each, str) and is_moment(each)):
+            if key in MOMENTS and not named and not (isinstance(each, str) and is_moment(each)):
                 yield f"{inner}: {each!r} is no moment"
-            if key == "addr" and not (isinstance(each, str) and ADDRESS.fullmatch(each)):
+            if (
+                key == "addr"
+                and not named
+                and not (isinstance(each, str) and ADDRESS.fullmatch(each))
+            ):
                 yield f"{inner}: {each!r} is no address"
             if (spelt := NAMED.get(key)) is not None and isinstance(each, dict):
                 for name in each:
