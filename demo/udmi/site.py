@@ -65,11 +65,12 @@ class Device:
 
     def entries(self) -> list[Json]:
         """Return all log entries that it sent."""
-        return [entry for event in self.events("system") for entry in event.get("logentries", ())]
+        events = self.events("system")
+        return [entry for event in events for entry in event.get("logentries") or ()]
 
     def values(self, point: str) -> list[Any]:
         """Return all values of a point, in their order."""
-        found = [event.get("points", {}) for event in self.events("pointset")]
+        found = [event.get("points") or {} for event in self.events("pointset")]
         return [points[point]["present_value"] for points in found if point in points]
 
 
