@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from custom_components.ulogger import const as c
+from custom_components.ulogger.flows.udmi_checks import CONF_DEVICE
 from demo.api import Api, Json
 from demo.fleet import Buffers, make_fleet
 from demo.harness import Harness
@@ -143,10 +144,50 @@ class Stage:
         async with asyncio.timeout(60):
             for device in self._demo.devices:
                 await device.emptied.wait()
-        for name, site in self.places.items():
-            if name != "moved":
-                await add_gateway(self.api, self.entry_id, site, **self._options(name))
+        await self._add_gateways()
         return self
+
+    async def _add_gateways(self) -> None:
+        """Have Home Assistant be a gateway at each site but the one that it moves to."""
+        first, second = await self._device_ids()
+        points: list[Json] = [
+            {c.CONF_POINT: "slow", c.CONF_ENTITY: SLOW, CONF_DEVICE: first, c.CONF_UNITS: "Cel"},
+            {c.CONF_POINT: "door", c.CONF_ENTITY: DOOR, CONF_DEVICE: first},
+            {c.CONF_POINT: "seen", c.CONF_ENTITY: SLOW, CONF_DEVICE: second},
+            *(
+                {
+                    c.CONF_POINT: entity.partition(".")[2],
+                    c.CONF_ENTITY: entity,
+                    CONF_DEVICE: second,
+                    c.CONF_WRITABLE: True,
+                }
+                for entity in (SETPOINT, LAMP, PROGRAM, JAMMED)
+            ),
+        ]
+        options: dict[str, Json] = {
+            "main": {"proxies": {first: "BLE-1", second: "BLE-2"}, "points": points},
+            "moving": {},
+            "keyed": {"algorithm": "rs256"},
+            "sealed": {"algorithm": "rs256"},
+            "open": {"sync": LATCH},
+        }
+        for name, said in options.items():
+            await add_gateway(self.api, self.entry_id, self.places[name], **said)
+
+    async def _device_ids(self) -> list[str]:
+        """Return what Home Assistant calls the devices, in the order of the fleet."""
+        registry = await self.api.command("config/device_registry/list")
+        found = []
+        for device in self.demo.devices:
+            serial = device.identity.serial
+            found += [
+                each["id"]
+                for each in registry
+                if any(str(name).endswith(serial) for _, name in each["identifiers"])
+            ]
+        if len(found) != len(self.demo.devices):
+            raise NotSo(f"{len(found)} devices are registered")
+        return found
 
     async def __aexit__(self, *_: object) -> None:
         """Stop everything."""

@@ -62,9 +62,11 @@ class Door:
         """Register a public key, or that of a certificate."""
         data = pem.encode()
         if b"CERTIFICATE" in data:
-            self.keys.append(x509.load_pem_x509_certificate(data).public_key())
+            key = x509.load_pem_x509_certificate(data).public_key()
         else:
-            self.keys.append(serialization.load_pem_public_key(data))
+            key = serialization.load_pem_public_key(data)
+        if key not in self.keys:
+            self.keys.append(key)
 
     def admit(self, connect: Connect) -> float | None:
         """Return when what was shown expires (Unix seconds), None for never; or NotAdmitted."""

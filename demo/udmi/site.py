@@ -186,6 +186,11 @@ class LocalSite:
         self._stamp(made)
         return made
 
+    def expect(self, device: str, config: Mapping[str, Any]) -> Device:
+        """Register a device that the gateway is to speak for once it comes."""
+        self.gateway.config["gateway"]["proxy_ids"].append(device)
+        return self.add(device, config)
+
     async def proxy(self, device: str, config: Mapping[str, Any]) -> Device:
         """Register a device and have the gateway speak for it."""
         made = self.add(device, config)
