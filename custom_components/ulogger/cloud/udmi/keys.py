@@ -93,9 +93,10 @@ def checked_pair(private_key: str | bytes, certificate: str | bytes) -> KeyPair:
     data = certificate.encode() if isinstance(certificate, str) else certificate
     try:
         chain = x509.load_pem_x509_certificates(data[:LARGEST])
-    except ValueError as err:
+        its_key = chain[0].public_key()
+    except (ValueError, UnsupportedAlgorithm) as err:
         raise KeyUnusable("certificate_invalid", "no certificate in PEM") from err
-    if chain[0].public_key() != key.public_key():
+    if its_key != key.public_key():
         raise KeyUnusable("key_mismatch", "the key is not the certificate's")
     pem = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
     return KeyPair(_pem(key), pem.decode())
