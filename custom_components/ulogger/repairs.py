@@ -412,6 +412,6 @@ FLOWS = {
     "quarantine": QuarantineFlow,
     "registration_denied": DeniedFlow,
     "topic_denied": DeniedFlow,
-    "udmi_off": SwitchedOffFlow,
+    "udmi_shut_down": SwitchedOffFlow,
     "udmi_redirect": RedirectFlow,
 }

@@ -26,7 +26,7 @@ def site_issues(active: ActiveUdmi) -> Iterator[Issue]:
     }
     if destination.off:
         said = {**placeholders, "mode": destination.off}
-        yield Issue("udmi_off", about, fixable=True, placeholders=said)
+        yield Issue("udmi_shut_down", about, fixable=True, placeholders=said)
         return
     since = active.disconnected_since
     match destination.state:

@@ -20,7 +20,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..destination import ConnectionState
-from ..errors import CannotConnect, CloudError, CloudUnavailable, SubscriptionRefused
+from ..errors import (
+    CannotConnect,
+    CloudError,
+    CloudUnavailable,
+    CredentialsRefused,
+    SubscriptionRefused,
+)
 from ..mqtt.client import MqttTransport
 from ..mqtt.transport import Unsubscribe
 from .auth import Authentication
@@ -30,7 +36,7 @@ from .topics import CONFIG, Heard, Topics
 
 _LOGGER = logging.getLogger(__name__)
 
-SWITCH_WITHIN: Final = 25.0
+SWITCH_WITHIN: Final = 20.0
 """Seconds that another endpoint has to take us: UDMI wants it decided within 30."""
 LONGEST_SLEEP: Final = 3600.0
 AFTER_FAILURE: Final = 60.0
@@ -121,7 +127,13 @@ class UdmiLink:
                     await self._run_once()
                 except CloudError as err:
                     self.failure = err
-                    self._enter(ConnectionState.DISCONNECTED)
+                    self._moved.set()
+                    refused = isinstance(err, CredentialsRefused)
+                    self._enter(
+                        ConnectionState.CREDENTIALS_REFUSED
+                        if refused
+                        else ConnectionState.DISCONNECTED
+                    )
                     _LOGGER.debug("No connection can be made: %s", err)
                     await self._pause(AFTER_FAILURE)
                 if (target := self._next) is not None:
@@ -203,6 +215,7 @@ class UdmiLink:
         self._ready.clear()
         if self._transport is not None:
             self.failure = self._transport.last_failure
+            self._moved.set()
         for proxy_id in self._listening.keys() - {self.device_id}:
             self._begin(self._unsubscribe(proxy_id))
         self.on_lost()
@@ -262,7 +275,7 @@ class UdmiLink:
             self._go(before)
             said = f": {failure}" if failure is not None else ""
             raise CannotConnect(f"{target.endpoint.address} does not take us{said}") from err
-        except asyncio.CancelledError:
+        except asyncio.CancelledError, CredentialsRefused:
             self._go(before)
             raise
         finally:
@@ -273,6 +286,8 @@ class UdmiLink:
             while self.target is not target or not self.ready:
                 self._moved.clear()
                 await self._moved.wait()
+                if self.target is target and isinstance(self.failure, CredentialsRefused):
+                    raise self.failure
 
     def _go(self, target: Target) -> None:
         self._next = target
