@@ -107,8 +107,8 @@ class Building(World):
                 await self.holds.wait()
             if self.refuses:
                 raise InvalidValue(self.refuses)
-            if self.fails:
-                raise OSError(self.fails)
+            if self.fails or self.values[name] is None:
+                raise OSError(self.fails or "it is away")
             if not self.ignores:
                 self.show(name, value)
         finally:

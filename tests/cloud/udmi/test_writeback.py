@@ -322,6 +322,19 @@ async def test_a_point_that_is_away_goes_back_when_it_is_there_again(building: B
     assert building.pointset.memory == {}
 
 
+async def test_a_point_that_was_away_goes_back_to_what_it_shows_first(building: Building) -> None:
+    building.values["setpoint"] = None
+    building.set("setpoint", 25, 100)
+    await building.pass_(5)
+    assert standing(building)[0] == "failure"
+    building.show("setpoint", 19.0)
+    await building.pass_(20)
+    assert building.values["setpoint"] == 25
+    assert standing(building) == ("applied", None)
+    await building.pass_(100)
+    assert building.values["setpoint"] == 19.0
+
+
 SECONDS = st.sampled_from([0, 0.5, 1, 3, 5, 20, 70, 130])
 STEPS = st.one_of(
     st.tuples(

@@ -15,7 +15,7 @@ from .block import Changed, Clock, Now, PublishEvent
 from .points import NAME, Point, Value, WantedPoint, as_value, by_reference, moved, names
 from .sampling import LONGEST, RATE, Sampling
 from .status import Severity, make_status
-from .writeback import Check, ReadPoint, Request, Write, Writeback, end_of
+from .writeback import Check, ReadPoint, Request, Shows, Write, Writeback, as_near, end_of
 
 INVALID: Final = "pointset.point.invalid"
 FAILURE: Final = "pointset.point.failure"
@@ -44,6 +44,7 @@ class Pointset:
         write: Write,
         read: ReadPoint = lambda _name: None,
         check: Check = lambda _name, value: value,
+        shows: Shows = as_near,
         keep: Changed = lambda: None,
     ) -> None:
         self.points = names(points)
@@ -55,6 +56,7 @@ class Pointset:
             read=self.present,
             write=write,
             check=check,
+            shows=shows,
             keep=keep,
         )
         self._changed = changed

@@ -44,6 +44,8 @@ type Write = Callable[[str, Value], Awaitable[None]]
 """Sets a point; raises InvalidValue, or anything else that may be over when it is tried again."""
 type Check = Callable[[str, Value], Value]
 """Returns a value as the point will show it; raises InvalidValue. Does not block."""
+type Shows = Callable[[Point, Value, Value | None], bool]
+"""Says whether a point shows what it was set to, given that and what it shows."""
 type ReadPoint = Callable[[str], Value | None]
 """Returns what a point shows now, None if that is not known. Does not block."""
 
@@ -93,6 +95,11 @@ class _Held:
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
+def as_near(point: Point, wanted: Value, seen: Value | None) -> bool:
+    """Return whether a point shows what it was set to, as near as its step allows."""
+    return same(wanted, seen, point.step)
+
+
 class Writeback:
     """The set values of one device's points."""
 
@@ -105,6 +112,7 @@ class Writeback:
         read: ReadPoint,
         write: Write,
         check: Check = lambda _name, value: value,
+        shows: Shows = as_near,
         keep: Changed = lambda: None,
     ) -> None:
         self._changed = changed
@@ -113,6 +121,7 @@ class Writeback:
         self._read = read
         self._write = write
         self._check = check
+        self._shows = shows
         self._keep = keep
         self._held: dict[str, _Held] = {}
         self._refused: dict[str, Mapping[str, Any]] = {}
@@ -197,7 +206,7 @@ class Writeback:
         if (
             baseline is None
             or overridden
-            or (held.task is None and same(baseline, shown, held.point.step))
+            or (held.task is None and self._shows(held.point, baseline, shown))
         ):
             self._drop(name)
             return
@@ -232,6 +241,10 @@ class Writeback:
         if self._held.get(name) is not held or held.turn != turn:
             return
         target = held.target
+        if held.baseline is None:
+            # It was away when it was asked for; what it shows first is what it goes back to.
+            held.baseline = self._read(held.point.name)
+            self._keep()
         try:
             async with asyncio.timeout(WRITE_LIMIT):
                 await self._write(held.point.name, target)
@@ -271,7 +284,7 @@ class Writeback:
     def _seen(self, name: str, held: _Held, value: Value | None) -> None:
         if held.task is not None or value is None:
             return
-        if same(held.target, value, held.point.step):
+        if self._shows(held.point, held.target, value):
             held.try_at = held.differs_since = None
             if held.reverting:
                 self._drop(name)
@@ -342,7 +355,7 @@ class Writeback:
         waits = held.state in (ValueState.PENDING, ValueState.UPDATING) and not held.reverting
         if held.differs_since is not None and held.differs_since + SETTLES_WITHIN <= clock:
             held.differs_since = None
-            if not same(held.target, self._read(held.point.name), held.point.step):
+            if not self._shows(held.point, held.target, self._read(held.point.name)):
                 self._set_state(name, held, ValueState.OVERRIDDEN)
         elif waits and held.since + FAILED_AFTER <= clock:
             shown = self._read(held.point.name)
