@@ -33,7 +33,7 @@ SUBENTRY_OTLP: Final = "otlp"
 SUBENTRY_PEPEUNIT: Final = "pepeunit"
 SUBENTRY_UDMI: Final = "udmi"
 DESTINATION_SUBENTRIES: Final = frozenset(
-    {SUBENTRY_CLESYDE, SUBENTRY_FOLDER, SUBENTRY_OTLP, SUBENTRY_PEPEUNIT}
+    {SUBENTRY_CLESYDE, SUBENTRY_FOLDER, SUBENTRY_OTLP, SUBENTRY_PEPEUNIT, SUBENTRY_UDMI}
 )
 CONF_ENDPOINT: Final = "endpoint"
 """Where a UDMI gateway connects to, as UDMI's own JSON, without its password."""

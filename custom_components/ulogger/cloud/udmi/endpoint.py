@@ -145,6 +145,11 @@ def is_device_id(text: object) -> bool:
     return isinstance(text, str) and _DEVICE_ID.fullmatch(text) is not None
 
 
+def is_host(text: str) -> bool:
+    """Whether a text can name a host."""
+    return _HOST.fullmatch(text) is not None
+
+
 def _invalid(reason: str, field: str, message: str) -> InvalidEndpoint:
     return InvalidEndpoint(reason, field, message)
 

@@ -418,6 +418,11 @@ class UdmiDestination(Destination):
         event = {"timestamp": at, "version": VERSION, **payload}
         self.events.put(device_id, subfolder, event)
 
+    async def send_now(self, subfolder: str, payload: Mapping[str, Any]) -> None:
+        """Publish an event of the gateway, and return at its acknowledgement; raises CloudError."""
+        event = {"timestamp": stamp(self._now()), "version": VERSION, **payload}
+        await self._send_event(self.gateway.id, subfolder, event)
+
     async def _send_event(self, device_id: str, subfolder: str, payload: Mapping[str, Any]) -> None:
         text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
         await self._send(device_id, subfolder, text.encode())
