@@ -28,11 +28,11 @@ class RedirectFlow(SiteFlow):
         """Ask."""
         return self.async_show_menu(
             step_id="init",
-            menu_options=["approve", "stay"],
+            menu_options=["confirm", "stay"],
             description_placeholders=self.placeholders,
         )
 
-    async def async_step_approve(self, user_input: UserInput = None) -> RepairsFlowResult:
+    async def async_step_confirm(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Go there; what becomes of that stands in the gateway's state."""
         return self._answer(approved=True)
 

@@ -16,26 +16,25 @@ from ..account.account import Account
 from ..account.destination_keys import async_load_keys
 from ..account.udmi_memory import UdmiMemory, async_tidy_memories
 from ..cloud.errors import CloudError
-from ..cloud.udmi.endpoint import Endpoint
 from ..cloud.udmi.lifecycle import Lifecycle
 from ..cloud.udmi.link import Target, UdmiLink
 from ..cloud.udmi.progress import Progress, Sent
-from ..cloud.udmi.redirect import Redirect
 from ..cloud.udmi.rotation import KeyKeeper, Rotation
 from ..cloud.udmi.speaker import Speaker
 from ..cloud.udmi.status import read_stamp, stamp
 from ..cloud.udmi.system import measure
 from ..cloud.udmi.udmi import ROTATE_KEY, UdmiDestination
 from ..cloud.udmi.wishes import LevelWishes
-from ..const import CONF_CLIENT_SUFFIX, CONF_ENDPOINT, CONF_KEYS, DOMAIN, SUBENTRY_UDMI
+from ..const import CONF_CLIENT_SUFFIX, CONF_KEYS, DOMAIN, SUBENTRY_UDMI
 from ..insight.reading import Reading
 from ..model.capture import Capture
 from ..outbox.errors import OutboxError
 from .destinations import ActiveDestination
 from .sent_parts import SentParts
+from .udmi_blocks import add_gateway_blocks, add_proxy_blocks
 from .udmi_connection import StoredKeyPair, async_transport, endpoint_of, key_pair
 from .udmi_proxies import ProxyIds, proxy_identity
-from .udmi_site import ANSWERED, ENDPOINT, OFF, STARTS, WISHED, ActiveUdmi
+from .udmi_site import ANSWERED, OFF, STARTS, WISHED, ActiveUdmi
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -112,14 +111,14 @@ async def _async_gateway(account: Account, subentry: ConfigSubentry) -> ActiveUd
         partial(_measure, active),
     )
     destination.make_proxy = partial(_proxy, active)
-    destination.unknown_proxy = active.unknown_proxy
     destination.on_attached = active.attached
-    _wire(active, StoredKeyPair(account, data[CONF_KEYS]))
+    add_gateway_blocks(active)
+    _obey(active, StoredKeyPair(account, data[CONF_KEYS]))
     return active
 
 
-def _wire(active: ActiveUdmi, keeper: KeyKeeper) -> None:
-    """Have the gateway's blocks and commands do what they mean."""
+def _obey(active: ActiveUdmi, keeper: KeyKeeper) -> None:
+    """Have the gateway obey the commands of its site."""
     destination, hass = active.destination, active.account.hass
 
     def report(message: str, category: str, level: int) -> None:
@@ -134,23 +133,6 @@ def _wire(active: ActiveUdmi, keeper: KeyKeeper) -> None:
         now=dt_util.utcnow,
     )
     destination.on_command[ROTATE_KEY] = rotation.rotate
-
-
-def _redirect(active: ActiveUdmi) -> Redirect:
-    destination = active.destination
-    first = Endpoint.from_dict(active.data[CONF_ENDPOINT]).without_secrets().as_dict()
-
-    async def remember(endpoint: Endpoint) -> None:
-        await active.memory.async_keep(ENDPOINT, {"from": first, "to": endpoint.as_dict()})
-
-    return Redirect(
-        destination.link,
-        approved=active.approved,
-        ask=active.async_ask,
-        flush=lambda: destination.flush_state(destination.gateway),
-        remember=remember,
-        clock=time.monotonic,
-    )
 
 
 async def _async_lifecycle(active: ActiveUdmi) -> Lifecycle:
@@ -204,7 +186,9 @@ def _proxy(active: ActiveUdmi, proxy_id: str) -> Speaker | None:
     devices = active.account.entry.runtime_data.devices
     if key is None or (device := devices.get(key)) is None:
         return None
-    return _speaker(active, proxy_id, lambda: proxy_identity(device.identity))
+    speaker = _speaker(active, proxy_id, lambda: proxy_identity(device.identity))
+    add_proxy_blocks(active, speaker, device)
+    return speaker
 
 
 @callback

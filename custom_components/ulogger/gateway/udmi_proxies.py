@@ -4,8 +4,8 @@ A person may give a device its ID; any other gets the next free number, which it
 """
 
 import logging
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, override
 
 from homeassistant.core import callback
 from homeassistant.helpers import device_registry as dr
@@ -71,6 +71,26 @@ class ProxyIds:
             await self._memory.async_keep(_KEPT, dict(self._numbered))
         except OSError as err:
             _LOGGER.warning("The number of a proxy was not kept: %s", err)
+
+
+class KnownProxies(Collection[str]):
+    """The IDs of the devices that there are at any time."""
+
+    def __init__(self, account: Account, ids: ProxyIds) -> None:
+        self._account = account
+        self._ids = ids
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return map(self._ids.proxy_of, list(self._account.entry.runtime_data.devices))
+
+    @override
+    def __len__(self) -> int:
+        return len(self._account.entry.runtime_data.devices)
+
+    @override
+    def __contains__(self, proxy_id: object) -> bool:
+        return any(each == proxy_id for each in self)
 
 
 def proxy_identity(identity: DeviceIdentity) -> Mapping[str, Any]:

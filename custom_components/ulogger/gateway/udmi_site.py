@@ -21,7 +21,7 @@ from ..cloud.udmi.udmi import UdmiDestination
 from ..const import CONF_APPROVED_HOSTS, CONF_ENDPOINT, DOMAIN
 from ..coordinator import DeviceCoordinator
 from .destinations import ActiveDestination
-from .udmi_proxies import ProxyIds
+from .udmi_proxies import KnownProxies, ProxyIds
 from .udmi_records import Records
 
 _LOGGER = logging.getLogger(__name__)
@@ -33,14 +33,16 @@ OFF: Final = "off"
 STARTS: Final = "starts"
 ANSWERED: Final = "answered"
 WISHED: Final = "wished"
+BLOBS: Final = "blobs"
+POINTS: Final = "points"
 """Names in the memory of a gateway."""
 
 
 class ActiveUdmi(ActiveDestination):
     """A gateway at work.
 
-    ``asked`` is the endpoint that a person has to approve, ``unknown`` says of proxies that the
-    site names why they can't be spoken for, ``ready_since`` is in Unix seconds.
+    ``asked`` is the endpoint that a person has to approve, ``ready_since`` is in Unix
+    seconds, ``known`` names the proxies that there are devices for.
     """
 
     destination: UdmiDestination
@@ -58,7 +60,7 @@ class ActiveUdmi(ActiveDestination):
         self.memory = memory
         self.ids = ids
         self.asked: Endpoint | None = None
-        self.unknown: dict[str, str] = {}
+        self.known = KnownProxies(account, ids)
         self.ready_since: float | None = None
         self._answer: asyncio.Future[bool] | None = None
         self.state_changed.add(self._note_ready)
@@ -87,25 +89,12 @@ class ActiveUdmi(ActiveDestination):
     def _device_there(self, device: DeviceCoordinator) -> None:
         """Have a device numbered, and attached if the site has named its proxy already."""
         proxy_id = self.ids.proxy_of(device.identity.key)
-        if self.unknown.pop(proxy_id, None) is not None:
-            self.destination.attach(proxy_id)
-
-    @callback
-    def unknown_proxy(self, proxy_id: str, why: str) -> None:
-        """Note that a proxy can't be spoken for."""
-        self.unknown[proxy_id] = why
-        text = f"The proxy {proxy_id} is not attached: {why}"
-        status = make_status(text, "gateway.setup.attach", Severity.ERROR, dt_util.utcnow())
-        self.destination.gateway.tell(status)
+        if proxy_id not in self.destination.proxies:
+            self.destination.gateway.device.again("gateway")
 
     @callback
     def attached(self) -> None:
         """Have captures go that waited for their proxies."""
-        self.unknown = {
-            each: why
-            for each, why in self.unknown.items()
-            if each not in self.destination.proxies or not self.destination.proxies[each].attached
-        }
         if self.connected:
             self.delivery.resume()
         self.account.changed.notify()
@@ -115,9 +104,10 @@ class ActiveUdmi(ActiveDestination):
         """The proxies of devices here that the site does not speak with, while it is connected."""
         if not self.connected or not self.destination.gateway.timer.open:
             return []
-        ids = (self.ids.proxy_of(key) for key in self.account.entry.runtime_data.devices)
         proxies = self.destination.proxies
-        return sorted(each for each in ids if each not in proxies or not proxies[each].attached)
+        return sorted(
+            each for each in self.known if each not in proxies or not proxies[each].attached
+        )
 
     # What a site wants
 
@@ -130,9 +120,9 @@ class ActiveUdmi(ActiveDestination):
         entry = self.account.entry
         if mode is Mode.RESTART:
             if last_start:
-                await self._async_remember(ANSWERED, last_start)
+                await self.async_remember(ANSWERED, last_start)
         else:
-            await self._async_remember(OFF, mode.value)
+            await self.async_remember(OFF, mode.value)
         try:
             await self.destination.flush_state(self.destination.gateway)
         except CloudError as err:
@@ -145,7 +135,8 @@ class ActiveUdmi(ActiveDestination):
         await self.memory.async_keep(OFF, None)
         self.account.hass.config_entries.async_schedule_reload(self.account.entry_id)
 
-    async def _async_remember(self, name: str, value: Any) -> None:
+    async def async_remember(self, name: str, value: Any) -> None:
+        """Put something on disk that must outlive a restart, as far as the disk takes it."""
         try:
             await self.memory.async_keep(name, value)
         except OSError as err:
@@ -204,7 +195,6 @@ class ActiveUdmi(ActiveDestination):
     def diagnostics(self) -> dict[str, Any]:
         return {
             **super().diagnostics(),
-            "unknown_proxies": dict(self.unknown),
             "waiting_proxies": self.waiting_proxies,
             "asked": self.asked and self.asked.address,
             "starts": self.memory.get(STARTS),

@@ -42,6 +42,7 @@ class UdmiDevice:
         self.on_changed: Callable[[], None] = lambda: None
         self.on_config: Callable[[bool], None] = lambda _good: None
         self.on_entry: Callable[[Mapping[str, Any]], None] = lambda _entry: None
+        self._parts: dict[str, tuple[Mapping[str, Any] | None, datetime]] = {}
         self._now = now
         self._identity = identity
 
@@ -74,11 +75,17 @@ class UdmiDevice:
             if part is not None and not isinstance(part, Mapping):
                 self.report(f"The config's {name} is no object", PARSE, Severity.ERROR)
                 continue
+            self._parts[name] = (part, timestamp)
             block.configure(part, timestamp)
         self._tell("The config was applied", APPLY, Severity.NOTICE)
         self.on_config(True)
         self.changed()
         return True
+
+    def again(self, name: str) -> None:
+        """Hand a block its part of the last config once more: what it depends on has changed."""
+        if name in self._parts:
+            self.blocks[name].configure(*self._parts[name])
 
     def report(self, message: str, category: str, level: int, detail: str | None = None) -> None:
         """Have something stand in the state of the system until the next good config."""

@@ -38,7 +38,6 @@ _LOGGER = logging.getLogger(__name__)
 
 ATTACH_PATIENCE: Final = 60.0
 """Seconds that a device's captures wait for its proxy before somebody hears of it."""
-ATTACH_AGAIN: Final = 10.0
 RENEW_WISHES: Final = 24 * 3600.0
 MOST_ERRORS: Final = 10
 LARGEST_ERROR: Final = 1024
@@ -51,8 +50,10 @@ class UdmiDestination(Destination):
     """One gateway at a UDMI site. Every method that sends raises CloudError.
 
     ``proxy_of`` names the proxy of a device, and ``make_proxy`` makes one that the site wants, None
-    where nobody knows it; ``unknown_proxy`` is called with that and why. ``on_attached`` is called
-    when captures of a proxy can go. ``off`` says why a site has switched the gateway off.
+    where nobody knows it. ``on_not_attached`` is called with a proxy that can't be spoken for and
+    why, ``on_heard`` with one that is, and ``on_detached`` with one that is not any longer;
+    ``on_attached`` when captures of one can go. ``off`` says why a site has switched the gateway
+    off.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class UdmiDestination(Destination):
         self.on_attached: Callable[[], None] = lambda: None
         self.on_command: dict[str, Callable[[], Awaitable[object]]] = {}
         self.make_proxy: Callable[[str], Speaker | None] = lambda _id: None
-        self.unknown_proxy: Callable[[str, str], None] = lambda _id, _why: None
+        self.on_not_attached: Callable[[str, str], None] = lambda _id, _why: None
+        self.on_heard: Callable[[str], None] = lambda _id: None
+        self.on_detached: Callable[[str], None] = lambda _id: None
         self.gateway: Speaker
         self.proxies: dict[str, Speaker] = {}
         self.counters: Counter[str] = Counter()
@@ -269,41 +272,40 @@ class UdmiDestination(Destination):
     # Proxies
 
     def attach(self, proxy_id: str) -> None:
-        """Speak for a proxy from now on, on every connection."""
-        if proxy_id in self.proxies:
-            return
-        if (speaker := self.make_proxy(proxy_id)) is None:
-            self.unknown_proxy(proxy_id, "there is no such device")
-            return
-        speaker.system.on_level = lambda: self._level_changed(proxy_id)
-        self.proxies[proxy_id] = speaker
-        if self.link.ready:
+        """Speak for a proxy from now on, on every connection; or try again now."""
+        speaker = self.proxies.get(proxy_id)
+        if speaker is None:
+            if (speaker := self.make_proxy(proxy_id)) is None:
+                self.on_not_attached(proxy_id, "there is no such device")
+                return
+            speaker.system.on_level = partial(self._level_changed, proxy_id)
+            self.proxies[proxy_id] = speaker
+        if self.link.ready and not speaker.attached:
             self.do(partial(self._attach, proxy_id, self._connection))
 
     def detach(self, proxy_id: str) -> None:
         """Speak for a proxy no longer."""
         if self.proxies.pop(proxy_id, None) is not None:
             self.events.forget(proxy_id)
+            self.on_detached(proxy_id)
             self.do(partial(self.link.detach, proxy_id))
 
     async def _attach(self, proxy_id: str, connection: int) -> None:
-        while self._is_on(connection) and (speaker := self.proxies.get(proxy_id)) is not None:
-            try:
-                heard = await self.link.attach(proxy_id)
-            except CloudError as err:
-                if not self._is_on(connection):
-                    return
-                self.unknown_proxy(proxy_id, str(err))
-            else:
-                if self.proxies.get(proxy_id) is not speaker or not self._is_on(connection):
-                    return
-                if heard:
-                    speaker.attached = True
-                    speaker.timer.connected()
-                    self.changed()
-                    return
-                self.unknown_proxy(proxy_id, "the broker does not let us hear its config")
-            await asyncio.sleep(ATTACH_AGAIN)
+        speaker, problem = self.proxies[proxy_id], ""
+        try:
+            if not await self.link.attach(proxy_id):
+                problem = "the broker does not let us hear its config"
+        except CloudError as err:
+            problem = str(err)
+        if self.proxies.get(proxy_id) is not speaker or not self._is_on(connection):
+            return
+        if problem:
+            self.on_not_attached(proxy_id, problem)
+            return
+        speaker.attached = True
+        speaker.timer.connected()
+        self.on_heard(proxy_id)
+        self.changed()
 
     def _is_on(self, connection: int) -> bool:
         return self.link.ready and self._connection == connection
