@@ -2,19 +2,28 @@
 
 import asyncio
 import datetime as dt
+import hashlib
 import json
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import trustme
 
 from custom_components.ulogger.cloud.udmi.auth import Kind, kind_of
+from custom_components.ulogger.cloud.udmi.blobs import Blobset
+from custom_components.ulogger.cloud.udmi.blobs import Kind as BlobKind
+from custom_components.ulogger.cloud.udmi.block import BlobFailed
+from custom_components.ulogger.cloud.udmi.data_url import read_data_url
 from custom_components.ulogger.cloud.udmi.device import UdmiDevice
+from custom_components.ulogger.cloud.udmi.discovery import Discovery, Inventory
 from custom_components.ulogger.cloud.udmi.endpoint import Endpoint, InvalidEndpoint
+from custom_components.ulogger.cloud.udmi.family_scan import Found
 from custom_components.ulogger.cloud.udmi.keys import KeyPair, KeyUnusable, checked_pair
 from custom_components.ulogger.cloud.udmi.lifecycle import Lifecycle, Mode
+from custom_components.ulogger.cloud.udmi.localnet import Localnet
 from custom_components.ulogger.cloud.udmi.points import InvalidValue, Point, Value, point_name
 from custom_components.ulogger.cloud.udmi.pointset import Pointset
+from custom_components.ulogger.cloud.udmi.proxies import Proxies
 from custom_components.ulogger.cloud.udmi.system import System
 from custom_components.ulogger.cloud.udmi.topics import Topics
 from demo.udmi.checking import NAME, Message, faults
@@ -58,6 +67,39 @@ _CONFIG = {
             "named_here": {"ref": "number.level"},
             "ghost": {},
         },
+    },
+    "gateway": {"proxy_ids": ["BLE-1", "AHU-99"]},
+    "localnet": {"families": {"ble": {}}},
+    "discovery": {
+        "generation": _AT,
+        "enumerations": {"families": "entries", "points": "details"},
+        "families": {
+            "ble": {
+                "generation": "2026-11-21T20:00:00.000Z",
+                "scan_interval_sec": 10,
+                "scan_duration_sec": 5,
+                "passive_sec": 20,
+                "addrs": ["C0:DE:00:00:00:00"],
+                "depth": "refs",
+            },
+            "bacnet": {},
+        },
+    },
+    "blobset": {
+        "blobs": {
+            "image": {
+                "phase": "final",
+                "url": "data:text/plain;base64,aGVsbG8=",
+                "sha256": hashlib.sha256(b"hello").hexdigest(),
+                "generation": _AT,
+            },
+            "other": {
+                "phase": "final",
+                "url": "http://site.example/image",
+                "sha256": "0" * 64,
+                "generation": _LATER,
+            },
+        }
     },
 }
 
@@ -112,6 +154,29 @@ def _check(_name: str, value: Value) -> Value:
     return value
 
 
+async def _handle(content: bytes, _generation: str) -> None:
+    if content != b"hello":
+        raise AssertionError("something was applied that is not what its hash says")
+
+
+async def _fetch(url: str, _most: int) -> bytes:
+    raise BlobFailed(f"{url[:20]} is not there", "blobset.blob.fetch")
+
+
+async def _run(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+async def _keep() -> None:
+    return None
+
+
+def _listen(found: Callable[[Found], None]) -> Callable[[], None]:
+    families = {"ble": "c0:de:00:00:00:00"}
+    found(Found("c0:de:00:00:00:00", families, system={"serial_no": "1", "hardware": _HARDWARE}))
+    return lambda: None
+
+
 def _config(data: bytes) -> object:
     return asyncio.run(_configured(data))
 
@@ -140,21 +205,61 @@ async def _configured(data: bytes) -> object:
     )
     device.add(System(device.changed, lambda: time, lifecycle))
     device.add(pointset)
+    add_others(device, said, lambda: time)
     pointset.report("level", 1.5)
     device.on_entry = lambda entry: said.append(("events/system", {"logentries": [entry]}))
     good = device.configure(data)
     for _ in range(3):
-        await asyncio.sleep(0)
+        for _turn in range(8):
+            await asyncio.sleep(0)
         said.append(("state", device.state()))
         time += 5.0
         if (at := device.wake_at()) is not None and at <= time:
             device.wake(time)
-    pointset.close()
+    for block in device.blocks.values():
+        if isinstance(block, Pointset | Blobset | Discovery):
+            block.close()
     for rest, payload in said:
         _check_said(rest, payload)
     if not good:
         raise InvalidEndpoint("config", "config", "no config")
     return len(ends) <= 1
+
+
+def add_others(
+    device: UdmiDevice, said: list[tuple[str, object]], clock: Callable[[], float]
+) -> None:
+    """Add what else a device may consist of."""
+
+    def publish(subfolder: str, payload: Mapping[str, Any]) -> None:
+        said.append((f"events/{subfolder}", payload))
+
+    def now() -> dt.datetime:
+        return _NOW + dt.timedelta(seconds=clock())
+
+    kinds = {"image": BlobKind(_handle), "other": BlobKind(_handle)}
+    device.add(
+        Proxies(
+            ["BLE-1"],
+            on_attach=lambda _id: None,
+            on_detach=lambda _id: None,
+            changed=device.changed,
+            clock=clock,
+            now=now,
+        )
+    )
+    device.add(Localnet(lambda: {"ble": "c0:de:00:00:00:00"}))
+    device.add(
+        Discovery(
+            {"ble": _listen},
+            Inventory(families=lambda: {"ble": "C0:DE:00:00:00:00"}),
+            changed=device.changed,
+            publish=publish,
+            clock=clock,
+            now=now,
+        )
+    )
+    device.add(Blobset(kinds, changed=device.changed, now=now, fetch=_fetch, run=_run, keep=_keep))
 
 
 def _check_said(rest: str, payload: object) -> None:
@@ -201,6 +306,13 @@ def _odd(value: object, choices: Iterator[int]) -> object:
     return value
 
 
+def _data_url(data: bytes) -> object:
+    content = read_data_url(data.decode(errors="replace"), 1024)
+    if len(content) > 1024:
+        raise AssertionError("more than may be")
+    return content
+
+
 def _point_name(data: bytes) -> object:
     name = point_name(data.decode(errors="replace"))
     if name and not NAME.fullmatch(name):
@@ -208,13 +320,14 @@ def _point_name(data: bytes) -> object:
     return name
 
 
-_BAD = (InvalidEndpoint, KeyUnusable)
+_BAD = (InvalidEndpoint, KeyUnusable, BlobFailed)
 TARGETS = (
     Target("udmi_endpoint", _endpoint, _BAD, _endpoints),
     Target("udmi_key", _key, _BAD, lambda: [_KEY]),
     Target("udmi_certificate", _certificate, _BAD, lambda: [_CERTIFICATE]),
     Target("udmi_topic", _topic, (), lambda: [b"/r/ZZ-A/d/GAT-1/config", b"/r/ZZ-A/d/B/x"], 512),
     Target("udmi_config", _config, _BAD, _configs),
-    Target("udmi_odd_config", _odd_config, _BAD, lambda: [bytes(24), bytes(range(0, 240, 9))], 64),
+    Target("udmi_odd_config", _odd_config, _BAD, lambda: [bytes(64), bytes(range(0, 240, 4))], 96),
+    Target("udmi_data_url", _data_url, _BAD, lambda: [b"data:;base64,aGVsbG8=", b"data:,a%20b"]),
     Target("udmi_point_name", _point_name, (), lambda: [b"RSSI (dBm)", "9 Grüße".encode()], 256),
 )

@@ -61,6 +61,7 @@ class Door:
     def register(self, pem: str) -> None:
         """Register a public key, or that of a certificate."""
         data = pem.encode()
+        key: PublicKeyTypes
         if b"CERTIFICATE" in data:
             key = x509.load_pem_x509_certificate(data).public_key()
         else:

@@ -50,7 +50,7 @@ class CaptureSender:
             report = await self._report_of(capture)
         sent = self._progress.sent(capture, capture_id)
         found: list[tuple[Message, bytes]] = await self._run(
-            partial(_encoded, capture, reading, report, least, sent)
+            partial(_encoded, capture, reading, report, least, sent, capture_id=capture_id)
         )
         last = found[-1][0] if found else None
         for some in batched(found, AT_ONCE, strict=False):
@@ -104,10 +104,22 @@ def _place(message: Message) -> Place:
 
 
 def _encoded(
-    capture: Capture, reading: Reading, report: CrashReport | None, least: int, sent: Sent
+    capture: Capture,
+    reading: Reading,
+    report: CrashReport | None,
+    least: int,
+    sent: Sent,
+    *,
+    capture_id: int,
 ) -> list[tuple[Message, bytes]]:
     found = messages(
-        capture, reading, report, least, after_frames=sent.frames, after_points=sent.points
+        capture,
+        reading,
+        report,
+        least,
+        capture_id=capture_id,
+        after_frames=sent.frames,
+        after_points=sent.points,
     )
     return [
         (each, json.dumps(each.payload, separators=(",", ":"), allow_nan=False).encode())

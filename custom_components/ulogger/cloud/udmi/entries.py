@@ -82,29 +82,32 @@ def messages(
     report: CrashReport | None,
     least: int,
     *,
+    capture_id: int = 0,
     after_frames: int = 0,
     after_points: int = 0,
 ) -> Iterator[Message]:
     """Yield what a capture becomes, entries first, in the order in which it goes.
 
     ``least`` is the level below which an entry is left out. The first so many frames and points
-    are there already.
+    are there already. The detail of each entry names the capture, so that one that came twice,
+    where an acknowledgement was lost, can be told from one that says the same.
     """
     frames = max(1, len(reading.frames))
     if after_frames < frames:
-        yield from _entries(capture, reading, report, least, after_frames)
+        place = f"capture {capture_id}"
+        if capture.kind is CaptureKind.CORE_DUMP:
+            yield _entries_message([_crash(capture, report, place)], 1)
+        else:
+            yield from _entries(capture, reading, least, after_frames, place)
     yield from _points(capture, reading, frames, after_points)
 
 
 def _entries(
-    capture: Capture, reading: Reading, report: CrashReport | None, least: int, after: int
+    capture: Capture, reading: Reading, least: int, after: int, place: str
 ) -> Iterator[Message]:
-    if capture.kind is CaptureKind.CORE_DUMP:
-        yield _entries_message([_crash(capture, report)], 1)
-        return
     batch, done = _Batch(), after
     for frame in reading.frames[after:]:
-        entry = _entry(capture, frame, least)
+        entry = _entry(capture, frame, least, place)
         if entry is not None:
             if batch.full(entry):
                 yield _entries_message(batch.entries, done)
@@ -115,7 +118,7 @@ def _entries(
         yield _entries_message(batch.entries, max(1, done))
 
 
-def _entry(capture: Capture, frame: LogFrame, least: int) -> Mapping[str, Any] | None:
+def _entry(capture: Capture, frame: LogFrame, least: int, place: str) -> Mapping[str, Any] | None:
     severity = SEVERITIES.get(frame.level)
     if severity is None or severity < least:
         return None
@@ -125,17 +128,17 @@ def _entry(capture: Capture, frame: LogFrame, least: int) -> Mapping[str, Any] |
         _category(LOG, frame.module_name or ""),
         severity,
         _moment(frame.at, capture),
-        f"{module}, frame {frame.number}, 0x{frame.address:08X}",
+        f"{place}, frame {frame.number}, {module}, 0x{frame.address:08X}",
     )
 
 
-def _crash(capture: Capture, report: CrashReport | None) -> Mapping[str, Any]:
+def _crash(capture: Capture, report: CrashReport | None, place: str) -> Mapping[str, Any]:
     said = "A core dump that can't be read"
-    detail = None
+    detail = place
     if report is not None:
         said = f"Crash: {report.fault.text}"
         places = (f"{each.function or hex(each.address)}" for each in report.backtrace)
-        detail = "\n".join((f"fingerprint {report.fingerprint}", *places))
+        detail = "\n".join((detail, f"fingerprint {report.fingerprint}", *places))
     at = datetime.fromtimestamp(capture.captured_at, UTC)
     return make_status(said, CRASH, Severity.CRITICAL, at, detail)
 
