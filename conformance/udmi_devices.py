@@ -20,6 +20,8 @@ from .udmi_stage import NotSo, Scenario, Stage, expect
 
 IMAGE: Final = "ulogger_image"
 FIRMWARE: Final = Path(__file__).parent.parent / "tests/fixtures/agent/v4-crash/firmware.elf"
+ERROR: Final = 3
+"""What a device calls it."""
 QUIET: Final = 2.5
 """Seconds in which something that must not happen would have happened."""
 
@@ -73,24 +75,22 @@ async def records_told(stage: Stage) -> None:
 
 async def log_level_wished(stage: Stage) -> None:
     """8: the level that a site wants of a device becomes a wish for that device's own level."""
-    system = {"min_loglevel": 500}
-    await stage.configure(stage.second, system=system)
+    await stage.configure(stage.second, system={"min_loglevel": 500})
     serial = stage.second.system()["serial_no"]
     end = time.monotonic() + 10
-    while True:
-        states = await stage.api.states()
-        levels = {
-            name: each["state"]
-            for name, each in states.items()
-            if name.startswith(("sensor.", "select.")) and "log_level" in name
-        }
-        wishes = [value for value in levels.values() if value == "error"]
-        if wishes:
-            break
+    while ERROR not in (levels := await wished_levels(stage, serial)):
         if time.monotonic() > end:
-            raise NotSo(f"{serial}: no level is wished for: {levels}")
+            raise NotSo(f"{serial}: only {levels} are wished for")
         await asyncio.sleep(0.2)
     await stage.configure(stage.second, system={"min_loglevel": 100})
+
+
+async def wished_levels(stage: Stage, serial: str) -> list[int]:
+    """Return the log levels that somebody wishes of a device."""
+    path = f"/api/diagnostics/config_entry/{stage.entry_id}"
+    told = await stage.api.request("GET", path)
+    [device] = [each for each in told["data"]["devices"] if each["identity"]["serial"] == serial]
+    return [wish["level"] for wish in device["log_levels"]["wishes"].values()]
 
 
 async def metrics_told(stage: Stage) -> None:
@@ -319,7 +319,6 @@ async def firmware_subentries(stage: Stage) -> list[Any]:
 
 
 LOGS: Final[dict[str, Scenario]] = {
-    "captures_told": captures_told,
     "records_told": records_told,
     "log_level_wished": log_level_wished,
     "metrics_told": metrics_told,

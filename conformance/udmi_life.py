@@ -351,7 +351,7 @@ async def lifecycle(stage: Stage) -> None:
         site=site,
     )
     expect(site.gateway.system()["operation"]["operational"] is False, "it says it works on")
-    issue = await stage.until_issue("shut")
+    issue = await stage.until_issue("off")
     expect(await stage.api.answers(), "Home Assistant has ended, too")
     site.gateway.config["system"] = _mode("active")
     admitted = site.gate.counters["admitted"]
