@@ -232,7 +232,7 @@ async def redirect_asks(stage: Stage) -> None:
     blobs = {"blobs": endpoint_blob(other, hostname="localhost")}
     other.gateway.config["blobset"] = blobs
     await site.configure(site.gateway.id, blobset=blobs)
-    issue = await stage.until_issue("redirect")
+    issue = await stage.until_issue("udmi_redirect")
     expect(other.gate.counters["admitted"] == admitted, "it went without being allowed to")
     await stage.confirm(issue)
     await stage.until(
@@ -267,7 +267,7 @@ async def key_rotated(stage: Stage) -> None:
     await stage.until(
         lambda: site.gate.counters["admitted"] > admitted,
         f"it is locked out: {site.gate.refusals[-3:]}",
-        REDIRECTS_WITHIN,
+        REDIRECTS_WITHIN + 10,
         site=site,
     )
     await stage.configure(site.gateway, site=site)
@@ -351,7 +351,7 @@ async def lifecycle(stage: Stage) -> None:
         site=site,
     )
     expect(site.gateway.system()["operation"]["operational"] is False, "it says it works on")
-    issue = await stage.until_issue("off")
+    issue = await stage.until_issue("udmi_shut_down")
     expect(await stage.api.answers(), "Home Assistant has ended, too")
     site.gateway.config["system"] = _mode("active")
     admitted = site.gate.counters["admitted"]
@@ -361,13 +361,6 @@ async def lifecycle(stage: Stage) -> None:
     )
 
 
-CONNECTING: Final[dict[str, Scenario]] = {
-    "connect_token": connect_token,
-    "connect_password": connect_password,
-    "connect_certificate": connect_certificate,
-    "state_latched": state_latched,
-    "connect_openly": connect_openly,
-}
 CONFIGS: Final[dict[str, Scenario]] = {
     "config_ack": config_ack,
     "config_broken": config_broken,
@@ -376,11 +369,17 @@ CONFIGS: Final[dict[str, Scenario]] = {
     "state_paced": state_paced,
 }
 REDIRECTS: Final[dict[str, Scenario]] = {
+    "connect_password": connect_password,
     "redirect_fails": redirect_fails,
     "redirected": redirected,
     "redirect_asks": redirect_asks,
 }
-KEYS: Final[dict[str, Scenario]] = {"key_rotated": key_rotated}
+KEYS: Final[dict[str, Scenario]] = {"connect_token": connect_token, "key_rotated": key_rotated}
+LATCH_ALONE: Final[dict[str, Scenario]] = {
+    "state_latched": state_latched,
+    "connect_openly": connect_openly,
+}
+CERTIFICATE: Final[dict[str, Scenario]] = {"connect_certificate": connect_certificate}
 ENDS: Final[dict[str, Scenario]] = {
     "connect_again": connect_again,
     "restarted": restarted,

@@ -257,13 +257,12 @@ class Stage:
         }
 
     async def until_issue(self, key: str, seconds: float = PATIENCE) -> Mapping[str, Any]:
-        """Wait for a repair whose key has a part; raises NotSo."""
+        """Wait for a repair; raises NotSo."""
         end = time.monotonic() + seconds
         while True:
             issues = await self.issues()
-            for name, issue in issues.items():
-                if key in name:
-                    return issue
+            if key in issues:
+                return issues[key]
             if time.monotonic() > end:
                 raise NotSo(f"no repair of {key}, only {sorted(issues)}")
             await asyncio.sleep(0.2)
