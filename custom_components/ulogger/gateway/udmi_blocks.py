@@ -1,20 +1,27 @@
 """The blocks that the gateway of a UDMI site and its proxies consist of."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import device_registry as dr
+from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
 
 from ..cloud.udmi.blobs import Blobset, Kind
 from ..cloud.udmi.block import BlobFailed
 from ..cloud.udmi.endpoint import Endpoint
 from ..cloud.udmi.localnet import Localnet
+from ..cloud.udmi.pointset import Pointset
 from ..cloud.udmi.proxies import Proxies, Target
 from ..cloud.udmi.redirect import KEY, Redirect
 from ..cloud.udmi.speaker import Speaker
-from ..const import CONF_ENDPOINT
+from ..const import CONF_ENDPOINT, CONF_ENTITY, CONF_POINTS, DOMAIN
 from ..coordinator import DeviceCoordinator
-from .udmi_site import BLOBS, ENDPOINT, ActiveUdmi
+from .udmi_points import Chosen, DevicePoints, EntityPoints, chosen_of
+from .udmi_site import BLOBS, ENDPOINT, POINTS, ActiveUdmi
+from .unit_values import CONF_DEVICE
 
 
 def add_gateway_blocks(active: ActiveUdmi) -> None:
@@ -33,6 +40,56 @@ def add_gateway_blocks(active: ActiveUdmi) -> None:
     destination.on_not_attached = proxies.failed
     destination.on_heard = proxies.worked
     speaker.device.add(_blobset(active, speaker))
+    if chosen := chosen_of_gateway(active.account.hass, active.data):
+        points = GatewayPoints(active, speaker, chosen)
+        speaker.device.add(points.block)
+        active.on_start.append(points.start)
+
+
+class GatewayPoints:
+    """Entities that are of no device of ours, as points of the gateway itself."""
+
+    def __init__(self, active: ActiveUdmi, speaker: Speaker, chosen: Sequence[Chosen]) -> None:
+        self._active = active
+        self._entities = entities = EntityPoints(active.account.hass, chosen)
+        self.block = Pointset(
+            entities.points,
+            changed=speaker.changed,
+            publish=speaker.publish,
+            clock=time.monotonic,
+            now=dt_util.utcnow,
+            read=entities.read,
+            write=entities.write,
+            check=entities.check,
+            shows=entities.shows,
+            keep=lambda: active.keep_points(speaker.id, self.block.memory),
+        )
+        self.block.restore(active.memory.get(POINTS, {}).get(speaker.id, {}))
+
+    @callback
+    def start(self) -> None:
+        """Follow the entities until the account is unloaded."""
+        on_unload = self._active.account.entry.async_on_unload
+        on_unload(self._entities.follow(self.block.report))
+        on_unload(self.block.close)
+
+
+@callback
+def chosen_of_gateway(hass: HomeAssistant, data: Mapping[str, Any]) -> list[Chosen]:
+    """Return the entities that were made points and are of no device that is collected."""
+    devices, entities = dr.async_get(hass), er.async_get(hass)
+
+    def is_own(chosen: Chosen) -> bool:
+        if chosen.get(CONF_DEVICE):
+            return False
+        entity = entities.async_get(chosen[CONF_ENTITY])
+        device = devices.async_get(entity.device_id) if entity and entity.device_id else None
+        ours = (
+            {name for domain, name, *_ in device.identifiers if domain == DOMAIN} if device else ()
+        )
+        return not any("-" in name for name in ours)
+
+    return [each for each in data.get(CONF_POINTS, ()) if is_own(each)]
 
 
 def _blobset(active: ActiveUdmi, speaker: Speaker) -> Blobset:
@@ -56,7 +113,19 @@ def _blobset(active: ActiveUdmi, speaker: Speaker) -> Blobset:
 
 
 def add_proxy_blocks(active: ActiveUdmi, speaker: Speaker, device: DeviceCoordinator) -> None:
-    """Have a proxy know where its device is."""
+    """Have a proxy tell of its device: points, what they are set to, and where it is."""
+    hass, proxy_id = active.account.hass, speaker.id
+    points = DevicePoints(
+        device,
+        chosen_of(hass, active.data, device),
+        changed=speaker.changed,
+        publish=speaker.publish,
+        keep=lambda: active.keep_points(proxy_id, points.block.memory),
+        memory=active.memory.get(POINTS, {}).get(proxy_id, {}),
+    )
+    speaker.device.add(points.block)
+    points.start()
+    active.on_detach(proxy_id, points.stop)
 
     def addresses() -> Mapping[str, str]:
         return {"ble": device.record.address} if device.record.address else {}

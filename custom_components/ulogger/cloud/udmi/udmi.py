@@ -39,6 +39,7 @@ _LOGGER = logging.getLogger(__name__)
 ATTACH_PATIENCE: Final = 60.0
 """Seconds that a device's captures wait for its proxy before somebody hears of it."""
 RENEW_WISHES: Final = 24 * 3600.0
+LOOK_EVERY: Final = 1.0
 MOST_ERRORS: Final = 10
 LARGEST_ERROR: Final = 1024
 ROTATE_KEY: Final = "rotate_key"
@@ -375,11 +376,11 @@ class UdmiDestination(Destination):
                     await self._wake.wait()
 
     def _next_moment(self) -> float:
-        """Return the seconds until something is due."""
+        """Return the seconds until something is due; values move without anybody saying so."""
         moments = [self._wishes_at]
         for each in (self.gateway, *self.proxies.values()):
             moments += [at for at in (each.wake_at(), each.due_at()) if at is not None]
-        return max(0.01, min(moments) - self._clock())
+        return min(LOOK_EVERY, max(0.01, min(moments) - self._clock()))
 
     def _tell_attached(self) -> None:
         """Have captures go on that waited for a proxy to be there."""
