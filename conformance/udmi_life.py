@@ -1,7 +1,6 @@
 """UDMI, the gateway's life: how it connects, takes configs, moves, changes keys and restarts."""
 
 import asyncio
-import datetime as dt
 import itertools
 import json
 from typing import Any, Final
@@ -11,12 +10,11 @@ from demo.hass import free_port
 from demo.udmi.checking import moment
 from demo.udmi.site import ENDPOINT_BLOB, Device, LocalSite, blob
 
-from .udmi_stage import LATCH, Scenario, Stage, expect
+from .udmi_stage import EPOCH, LATCH, Scenario, Stage, expect
 
 APART: Final = 0.9
 """Seconds between two states: UDMI has one, less what they spend on the way."""
 REDIRECTS_WITHIN: Final = 30.0
-EPOCH: Final = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 def block(device: Device, key: str = ENDPOINT_BLOB) -> Json:

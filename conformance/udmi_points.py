@@ -238,7 +238,11 @@ async def writeback_over(stage: Stage) -> None:
         },
     }
     await stage.site.say(stage.second.id, "config", config)
-    await stage.acknowledged(stage.second, str(config["timestamp"]))
+    await stage.until(
+        lambda: stage.second.system()["last_config"] == config["timestamp"],
+        "a config that is older is not acknowledged",
+        5,
+    )
     expect(
         "value_state" not in point(stage.second, "setpoint"),
         f"it is {point(stage.second, 'setpoint')}",
