@@ -293,9 +293,14 @@ async def test_units_come_from_the_form_or_the_entity(hass: HomeAssistant) -> No
 class Proxy:
     """The points of a device, and what they publish."""
 
-    def __init__(self, device: DeviceCoordinator, *chosen: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        device: DeviceCoordinator,
+        *chosen: Mapping[str, Any],
+        memory: Mapping[str, Any] | None = None,
+    ) -> None:
         self.events: list[Mapping[str, Any]] = []
-        self.memory: Mapping[str, Any] = {}
+        self.memory: Mapping[str, Any] = memory or {}
         self._device = device
         self._chosen = chosen
         self.make()
@@ -367,6 +372,24 @@ async def test_a_value_that_was_set_outlives_a_restart(
     proxy.points.block.wake()
     await hass.async_block_till_done()
     assert hass.states.get(entity_id).state == before
+    proxy.points.stop()
+
+
+async def test_what_had_gone_back_before_a_restart_is_done(
+    hass: HomeAssistant, device: DeviceCoordinator
+) -> None:
+    one_number(hass)
+    held = {
+        "point": "setpoint",
+        "asked": 25,
+        "target": 20.0,
+        "ends": "2026-01-01T00:00:00Z",
+        "baseline": 20.0,
+        "state": "",
+        "reverting": True,
+    }
+    proxy = Proxy(device, CHOSEN, memory={"setpoint": held})
+    assert proxy.memory == {}
     proxy.points.stop()
 
 

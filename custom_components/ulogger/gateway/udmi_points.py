@@ -167,6 +167,7 @@ class DevicePoints:
         memory: Mapping[str, Any],
     ) -> None:
         self._device = device
+        self._memory = memory
         self._entities = EntityPoints(device.hass, chosen)
         self._ends: list[CALLBACK_TYPE] = []
         self.block = Pointset(
@@ -181,12 +182,12 @@ class DevicePoints:
             shows=self._entities.shows,
             keep=keep,
         )
-        self._take_heard()
-        self.block.restore(memory)
 
     @callback
     def start(self) -> None:
-        """Follow entities, metrics and counters."""
+        """Go on where it was left off, and follow entities, metrics and counters."""
+        self._take_heard()
+        self.block.restore(self._memory)
         self._ends = [
             self._entities.follow(self.block.report),
             self._device.async_add_listener(self._take_heard),

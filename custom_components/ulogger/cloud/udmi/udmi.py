@@ -88,7 +88,7 @@ class UdmiDestination(Destination):
         self.proxies: dict[str, Speaker] = {}
         self.counters: Counter[str] = Counter()
         self.errors: deque[str] = deque(maxlen=MOST_ERRORS)
-        self.events = EventQueue(self._send_event, self.counters)
+        self.events = EventQueue(self._send_event, self.counters, attached=self._is_attached)
         self._proxy_of = proxy_of
         self._device_of = device_of
         self._wishes = wishes
@@ -305,8 +305,14 @@ class UdmiDestination(Destination):
             return
         speaker.attached = True
         speaker.timer.connected()
+        self.events.look()
         self.on_heard(proxy_id)
         self.changed()
+
+    def _is_attached(self, device_id: str) -> bool:
+        """Whether a device can be spoken for on this connection."""
+        speaker = self.gateway if device_id == self.gateway.id else self.proxies.get(device_id)
+        return speaker is not None and speaker.attached
 
     def _is_on(self, connection: int) -> bool:
         return self.link.ready and self._connection == connection
@@ -429,4 +435,6 @@ class UdmiDestination(Destination):
         await self._send(device_id, subfolder, text.encode())
 
     async def _send(self, device_id: str, subfolder: str, payload: bytes) -> None:
+        if not self._is_attached(device_id):
+            raise CloudUnavailable(f"{device_id} is not attached", sent=False)
         await self.link.publish(self.link.topics.events(device_id, subfolder), payload)
