@@ -25,15 +25,18 @@ from demo.udmi.checking import Schemas
 from . import udmi_devices, udmi_life, udmi_points
 from .udmi_stage import NotSo, Scenario, Stage
 
-FIRST: Final = (udmi_life.CONNECTING | {"captures_told": udmi_devices.captures_told},)
 SIDE_BY_SIDE: Final = (
     udmi_life.CONFIGS | udmi_points.SAMPLING,
     udmi_points.WRITEBACK,
-    udmi_devices.LOGS | udmi_devices.DISCOVERY | udmi_devices.BLOBS,
+    udmi_devices.LOGS | udmi_devices.DISCOVERY,
+    udmi_life.CERTIFICATE | udmi_devices.BLOBS,
+    udmi_life.LATCH_ALONE,
     udmi_life.REDIRECTS,
     udmi_life.KEYS,
 )
+"""Each has a gateway, or blocks of one, for itself."""
 AT_LAST: Final = (udmi_devices.PROXIES | udmi_life.ENDS,)
+"""What disturbs all others, one after another."""
 
 
 async def conform(
@@ -43,7 +46,7 @@ async def conform(
     held: dict[str, bool] = {}
     stage = Stage(directory, schemas)
     async with stage:
-        for part in (FIRST, SIDE_BY_SIDE, AT_LAST):
+        for part in (SIDE_BY_SIDE, AT_LAST):
             await asyncio.gather(*(_play(stage, each, held, only) for each in part))
         problems = stage.demo.hass.problems()
         invalid = [

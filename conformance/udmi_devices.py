@@ -14,12 +14,14 @@ from demo.cloud.broker import HOST
 from demo.hass import free_port
 from demo.udmi.checking import ADDRESS, moment
 from demo.udmi.comparing import compare_entries
-from demo.udmi.site import as_text, blob
+from demo.udmi.site import LocalSite, as_text, blob
 
 from .udmi_stage import NotSo, Scenario, Stage, expect
 
 IMAGE: Final = "ulogger_image"
 FIRMWARE: Final = Path(__file__).parent.parent / "tests/fixtures/agent/v4-crash/firmware.elf"
+ERROR: Final = 3
+"""What a device calls it."""
 QUIET: Final = 2.5
 """Seconds in which something that must not happen would have happened."""
 
@@ -73,24 +75,22 @@ async def records_told(stage: Stage) -> None:
 
 async def log_level_wished(stage: Stage) -> None:
     """8: the level that a site wants of a device becomes a wish for that device's own level."""
-    system = {"min_loglevel": 500}
-    await stage.configure(stage.second, system=system)
+    await stage.configure(stage.second, system={"min_loglevel": 500})
     serial = stage.second.system()["serial_no"]
     end = time.monotonic() + 10
-    while True:
-        states = await stage.api.states()
-        levels = {
-            name: each["state"]
-            for name, each in states.items()
-            if name.startswith(("sensor.", "select.")) and "log_level" in name
-        }
-        wishes = [value for value in levels.values() if value == "error"]
-        if wishes:
-            break
+    while ERROR not in (levels := await wished_levels(stage, serial)):
         if time.monotonic() > end:
-            raise NotSo(f"{serial}: no level is wished for: {levels}")
+            raise NotSo(f"{serial}: only {levels} are wished for")
         await asyncio.sleep(0.2)
     await stage.configure(stage.second, system={"min_loglevel": 100})
+
+
+async def wished_levels(stage: Stage, serial: str) -> list[int]:
+    """Return the log levels that somebody wishes of a device."""
+    path = f"/api/diagnostics/config_entry/{stage.entry_id}"
+    told = await stage.api.request("GET", path)
+    [device] = [each for each in told["data"]["devices"] if each["identity"]["serial"] == serial]
+    return [wish["level"] for wish in device["log_levels"]["wishes"].values()]
 
 
 async def metrics_told(stage: Stage) -> None:
@@ -231,16 +231,22 @@ async def discovery_repeated(stage: Stage) -> None:
 # 10
 
 
+def keeper(stage: Stage) -> LocalSite:
+    """Return the site that hands out blobs."""
+    return stage.places["sealed"]
+
+
 def blob_state(stage: Stage, key: str) -> Json:
     """Return what the state says of a blob."""
-    found: Json = stage.gateway.state.get("blobset", {}).get("blobs", {}).get(key, {})
+    found: Json = keeper(stage).gateway.state.get("blobset", {}).get("blobs", {}).get(key, {})
     return found
 
 
 async def until_final(stage: Stage, key: str, described: Json) -> Json:
     """Have a blob applied; returns its last state."""
-    before = len(stage.gateway.states)
-    await stage.configure(stage.gateway, blobset={"blobs": {key: described}})
+    before = len(keeper(stage).gateway.states)
+    site = keeper(stage)
+    await stage.configure(site.gateway, site=site, blobset={"blobs": {key: described}})
 
     def done() -> bool:
         found = blob_state(stage, key)
@@ -248,10 +254,10 @@ async def until_final(stage: Stage, key: str, described: Json) -> Json:
         return found.get("phase") == "final" and same
 
     try:
-        await stage.until(done, "", 20)
+        await stage.until(done, "", 20, site=site)
     except NotSo as err:
         raise NotSo(f"{key} is never final: {blob_state(stage, key)}") from err
-    expect(len(stage.gateway.states) > before, "no state")
+    expect(len(keeper(stage).gateway.states) > before, "no state")
     return blob_state(stage, key)
 
 
@@ -275,6 +281,7 @@ async def blob_refused(stage: Stage) -> None:
 
 async def blob_applied(stage: Stage) -> None:
     """10: a firmware image is fetched, verified, imported, and never twice in one generation."""
+    site = keeper(stage)
     image = await asyncio.to_thread(FIRMWARE.read_bytes)
     asked: list[str] = []
 
@@ -295,21 +302,23 @@ async def blob_applied(stage: Stage) -> None:
         expect(status.get("level", 0) < 400, f"status {status}")
         phases = [
             each["blobset"]["blobs"][IMAGE]["phase"]
-            for each in stage.gateway.states
+            for each in site.gateway.states
             if IMAGE in each.get("blobset", {}).get("blobs", {})
         ]
         expect("apply" in phases, "it goes without being applied")
         expect(asked == ["/image"], f"it was asked for {len(asked)} times")
         images = await firmware_subentries(stage)
         expect(images, "the image is not there")
-        await stage.configure(stage.gateway)
-        await stage.site.gate.drop()
-        await stage.until(lambda: blob_state(stage, IMAGE).get("phase") == "final", "forgotten")
-        await stage.configure(stage.gateway)
+        await stage.configure(site.gateway, site=site)
+        await site.gate.drop()
+        await stage.until(
+            lambda: blob_state(stage, IMAGE).get("phase") == "final", "forgotten", site=site
+        )
+        await stage.configure(site.gateway, site=site)
         expect(asked == ["/image"], "the same generation was fetched again")
     finally:
         await runner.cleanup()
-    await stage.configure(stage.gateway, blobset=None)
+    await stage.configure(site.gateway, site=site, blobset=None)
 
 
 async def firmware_subentries(stage: Stage) -> list[Any]:

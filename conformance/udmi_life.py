@@ -1,7 +1,6 @@
 """UDMI, the gateway's life: how it connects, takes configs, moves, changes keys and restarts."""
 
 import asyncio
-import datetime as dt
 import itertools
 import json
 from typing import Any, Final
@@ -11,12 +10,11 @@ from demo.hass import free_port
 from demo.udmi.checking import moment
 from demo.udmi.site import ENDPOINT_BLOB, Device, LocalSite, blob
 
-from .udmi_stage import LATCH, Scenario, Stage, expect
+from .udmi_stage import EPOCH, LATCH, Scenario, Stage, expect
 
 APART: Final = 0.9
 """Seconds between two states: UDMI has one, less what they spend on the way."""
 REDIRECTS_WITHIN: Final = 30.0
-EPOCH: Final = dt.datetime.fromtimestamp(0, dt.UTC)
 
 
 def block(device: Device, key: str = ENDPOINT_BLOB) -> Json:
@@ -232,7 +230,7 @@ async def redirect_asks(stage: Stage) -> None:
     blobs = {"blobs": endpoint_blob(other, hostname="localhost")}
     other.gateway.config["blobset"] = blobs
     await site.configure(site.gateway.id, blobset=blobs)
-    issue = await stage.until_issue("redirect")
+    issue = await stage.until_issue("udmi_redirect")
     expect(other.gate.counters["admitted"] == admitted, "it went without being allowed to")
     await stage.confirm(issue)
     await stage.until(
@@ -267,7 +265,7 @@ async def key_rotated(stage: Stage) -> None:
     await stage.until(
         lambda: site.gate.counters["admitted"] > admitted,
         f"it is locked out: {site.gate.refusals[-3:]}",
-        REDIRECTS_WITHIN,
+        REDIRECTS_WITHIN + 10,
         site=site,
     )
     await stage.configure(site.gateway, site=site)
@@ -351,7 +349,7 @@ async def lifecycle(stage: Stage) -> None:
         site=site,
     )
     expect(site.gateway.system()["operation"]["operational"] is False, "it says it works on")
-    issue = await stage.until_issue("shut")
+    issue = await stage.until_issue("udmi_shut_down")
     expect(await stage.api.answers(), "Home Assistant has ended, too")
     site.gateway.config["system"] = _mode("active")
     admitted = site.gate.counters["admitted"]
@@ -361,13 +359,6 @@ async def lifecycle(stage: Stage) -> None:
     )
 
 
-CONNECTING: Final[dict[str, Scenario]] = {
-    "connect_token": connect_token,
-    "connect_password": connect_password,
-    "connect_certificate": connect_certificate,
-    "state_latched": state_latched,
-    "connect_openly": connect_openly,
-}
 CONFIGS: Final[dict[str, Scenario]] = {
     "config_ack": config_ack,
     "config_broken": config_broken,
@@ -376,11 +367,17 @@ CONFIGS: Final[dict[str, Scenario]] = {
     "state_paced": state_paced,
 }
 REDIRECTS: Final[dict[str, Scenario]] = {
+    "connect_password": connect_password,
     "redirect_fails": redirect_fails,
     "redirected": redirected,
     "redirect_asks": redirect_asks,
 }
-KEYS: Final[dict[str, Scenario]] = {"key_rotated": key_rotated}
+KEYS: Final[dict[str, Scenario]] = {"connect_token": connect_token, "key_rotated": key_rotated}
+LATCH_ALONE: Final[dict[str, Scenario]] = {
+    "state_latched": state_latched,
+    "connect_openly": connect_openly,
+}
+CERTIFICATE: Final[dict[str, Scenario]] = {"connect_certificate": connect_certificate}
 ENDS: Final[dict[str, Scenario]] = {
     "connect_again": connect_again,
     "restarted": restarted,

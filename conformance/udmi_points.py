@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import itertools
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from demo.api import Json
@@ -44,21 +45,6 @@ def point(device: Device, name: str) -> Json:
 def values(device: Device, since: int = 0) -> list[Json]:
     """Return the events of the points from some on."""
     return device.events("pointset")[since:]
-
-
-async def write(stage: Stage, name: str, value: Any, **other: Any) -> str:
-    """Have a site set a point; the rest of the pointset as given."""
-    device = stage.second
-    block = {
-        "sample_rate_sec": RARELY,
-        "state_etag": device.state["pointset"]["state_etag"],
-        "set_value_expiry": in_seconds(300),
-        "points": {name: {"set_value": value}},
-        **other,
-    }
-    return await stage.configure(
-        device, pointset={key: each for key, each in block.items() if each is not None}
-    )
 
 
 async def until_stands(stage: Stage, name: str, wanted: str | None, seconds: float = 15) -> None:
@@ -166,20 +152,42 @@ async def pointset_unknown(stage: Stage) -> None:
     )
 
 
+async def set_points(stage: Stage, wanted: Mapping[str, Any], **other: Any) -> None:
+    """Have a site set points; the rest of the pointset as given, None to leave something out."""
+    device = stage.second
+    block = {
+        "sample_rate_sec": RARELY,
+        "state_etag": device.state["pointset"]["state_etag"],
+        "set_value_expiry": in_seconds(300),
+        "points": {name: {"set_value": value} for name, value in wanted.items()},
+        **other,
+    }
+    await stage.configure(
+        device, pointset={key: each for key, each in block.items() if each is not None}
+    )
+
+
+async def write(stage: Stage, name: str, value: Any, **other: Any) -> None:
+    """Have a site set one point."""
+    await set_points(stage, {name: value}, **other)
+
+
 async def writeback_applied(stage: Stage) -> None:
     """7: a number, a switch and a choice are set, read back, and go back when it is over."""
-    for name, entity, value, shown, base in (
-        ("setpoint", SETPOINT, 24.5, "24.5", "20.0"),
-        ("lamp", LAMP, True, "on", "off"),
-        ("program", PROGRAM, "day", "day", "eco"),
-    ):
-        etag = stage.second.state["pointset"]["state_etag"]
-        await write(stage, name, value)
+    wanted: dict[str, tuple[str, Any, str, str]] = {
+        "setpoint": (SETPOINT, 24.5, "24.5", "20.0"),
+        "lamp": (LAMP, True, "on", "off"),
+        "program": (PROGRAM, "day", "day", "eco"),
+    }
+    etag = stage.second.state["pointset"]["state_etag"]
+    await set_points(stage, {name: value for name, (_, value, _, _) in wanted.items()})
+    for name, (entity, _, shown, _) in wanted.items():
         await stage.until_value(entity, shown)
         await until_stands(stage, name, "applied")
-        expect(stage.second.state["pointset"]["state_etag"] != etag, "the etag is that of before")
-        await release(stage)
-        await stage.until_value(entity, base)
+    expect(stage.second.state["pointset"]["state_etag"] != etag, "the etag is that of before")
+    await release(stage)
+    for entity, _, _, before in wanted.values():
+        await stage.until_value(entity, before)
 
 
 async def writeback_expires(stage: Stage) -> None:
@@ -193,25 +201,28 @@ async def writeback_expires(stage: Stage) -> None:
 
 async def writeback_invalid(stage: Stage) -> None:
     """7: what must not or can't be set is refused, said why, and nothing is written."""
-    cases: tuple[tuple[str, str, Any, Json], ...] = (
-        ("not writable", "seen", 11.0, {}),
-        ("no expiry", "setpoint", 22.0, {"set_value_expiry": None}),
-        ("an expiry before the config", "setpoint", 22.0, {"set_value_expiry": in_seconds(-60)}),
-        ("another state's etag", "setpoint", 22.0, {"state_etag": "0123456789"}),
-        ("out of range", "setpoint", 99.0, {}),
-        ("no number", "setpoint", "warm", {}),
-        ("no such choice", "program", "weekend", {}),
+    one = {"setpoint": 22.0}
+    unusable = {"seen": 11.0, "setpoint": 99.0, "program": "weekend", "lamp": "bright"}
+    cases: tuple[tuple[str, Mapping[str, Any], Json], ...] = (
+        ("not writable, out of range, no such choice, no switch", unusable, {}),
+        ("no expiry", one, {"set_value_expiry": None}),
+        ("an expiry before the config", one, {"set_value_expiry": in_seconds(-60)}),
+        ("another state's etag", one, {"state_etag": "0123456789"}),
     )
-    entities = {"setpoint": SETPOINT, "seen": SLOW, "program": PROGRAM}
-    for what, name, value, other in cases:
-        before = await stage.value(entities[name])
-        await write(stage, name, value, **other)
-        await until_stands(stage, name, "invalid", SETTLED)
-        status = point(stage.second, name).get("status", {})
-        expect(status.get("category") == "pointset.point.invalid", f"{what}: status {status}")
-        expect(status["message"].startswith(f"Point {name}"), f"{what}: {status['message']}")
-        expect(await stage.value(entities[name]) == before, f"{what}: it was written")
+    entities = {"setpoint": SETPOINT, "seen": SLOW, "program": PROGRAM, "lamp": LAMP}
+    own = {name: entity for name, entity in entities.items() if name != "seen"}
+    before = {entity: await stage.value(entity) for entity in own.values()}
+    for what, wanted, other in cases:
+        await set_points(stage, wanted, **other)
+        for name in wanted:
+            await until_stands(stage, name, "invalid", SETTLED)
+            status = point(stage.second, name).get("status", {})
+            expect(status.get("category") == "pointset.point.invalid", f"{what}: {status}")
+            expect(status["message"].startswith(f"Point {name}"), f"{what}: {status['message']}")
+        for entity, shown in before.items():
+            expect(await stage.value(entity) == shown, f"{what}: {entity} was written")
         await release(stage)
+    expect(await stage.value(SLOW) != "11.0", "what is not writable was written")
 
 
 async def writeback_over(stage: Stage) -> None:
@@ -227,7 +238,11 @@ async def writeback_over(stage: Stage) -> None:
         },
     }
     await stage.site.say(stage.second.id, "config", config)
-    await stage.acknowledged(stage.second, str(config["timestamp"]))
+    await stage.until(
+        lambda: stage.second.system()["last_config"] == config["timestamp"],
+        "a config that is older is not acknowledged",
+        5,
+    )
     expect(
         "value_state" not in point(stage.second, "setpoint"),
         f"it is {point(stage.second, 'setpoint')}",

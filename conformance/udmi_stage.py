@@ -1,6 +1,7 @@
 """What the scenarios of UDMI are played on: a real Home Assistant, and sites with their brokers."""
 
 import asyncio
+import datetime as dt
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -51,6 +52,8 @@ template:
           - stop: it is jammed
             error: true
 """
+
+EPOCH: Final = dt.datetime.fromtimestamp(0, dt.UTC)
 
 type Scenario = Callable[["Stage"], Awaitable[None]]
 
@@ -145,6 +148,12 @@ class Stage:
             for device in self._demo.devices:
                 await device.emptied.wait()
         await self._add_gateways()
+        for device in (self.proxy, self.second):
+            await self.until(
+                lambda device=device: "pointset" in device.state,  # type: ignore[misc]
+                f"{device.id} is not spoken for",
+                30,
+            )
         return self
 
     async def _add_gateways(self) -> None:
@@ -219,10 +228,10 @@ class Stage:
     async def acknowledged(
         self, device: Device, said: str, *, site: LocalSite | None = None
     ) -> None:
-        """Wait until a config is acknowledged, for as long as UDMI allows it to take."""
+        """Wait until a config, or a later one, is acknowledged, for as long as that may take."""
         at = moment(said)
         await self.until(
-            lambda: moment(device.system().get("last_config")) == at,
+            lambda: at and (moment(device.system().get("last_config")) or EPOCH) >= at,
             f"{device.id}: the config of {said} is not acknowledged within {WITHIN:.0f} s",
             WITHIN,
             site=site,
@@ -257,13 +266,12 @@ class Stage:
         }
 
     async def until_issue(self, key: str, seconds: float = PATIENCE) -> Mapping[str, Any]:
-        """Wait for a repair whose key has a part; raises NotSo."""
+        """Wait for a repair; raises NotSo."""
         end = time.monotonic() + seconds
         while True:
             issues = await self.issues()
-            for name, issue in issues.items():
-                if key in name:
-                    return issue
+            if key in issues:
+                return issues[key]
             if time.monotonic() > end:
                 raise NotSo(f"no repair of {key}, only {sorted(issues)}")
             await asyncio.sleep(0.2)

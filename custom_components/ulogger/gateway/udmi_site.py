@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, override
 
@@ -61,6 +62,10 @@ class ActiveUdmi(ActiveDestination):
         self.ids = ids
         self.asked: Endpoint | None = None
         self.known = KnownProxies(account, ids)
+        self.on_start: list[Callable[[], None]] = []
+        self._on_detach: dict[str, list[Callable[[], None]]] = {}
+        self._on_end: list[Callable[[], None]] = []
+        self._points: dict[str, Any] = dict(memory.get(POINTS, {}))
         self.ready_since: float | None = None
         self._answer: asyncio.Future[bool] | None = None
         self.state_changed.add(self._note_ready)
@@ -83,7 +88,45 @@ class ActiveUdmi(ActiveDestination):
                 "The gateway has started", "system.base.start", Severity.NOTICE, dt_util.utcnow()
             )
         )
+        self.destination.on_detached = self.detached
+        entry.async_on_unload(self._end_all)
+        for start in self.on_start:
+            start()
         super().start()
+
+    @callback
+    def on_detach(self, proxy_id: str, end: Callable[[], None]) -> None:
+        """Have something ended with a proxy, at the latest with the account."""
+        self._on_detach.setdefault(proxy_id, []).append(end)
+
+    @callback
+    def on_end(self, end: Callable[[], None]) -> None:
+        """Have something ended with the account."""
+        self._on_end.append(end)
+
+    @callback
+    def detached(self, proxy_id: str) -> None:
+        """End what belongs to a proxy."""
+        for end in self._on_detach.pop(proxy_id, ()):
+            end()
+
+    @callback
+    def _end_all(self) -> None:
+        for proxy_id in list(self._on_detach):
+            self.detached(proxy_id)
+        while self._on_end:
+            self._on_end.pop()()
+
+    @callback
+    def keep_points(self, device_id: str, memory: Mapping[str, Any]) -> None:
+        """Put on disk what points of a device were set to."""
+        self._points = {**self._points, device_id: dict(memory)}
+        if not memory:
+            del self._points[device_id]
+        kept = dict(self._points) or None
+        self.account.entry.async_create_task(
+            self.account.hass, self.async_remember(POINTS, kept), f"{DOMAIN} set points"
+        )
 
     @callback
     def _device_there(self, device: DeviceCoordinator) -> None:

@@ -1,7 +1,8 @@
 """Events that wait for a connection: those of blocks, which nobody else keeps.
 
 At most `MOST_WAITING` wait; then the oldest are dropped and counted. They go one after another, so
-that a device's are in order; what the broker refuses is dropped.
+that a device's are in order; those of a device that is not attached wait, and hold up no others.
+What the broker refuses is dropped.
 """
 
 import asyncio
@@ -19,17 +20,22 @@ type Event = tuple[str, str, Mapping[str, Any]]
 
 
 class EventQueue:
-    """Events on their way out; ``send`` returns at the acknowledgement and raises CloudError."""
+    """Events on their way out; ``send`` returns at the acknowledgement and raises CloudError.
+
+    ``attached`` says whether somebody may speak for a device on the present connection.
+    """
 
     def __init__(
         self,
         send: Callable[[str, str, Mapping[str, Any]], Awaitable[None]],
         counters: Counter[str],
         *,
+        attached: Callable[[str], bool] = lambda _device_id: True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._send = send
         self._counters = counters
+        self._attached = attached
         self._sleep = sleep
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
@@ -56,12 +62,20 @@ class EventQueue:
         self._connected = connected
         self._wake.set()
 
+    def look(self) -> None:
+        """Have what waited for its device go on, where that is attached now."""
+        self._wake.set()
+
+    def _next(self) -> Event | None:
+        if not self._connected:
+            return None
+        return next((each for each in self._events if self._attached(each[0])), None)
+
     async def run(self) -> None:
         """Send until cancelled."""
         while True:
             self._wake.clear()
-            while self._connected and self._events:
-                event = self._events[0]
+            while (event := self._next()) is not None:
                 try:
                     await self._send(*event)
                 except CloudError as err:
@@ -72,7 +86,6 @@ class EventQueue:
                     self._counters["events_refused"] += 1
                 else:
                     self._counters["events"] += 1
-                # It may have been dropped, being the oldest, while it was sent.
-                if self._events and self._events[0] is event:
-                    self._events.popleft()
+                # It may have been dropped while it was sent.
+                self._events = deque(each for each in self._events if each is not event)
             await self._wake.wait()

@@ -39,6 +39,7 @@ _LOGGER = logging.getLogger(__name__)
 ATTACH_PATIENCE: Final = 60.0
 """Seconds that a device's captures wait for its proxy before somebody hears of it."""
 RENEW_WISHES: Final = 24 * 3600.0
+LOOK_EVERY: Final = 1.0
 MOST_ERRORS: Final = 10
 LARGEST_ERROR: Final = 1024
 ROTATE_KEY: Final = "rotate_key"
@@ -87,7 +88,7 @@ class UdmiDestination(Destination):
         self.proxies: dict[str, Speaker] = {}
         self.counters: Counter[str] = Counter()
         self.errors: deque[str] = deque(maxlen=MOST_ERRORS)
-        self.events = EventQueue(self._send_event, self.counters)
+        self.events = EventQueue(self._send_event, self.counters, attached=self._is_attached)
         self._proxy_of = proxy_of
         self._device_of = device_of
         self._wishes = wishes
@@ -304,8 +305,14 @@ class UdmiDestination(Destination):
             return
         speaker.attached = True
         speaker.timer.connected()
+        self.events.look()
         self.on_heard(proxy_id)
         self.changed()
+
+    def _is_attached(self, device_id: str) -> bool:
+        """Whether a device can be spoken for on this connection."""
+        speaker = self.gateway if device_id == self.gateway.id else self.proxies.get(device_id)
+        return speaker is not None and speaker.attached
 
     def _is_on(self, connection: int) -> bool:
         return self.link.ready and self._connection == connection
@@ -351,15 +358,13 @@ class UdmiDestination(Destination):
     async def _keep_time(self) -> None:
         while True:
             self._wake.clear()
-            now = self._clock()
             for each in (self.gateway, *self.proxies.values()):
-                if (at := each.wake_at()) is not None and at <= now:
-                    each.wake(now)
-                if (at := each.due_at()) is not None and at <= now:
+                each.wake()
+                if (at := each.due_at()) is not None and at <= self._clock():
                     each.sending = True
                     self.do(partial(self._send_state, each))
             self._tell_attached()
-            if now >= self._wishes_at:
+            if (now := self._clock()) >= self._wishes_at:
                 self._wishes_at = now + RENEW_WISHES
                 for proxy_id in self.proxies:
                     if (key := self._device_of(proxy_id)) is not None:
@@ -369,11 +374,11 @@ class UdmiDestination(Destination):
                     await self._wake.wait()
 
     def _next_moment(self) -> float:
-        """Return the seconds until something is due."""
+        """Return the seconds until something is due; values move without anybody saying so."""
         moments = [self._wishes_at]
         for each in (self.gateway, *self.proxies.values()):
             moments += [at for at in (each.wake_at(), each.due_at()) if at is not None]
-        return max(0.01, min(moments) - self._clock())
+        return min(LOOK_EVERY, max(0.01, min(moments) - self._clock()))
 
     def _tell_attached(self) -> None:
         """Have captures go on that waited for a proxy to be there."""
@@ -430,4 +435,6 @@ class UdmiDestination(Destination):
         await self._send(device_id, subfolder, text.encode())
 
     async def _send(self, device_id: str, subfolder: str, payload: bytes) -> None:
+        if not self._is_attached(device_id):
+            raise CloudUnavailable(f"{device_id} is not attached", sent=False)
         await self.link.publish(self.link.topics.events(device_id, subfolder), payload)
