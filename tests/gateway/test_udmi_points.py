@@ -375,6 +375,20 @@ async def test_a_value_that_was_set_outlives_a_restart(
     proxy.points.stop()
 
 
+async def test_what_a_site_lets_go_of_goes_back(
+    hass: HomeAssistant, device: DeviceCoordinator
+) -> None:
+    entity_id = await add_entity(hass, "input_number")
+    proxy = Proxy(device, {"point": "setpoint", "entity": entity_id, "writable": True})
+    before = hass.states.get(entity_id).state
+    proxy.set(25)
+    await hass.async_block_till_done()
+    proxy.points.release()
+    await hass.async_block_till_done()
+    assert hass.states.get(entity_id).state == before
+    assert proxy.memory == {}
+
+
 async def test_what_had_gone_back_before_a_restart_is_done(
     hass: HomeAssistant, device: DeviceCoordinator
 ) -> None:

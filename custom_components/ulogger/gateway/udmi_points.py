@@ -195,10 +195,20 @@ class DevicePoints:
 
     @callback
     def stop(self) -> None:
-        """Follow nothing any longer, and write nothing."""
+        """Follow nothing any longer, and write nothing; what is set is gone on with later."""
         while self._ends:
             self._ends.pop()()
         self.block.close()
+
+    @callback
+    def release(self) -> None:
+        """Follow nothing any longer, and have what is set go back: the site has let go of it.
+
+        What can't go back now does so when there is a proxy of the device again.
+        """
+        while self._ends:
+            self._ends.pop()()
+        self.block.release()
 
     @callback
     def _take_heard(self) -> None:
