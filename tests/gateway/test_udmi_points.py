@@ -23,7 +23,11 @@ from homeassistant.components.demo.water_heater import DemoWaterHeater
 from homeassistant.components.fan.const import FanEntityFeature
 from homeassistant.components.light.const import ColorMode
 from homeassistant.core import HomeAssistant, State
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.exceptions import (
+    HomeAssistantError,
+    ServiceNotFound,
+    ServiceValidationError,
+)
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.entity import Entity
@@ -276,6 +280,12 @@ async def test_what_an_action_raises_is_final_only_if_the_value_is_wrong(
     one_number(hass)
     async_mock_service(hass, "number", "set_value", raise_exception=raised)
     with pytest.raises(expected, match=str(raised)):
+        await EntityPoints(hass, [CHOSEN]).write("setpoint", 25)
+
+
+async def test_an_action_that_is_not_there_may_be_later(hass: HomeAssistant) -> None:
+    one_number(hass)
+    with pytest.raises(ServiceNotFound):
         await EntityPoints(hass, [CHOSEN]).write("setpoint", 25)
 
 
