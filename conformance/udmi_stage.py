@@ -148,10 +148,10 @@ class Stage:
             for device in self._demo.devices:
                 await device.emptied.wait()
         await self._add_gateways()
-        for device in (self.proxy, self.second):
+        for proxy in (self.proxy, self.second):
             await self.until(
-                lambda device=device: "pointset" in device.state,  # type: ignore[misc]
-                f"{device.id} is not spoken for",
+                lambda proxy=proxy: "pointset" in proxy.state,  # type: ignore[misc]
+                f"{proxy.id} is not spoken for",
                 30,
             )
         return self
