@@ -89,15 +89,18 @@ def make_blobset(
     *,
     changed: Changed,
     keep: Callable[[Mapping[str, Any]], Awaitable[None]],
+    flush: Callable[[], Awaitable[None]],
     tell: Callable[[Mapping[str, Any]], None],
     memory: Mapping[str, Any] | None,
 ) -> Blobset:
     """Return the block ``blobset``, that knows firmware images and *others*.
 
-    ``keep`` puts what it is handed on disk; ``memory`` is what it was handed last.
+    ``keep`` puts what it is handed on disk; ``memory`` is what it was handed last. ``flush`` has
+    the state published that a blob is being applied, before it is.
     """
 
     async def add_image(content: bytes, generation: str) -> None:
+        await flush()
         await async_add_image(images(), content, generation)
 
     async def fetch(url: str, most: int) -> bytes:

@@ -1,7 +1,9 @@
 """The blocks that the gateway of a UDMI site and its proxies consist of."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from homeassistant.core import HomeAssistant, callback
@@ -9,16 +11,20 @@ from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
 
-from ..cloud.udmi.blobs import Blobset, Kind
-from ..cloud.udmi.block import BlobFailed
+from ..account.store import DeviceRecord
+from ..cloud.errors import CloudError
+from ..cloud.udmi.blobs import Kind
+from ..cloud.udmi.discovery import GATEWAY_FEATURES, PROXY_FEATURES, Discovery, Inventory
 from ..cloud.udmi.endpoint import Endpoint
-from ..cloud.udmi.localnet import Localnet
+from ..cloud.udmi.localnet import Addresses, Localnet
 from ..cloud.udmi.pointset import Pointset
 from ..cloud.udmi.proxies import Proxies, Target
 from ..cloud.udmi.redirect import KEY, Redirect
 from ..cloud.udmi.speaker import Speaker
 from ..const import CONF_ENDPOINT, CONF_ENTITY, CONF_POINTS, DOMAIN
 from ..coordinator import DeviceCoordinator
+from .udmi_blobs import make_blobset
+from .udmi_discovery import BLE, BleScanner, Points, adapter_address
 from .udmi_points import Chosen, DevicePoints, EntityPoints, chosen_of
 from .udmi_site import BLOBS, ENDPOINT, POINTS, ActiveUdmi
 from .unit_values import CONF_DEVICE
@@ -26,6 +32,7 @@ from .unit_values import CONF_DEVICE
 
 def add_gateway_blocks(active: ActiveUdmi) -> None:
     """Have the gateway know its proxies and take blobs."""
+    hass = active.account.hass
     destination, speaker = active.destination, active.destination.gateway
     proxies = Proxies(
         active.known,
@@ -39,11 +46,80 @@ def add_gateway_blocks(active: ActiveUdmi) -> None:
     speaker.device.add(proxies)
     destination.on_not_attached = proxies.failed
     destination.on_heard = proxies.worked
-    speaker.device.add(_blobset(active, speaker))
-    if chosen := chosen_of_gateway(active.account.hass, active.data):
+
+    async def flush() -> None:
+        with suppress(CloudError):
+            await destination.flush_state(speaker)
+
+    blobset = make_blobset(
+        hass,
+        lambda: active.account.entry.runtime_data.images,
+        {KEY: Kind(_redirect(active).apply)},
+        changed=speaker.changed,
+        keep=lambda memory: active.memory.async_keep(BLOBS, dict(memory)),
+        flush=flush,
+        tell=speaker.tell,
+        memory=active.memory.get(BLOBS),
+    )
+    speaker.device.add(blobset)
+    active.on_end(blobset.close)
+    enumeration: Callable[[], Points] = dict
+    if chosen := chosen_of_gateway(hass, active.data):
         points = GatewayPoints(active, speaker, chosen)
         speaker.device.add(points.block)
         active.on_start.append(points.start)
+        enumeration = partial(_enumeration, points.block)
+    _add_place(active, speaker, lambda: _in_ble(adapter_address(hass)), enumeration)
+
+
+def _add_place(
+    active: ActiveUdmi, speaker: Speaker, addresses: Addresses, points: Callable[[], Points]
+) -> None:
+    """Have a device tell where it is, and what it offers; the gateway also what is around it."""
+    own = speaker is active.destination.gateway
+    discovery = Discovery(
+        {BLE: _scanner(active).listen} if own else {},
+        Inventory(addresses, lambda: GATEWAY_FEATURES if own else PROXY_FEATURES, points),
+        changed=speaker.changed,
+        publish=speaker.publish,
+        clock=time.monotonic,
+        now=dt_util.utcnow,
+    )
+    speaker.device.add(Localnet(addresses))
+    speaker.device.add(discovery)
+    if own:
+        active.on_end(discovery.close)
+    else:
+        active.on_detach(speaker.id, discovery.close)
+
+
+def _scanner(active: ActiveUdmi) -> BleScanner:
+    """Return what hears advertisements, and knows whose they are."""
+
+    def known(address: str) -> DeviceRecord | None:
+        devices = active.account.entry.runtime_data.devices
+        found = (each.record for each in devices.values() if each.record.address == address)
+        return next(found, None)
+
+    def points_of(proxy_id: str) -> Points:
+        proxy = active.destination.proxies.get(proxy_id)
+        block = None if proxy is None else proxy.device.blocks.get(Pointset.name)
+        return _enumeration(block) if isinstance(block, Pointset) else {}
+
+    return BleScanner(
+        active.account.hass,
+        known,
+        lambda record: active.ids.proxy_of(record.identity.key),
+        points_of,
+    )
+
+
+def _enumeration(block: Pointset) -> Points:
+    return block.enumeration
+
+
+def _in_ble(address: str) -> Mapping[str, str]:
+    return {BLE: address} if address else {}
 
 
 class GatewayPoints:
@@ -92,26 +168,6 @@ def chosen_of_gateway(hass: HomeAssistant, data: Mapping[str, Any]) -> list[Chos
     return [each for each in data.get(CONF_POINTS, ()) if is_own(each)]
 
 
-def _blobset(active: ActiveUdmi, speaker: Speaker) -> Blobset:
-    async def keep() -> None:
-        await active.async_remember(BLOBS, blobset.memory)
-
-    async def fetch(url: str, most: int) -> bytes:
-        raise BlobFailed("only data URLs")
-
-    blobset = Blobset(
-        {KEY: Kind(_redirect(active).apply)},
-        changed=speaker.changed,
-        now=dt_util.utcnow,
-        fetch=fetch,
-        run=active.account.hass.async_add_executor_job,
-        keep=keep,
-        tell=speaker.tell,
-        memory=active.memory.get(BLOBS),
-    )
-    return blobset
-
-
 def add_proxy_blocks(active: ActiveUdmi, speaker: Speaker, device: DeviceCoordinator) -> None:
     """Have a proxy tell of its device: points, what they are set to, and where it is."""
     hass, proxy_id = active.account.hass, speaker.id
@@ -128,10 +184,10 @@ def add_proxy_blocks(active: ActiveUdmi, speaker: Speaker, device: DeviceCoordin
     active.on_detach(proxy_id, points.stop)
 
     def addresses() -> Mapping[str, str]:
-        return {"ble": device.record.address} if device.record.address else {}
+        return _in_ble(device.record.address)
 
     speaker.device.add(Target(addresses, changed=speaker.changed, now=dt_util.utcnow))
-    speaker.device.add(Localnet(addresses))
+    _add_place(active, speaker, addresses, partial(_enumeration, points.block))
 
 
 def _redirect(active: ActiveUdmi) -> Redirect:

@@ -63,7 +63,8 @@ class ActiveUdmi(ActiveDestination):
         self.asked: Endpoint | None = None
         self.known = KnownProxies(account, ids)
         self.on_start: list[Callable[[], None]] = []
-        self._on_detach: dict[str, Callable[[], None]] = {}
+        self._on_detach: dict[str, list[Callable[[], None]]] = {}
+        self._on_end: list[Callable[[], None]] = []
         self._points: dict[str, Any] = dict(memory.get(POINTS, {}))
         self.ready_since: float | None = None
         self._answer: asyncio.Future[bool] | None = None
@@ -96,18 +97,25 @@ class ActiveUdmi(ActiveDestination):
     @callback
     def on_detach(self, proxy_id: str, end: Callable[[], None]) -> None:
         """Have something ended with a proxy, at the latest with the account."""
-        self._on_detach[proxy_id] = end
+        self._on_detach.setdefault(proxy_id, []).append(end)
+
+    @callback
+    def on_end(self, end: Callable[[], None]) -> None:
+        """Have something ended with the account."""
+        self._on_end.append(end)
 
     @callback
     def detached(self, proxy_id: str) -> None:
         """End what belongs to a proxy."""
-        if (end := self._on_detach.pop(proxy_id, None)) is not None:
+        for end in self._on_detach.pop(proxy_id, ()):
             end()
 
     @callback
     def _end_all(self) -> None:
         for proxy_id in list(self._on_detach):
             self.detached(proxy_id)
+        while self._on_end:
+            self._on_end.pop()()
 
     @callback
     def keep_points(self, device_id: str, memory: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from .block import Block, Now
+from .block import Block, Clock, Now
 from .status import VERSION, Severity, make_status, read_stamp, stamp
 
 LARGEST_CONFIG: Final = 512 * 1024
@@ -122,10 +122,11 @@ class UdmiDevice:
         moments = [at for each in self.blocks.values() if (at := each.wake_at()) is not None]
         return min(moments, default=None)
 
-    def wake(self, now: float) -> None:
+    def wake(self, clock: Clock) -> None:
         """Wake the blocks that want it by now."""
         for each in self.blocks.values():
-            if (at := each.wake_at()) is not None and at <= now:
+            # What is due at once is due at the moment of asking, which goes on.
+            if (at := each.wake_at()) is not None and at <= clock():
                 each.wake()
 
 

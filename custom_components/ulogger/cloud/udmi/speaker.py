@@ -104,10 +104,10 @@ class Speaker:
             moments.append(self._entries_since + GATHER)
         return min((each for each in moments if each is not None), default=None)
 
-    def wake(self, now: float) -> None:
+    def wake(self) -> None:
         """Do what is due."""
-        self.device.wake(now)
-        if self._entries and self._entries_since + GATHER <= now:
+        self.device.wake(self._clock)
+        if self._entries and self._entries_since + GATHER <= self._clock():
             self._flush()
 
     def due_at(self) -> float | None:

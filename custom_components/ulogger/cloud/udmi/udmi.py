@@ -358,15 +358,13 @@ class UdmiDestination(Destination):
     async def _keep_time(self) -> None:
         while True:
             self._wake.clear()
-            now = self._clock()
             for each in (self.gateway, *self.proxies.values()):
-                if (at := each.wake_at()) is not None and at <= now:
-                    each.wake(now)
-                if (at := each.due_at()) is not None and at <= now:
+                each.wake()
+                if (at := each.due_at()) is not None and at <= self._clock():
                     each.sending = True
                     self.do(partial(self._send_state, each))
             self._tell_attached()
-            if now >= self._wishes_at:
+            if (now := self._clock()) >= self._wishes_at:
                 self._wishes_at = now + RENEW_WISHES
                 for proxy_id in self.proxies:
                     if (key := self._device_of(proxy_id)) is not None:
