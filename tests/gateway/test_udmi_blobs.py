@@ -135,6 +135,7 @@ class Gateway:
     def __init__(self, hass: HomeAssistant, images: Images) -> None:
         self.disk: dict[str, Any] = {}
         self.others: list[bytes] = []
+        self.flushed: list[dict[str, Any]] = []
         self._hass = hass
         self._images = images
         self.blobs = self.make()
@@ -146,12 +147,16 @@ class Gateway:
             {"other": Kind(self._other)},
             changed=lambda: None,
             keep=self._keep,
+            flush=self._flush,
             tell=lambda _entry: None,
             memory=self.disk,
         )
 
     async def _keep(self, memory: Any) -> None:
         self.disk = dict(memory)
+
+    async def _flush(self) -> None:
+        self.flushed.append(dict(self.blobs.state() or {}))
 
     async def _other(self, content: bytes, _generation: str) -> None:
         self.others.append(content)
