@@ -58,7 +58,8 @@ class LevelWishes:
         if (level := self._levels.get(key)) is None:
             return
         now, name = self._now(), _name(key, level)
-        again = 0 <= now - self._told_at.get(name, 0.0) < RENEW_AFTER
+        told_at = self._told_at.get(name)
+        again = told_at is not None and 0 <= now - told_at < RENEW_AFTER
         self._tell(key, LogConfig(level, ALL_MODULES, LONGEST), again=again)
         if not again:
             self._told_at[name] = now
