@@ -23,7 +23,11 @@ from homeassistant.components.demo.water_heater import DemoWaterHeater
 from homeassistant.components.fan.const import FanEntityFeature
 from homeassistant.components.light.const import ColorMode
 from homeassistant.core import HomeAssistant, State
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.exceptions import (
+    HomeAssistantError,
+    ServiceNotFound,
+    ServiceValidationError,
+)
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.entity import Entity
@@ -279,6 +283,12 @@ async def test_what_an_action_raises_is_final_only_if_the_value_is_wrong(
         await EntityPoints(hass, [CHOSEN]).write("setpoint", 25)
 
 
+async def test_an_action_that_is_not_there_may_be_later(hass: HomeAssistant) -> None:
+    one_number(hass)
+    with pytest.raises(ServiceNotFound):
+        await EntityPoints(hass, [CHOSEN]).write("setpoint", 25)
+
+
 async def test_units_come_from_the_form_or_the_entity(hass: HomeAssistant) -> None:
     one_number(hass)
     assert EntityPoints(hass, [CHOSEN]).points[0].units == "°C"
@@ -373,6 +383,20 @@ async def test_a_value_that_was_set_outlives_a_restart(
     await hass.async_block_till_done()
     assert hass.states.get(entity_id).state == before
     proxy.points.stop()
+
+
+async def test_what_a_site_lets_go_of_goes_back(
+    hass: HomeAssistant, device: DeviceCoordinator
+) -> None:
+    entity_id = await add_entity(hass, "input_number")
+    proxy = Proxy(device, {"point": "setpoint", "entity": entity_id, "writable": True})
+    before = hass.states.get(entity_id).state
+    proxy.set(25)
+    await hass.async_block_till_done()
+    proxy.points.release()
+    await hass.async_block_till_done()
+    assert hass.states.get(entity_id).state == before
+    assert proxy.memory == {}
 
 
 async def test_what_had_gone_back_before_a_restart_is_done(

@@ -12,6 +12,7 @@ from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
 
 from ..account.store import DeviceRecord
+from ..cloud.destination import ConnectionState
 from ..cloud.errors import CloudError
 from ..cloud.udmi.blobs import Kind
 from ..cloud.udmi.discovery import GATEWAY_FEATURES, PROXY_FEATURES, Discovery, Inventory
@@ -24,9 +25,10 @@ from ..cloud.udmi.speaker import Speaker
 from ..const import CONF_ENDPOINT, CONF_ENTITY, CONF_POINTS, DOMAIN
 from ..coordinator import DeviceCoordinator
 from .udmi_blobs import make_blobset
-from .udmi_discovery import BLE, BleScanner, Points, adapter_address
+from .udmi_discovery import BLE, BleScanner, Points
+from .udmi_localnet import GatewayAddresses, follow_reach, proxy_addresses
 from .udmi_points import Chosen, DevicePoints, EntityPoints, chosen_of
-from .udmi_site import BLOBS, ENDPOINT, POINTS, ActiveUdmi
+from .udmi_site import BLOBS, ENDPOINT, ActiveUdmi
 from .unit_values import CONF_DEVICE
 
 
@@ -69,7 +71,25 @@ def add_gateway_blocks(active: ActiveUdmi) -> None:
         speaker.device.add(points.block)
         active.on_start.append(points.start)
         enumeration = partial(_enumeration, points.block)
-    _add_place(active, speaker, lambda: _in_ble(adapter_address(hass)), enumeration)
+    _add_place(active, speaker, _addresses(active), enumeration)
+
+
+def _addresses(active: ActiveUdmi) -> Addresses:
+    """Return what tells where the gateway is; looked up on every connection."""
+    destination, addresses = active.destination, GatewayAddresses(active.account.hass)
+
+    async def look() -> None:
+        endpoint = destination.link.target.endpoint
+        if await addresses.async_look(endpoint.hostname, endpoint.port):
+            destination.gateway.changed()
+
+    @callback
+    def changed(state: ConnectionState) -> None:
+        if state is ConnectionState.CONNECTED:
+            destination.do(look)
+
+    active.state_changed.add(changed)
+    return addresses
 
 
 def _add_place(
@@ -118,10 +138,6 @@ def _enumeration(block: Pointset) -> Points:
     return block.enumeration
 
 
-def _in_ble(address: str) -> Mapping[str, str]:
-    return {BLE: address} if address else {}
-
-
 class GatewayPoints:
     """Entities that are of no device of ours, as points of the gateway itself."""
 
@@ -140,7 +156,7 @@ class GatewayPoints:
             shows=entities.shows,
             keep=lambda: active.keep_points(speaker.id, self.block.memory),
         )
-        self.block.restore(active.memory.get(POINTS, {}).get(speaker.id, {}))
+        self.block.restore(active.kept_points(speaker.id))
 
     @callback
     def start(self) -> None:
@@ -177,16 +193,15 @@ def add_proxy_blocks(active: ActiveUdmi, speaker: Speaker, device: DeviceCoordin
         changed=speaker.changed,
         publish=speaker.publish,
         keep=lambda: active.keep_points(proxy_id, points.block.memory),
-        memory=active.memory.get(POINTS, {}).get(proxy_id, {}),
+        memory=active.kept_points(proxy_id),
     )
     speaker.device.add(points.block)
     points.start()
-    active.on_detach(proxy_id, points.stop)
-
-    def addresses() -> Mapping[str, str]:
-        return _in_ble(device.record.address)
-
-    speaker.device.add(Target(addresses, changed=speaker.changed, now=dt_util.utcnow))
+    active.on_detach(proxy_id, lambda: points.stop() if active.ending else points.release())
+    addresses = partial(proxy_addresses, device)
+    target = Target(addresses, changed=speaker.changed, now=dt_util.utcnow)
+    speaker.device.add(target)
+    active.on_detach(proxy_id, follow_reach(device, target))
     _add_place(active, speaker, addresses, partial(_enumeration, points.block))
 
 

@@ -12,7 +12,11 @@ from typing import Any, Final
 import probatio
 from homeassistant.const import ATTR_ENTITY_ID, ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import CALLBACK_TYPE, Context, Event, HomeAssistant, callback
-from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.exceptions import (
+    HomeAssistantError,
+    ServiceNotFound,
+    ServiceValidationError,
+)
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.event import EventStateChangedData, async_track_state_change_event
@@ -141,6 +145,9 @@ class EntityPoints:
                 blocking=True,
                 context=Context(),
             )
+        except ServiceNotFound:
+            # Whoever offers it is not loaded yet, or no longer.
+            raise
         except (ServiceValidationError, probatio.Invalid) as err:
             raise InvalidValue(str(err) or type(err).__name__) from err
 
@@ -195,10 +202,20 @@ class DevicePoints:
 
     @callback
     def stop(self) -> None:
-        """Follow nothing any longer, and write nothing."""
+        """Follow nothing any longer, and write nothing; what is set is gone on with later."""
         while self._ends:
             self._ends.pop()()
         self.block.close()
+
+    @callback
+    def release(self) -> None:
+        """Follow nothing any longer, and have what is set go back: the site has let go of it.
+
+        What can't go back now does so when there is a proxy of the device again.
+        """
+        while self._ends:
+            self._ends.pop()()
+        self.block.release()
 
     @callback
     def _take_heard(self) -> None:

@@ -43,7 +43,8 @@ class ActiveUdmi(ActiveDestination):
     """A gateway at work.
 
     ``asked`` is the endpoint that a person has to approve, ``ready_since`` is in Unix
-    seconds, ``known`` names the proxies that there are devices for.
+    seconds, ``known`` names the proxies that there are devices for, ``ending`` says whether the
+    account is being unloaded.
     """
 
     destination: UdmiDestination
@@ -65,6 +66,7 @@ class ActiveUdmi(ActiveDestination):
         self.on_start: list[Callable[[], None]] = []
         self._on_detach: dict[str, list[Callable[[], None]]] = {}
         self._on_end: list[Callable[[], None]] = []
+        self.ending = False
         self._points: dict[str, Any] = dict(memory.get(POINTS, {}))
         self.ready_since: float | None = None
         self._answer: asyncio.Future[bool] | None = None
@@ -112,10 +114,17 @@ class ActiveUdmi(ActiveDestination):
 
     @callback
     def _end_all(self) -> None:
+        self.ending = True
         for proxy_id in list(self._on_detach):
             self.detached(proxy_id)
         while self._on_end:
             self._on_end.pop()()
+
+    @callback
+    def kept_points(self, device_id: str) -> Mapping[str, Any]:
+        """Return what points of a device were set to, whether it is on disk yet or not."""
+        kept: Mapping[str, Any] = self._points.get(device_id, {})
+        return kept
 
     @callback
     def keep_points(self, device_id: str, memory: Mapping[str, Any]) -> None:

@@ -304,6 +304,10 @@ class Pointset:
         """Go on with what `memory` was before a restart."""
         self.writeback.restore(memory, self.points)
 
+    def release(self) -> None:
+        """Have all set values go back, as if no config had any."""
+        self.configure({}, self._now())
+
     def close(self) -> None:
         """Stop writing."""
         self.writeback.close()
