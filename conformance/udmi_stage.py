@@ -29,7 +29,7 @@ SLOW: Final = "input_number.slow"
 LAMP: Final = "input_boolean.lamp"
 DOOR: Final = "input_boolean.door"
 PROGRAM: Final = "input_select.program"
-JAMMED: Final = "number.jammed"
+AWAY: Final = "number.away"
 
 CONFIGURATION: Final = """
 input_number:
@@ -42,15 +42,14 @@ input_select:
   program: {name: Program, options: [eco, day, night], initial: eco}
 template:
   - number:
-      - name: Jammed
-        default_entity_id: number.jammed
+      - name: Away
+        default_entity_id: number.away
+        availability: "{{ false }}"
         state: "{{ 5 }}"
         min: 0
         max: 10
         step: 1
-        set_value:
-          - stop: it is jammed
-            error: true
+        set_value: []
 """
 
 EPOCH: Final = dt.datetime.fromtimestamp(0, dt.UTC)
@@ -148,10 +147,10 @@ class Stage:
             for device in self._demo.devices:
                 await device.emptied.wait()
         await self._add_gateways()
-        for device in (self.proxy, self.second):
+        for proxy in (self.proxy, self.second):
             await self.until(
-                lambda device=device: "pointset" in device.state,  # type: ignore[misc]
-                f"{device.id} is not spoken for",
+                lambda proxy=proxy: "pointset" in proxy.state,  # type: ignore[misc]
+                f"{proxy.id} is not spoken for",
                 30,
             )
         return self
@@ -170,7 +169,7 @@ class Stage:
                     CONF_DEVICE: second,
                     c.CONF_WRITABLE: True,
                 }
-                for entity in (SETPOINT, LAMP, PROGRAM, JAMMED)
+                for entity in (SETPOINT, LAMP, PROGRAM, AWAY)
             ),
         ]
         options: dict[str, Json] = {

@@ -21,6 +21,7 @@ THERE = {"captures": 4, "identical": True}
         (("--destination", "otlp"), {"ulogger": THERE, "otlp": THERE}, None),
         (("--destination", "pepeunit"), {"ulogger": THERE, "pepeunit": THERE}, None),
         (("--no-cloud", "--destination", "pepeunit"), {"pepeunit": THERE}, None),
+        (("--no-cloud", "--destination", "udmi"), {"udmi": THERE}, None),
     ],
 )
 async def test_check_finds_every_capture_wherever_it_was_to_go(arguments, destinations, kept):
