@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+# From 2026.11 on it puts httpx2 in the place of httpx, which the client imports.
+import homeassistant  # noqa: F401
 from pepeunit_client.cipher import AesGcmCipher  # type: ignore[import-untyped]
 
 from conformance.peer import Peer

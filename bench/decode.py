@@ -7,7 +7,8 @@
 *decode*: a log of 16 KiB with 735 frames, as the firmware agent wrote it. *peer*: those of its
 frames that have a text, beside Pigweed's Python detokenizer with the same format strings and
 arguments; ours finds and dates the frames besides, the peer is handed each message by itself.
-*image*: a firmware image of 10 MB with debug information, compiled here. *search*: captures on
+*image*: a firmware image of 10 MB with debug information, compiled here. *upload*: the largest one
+that is taken, 64 MB, from the uploaded file to the disk. *search*: captures on
 disk, by level and by text, with a probe that measures how long the event loop was held up, and
 how much of that is not the machine's doing (`lateness`).
 """
@@ -17,7 +18,6 @@ import asyncio
 import gc
 import json
 import multiprocessing
-import resource
 import subprocess
 import sys
 import tempfile
@@ -37,6 +37,7 @@ from typing import Any, Final
 from custom_components.ulogger.capture.frames import iter_raw_frames
 from custom_components.ulogger.capture.log_buffer import LogHeader, xor_checksum
 from custom_components.ulogger.firmware.compact_image import CompactImage
+from custom_components.ulogger.firmware.elf import LARGEST_IMAGE
 from custom_components.ulogger.firmware.image_import import import_image
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.reading import read
@@ -48,8 +49,10 @@ from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.model.level import Level
 
 from .lateness import Lateness
+from .memory import peak_memory
+from .upload import upload_in_a_process
 
-CASES: Final = ("decode", "peer", "image", "search")
+CASES: Final = ("decode", "peer", "image", "upload", "search")
 ROUNDS: Final = 30
 FIXTURE: Final = Path(__file__).parents[1] / "tests" / "fixtures" / "agent" / "v3-long"
 DEVICE: Final = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
@@ -69,6 +72,8 @@ LONGEST_IMPORT: Final = 10.0
 """Seconds that an image of 10 MB may take."""
 MOST_MEMORY: Final = 300.0
 """Megabytes that the process may have at its peak meanwhile."""
+UPLOAD_BYTES: Final = LARGEST_IMAGE - 1_000_000
+"""What is compiled is a little larger than it is to be."""
 PEER_MISSING: Final = "Pigweed's detokenizer is not installed; script/setup does that"
 
 type Row = dict[str, Any]
@@ -192,6 +197,21 @@ def measure_image(size: int) -> Row:
         }
 
 
+def measure_upload(size: int) -> Row:
+    """Take an image of that size as the form does, in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="ulogger-bench-") as folder:
+        path = build_image(Path(folder), size)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            result = pool.apply(upload_in_a_process, (str(path),))
+        return {
+            "bench": "upload",
+            "bytes": path.stat().st_size,
+            **result,
+            "limit_mb": MOST_MEMORY,
+            "within_limits": result["refused"] is None and result["peak_mb"] <= MOST_MEMORY,
+        }
+
+
 def build_image(folder: Path, size: int) -> Path:
     """Compile a unit of 400 functions, and link as many of it as make the size."""
     (folder / "unit.c").write_text(_unit())
@@ -244,7 +264,7 @@ def _run(folder: Path, tool: str, *arguments: str) -> None:
 
 def import_in_a_process(path: str) -> Row:
     """Import an image; seconds, and megabytes at the peak: of the process, and of that added."""
-    before = _peak()
+    before = peak_memory()
     data = Path(path).read_bytes()
     began = time.perf_counter()
     kept = import_image(data)
@@ -255,20 +275,10 @@ def import_in_a_process(path: str) -> Row:
     return {
         "seconds": round(seconds, 2),
         "load_ms": round(loaded * 1000, 1),
-        "peak_mb": round(_peak(), 1),
-        "added_mb": round(_peak() - before, 1),
+        "peak_mb": round(peak_memory(), 1),
+        "added_mb": round(peak_memory() - before, 1),
         "kept_bytes": len(kept),
     }
-
-
-def _peak() -> float:
-    """Megabytes of memory at this process's peak."""
-    # What the kernel's usage tells begins with the process that this one was started by.
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @dataclass
@@ -389,12 +399,15 @@ def _answer(search: Search, most: int) -> list[Any]:
     return search.more(most, leave=lambda: time.perf_counter() > until)
 
 
-def run(cases: list[str], captures: int, image_bytes: int) -> Iterator[Row]:
+def run(
+    cases: list[str], captures: int, image_bytes: int, upload_bytes: int = UPLOAD_BYTES
+) -> Iterator[Row]:
     """Measure, one case after the other; a case that can't be is told on standard error."""
     measures: dict[str, Callable[[], list[Row]]] = {
         "decode": lambda: [measure_decode()],
         "peer": lambda: [measure_peer()],
         "image": lambda: [measure_image(image_bytes)],
+        "upload": lambda: [measure_upload(upload_bytes)],
         "search": lambda: asyncio.run(measure_search(captures)),
     }
     for case in cases:
@@ -422,6 +435,12 @@ def show(row: Row) -> str:
             f"an image of {row['bytes']} bytes: {row['seconds']} s, {row['peak_mb']} MB at the "
             f"peak, {row['added_mb']} MB of them for it; {row['kept_bytes']} bytes are kept, "
             f"which are read in {row['load_ms']} ms"
+            f"{'' if row['within_limits'] else ': OVER THE LIMIT'}"
+        )
+    if row["bench"] == "upload":
+        return (
+            f"an upload of {row['bytes']} bytes: {row['seconds']} s, {row['peak_mb']} MB at the "
+            f"peak, {row['added_mb']} MB of them for it; {row['kept_bytes']} bytes are kept"
             f"{'' if row['within_limits'] else ': OVER THE LIMIT'}"
         )
     return (

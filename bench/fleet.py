@@ -4,7 +4,7 @@
     script/bench fleet --json              one object a line
     script/bench fleet --devices 200       one size
     script/bench fleet --waits             only what runs on virtual time: seconds, not minutes
-    script/bench fleet --plot docs/images/fleet.png
+    script/bench fleet --json --plot docs/images/fleet.png    rows and picture of one run
 
 Waits and the use of slots are on virtual time: three proxies with three slots each, every device
 heard by one to three of them, logs of 1 to 16 KiB, one session in ten failing, all devices due at

@@ -35,7 +35,7 @@ from custom_components.ulogger.account.store import STORAGE_VERSION, DeviceRecor
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.cloud.broker import LocalBroker
-from demo.hass import REPOSITORY
+from demo.hass import REPOSITORY, free_port, web_server
 
 CUSTOMER_ID = 4711
 SOURCE = "DE:50:00:00:00:03"
@@ -120,16 +120,30 @@ async def home_assistant(directory: Path) -> AsyncGenerator[HomeAssistant]:
     (directory / "custom_components").mkdir()
     (directory / "custom_components/ulogger").symlink_to(REPOSITORY / "custom_components/ulogger")
     (directory / "configuration.yaml").write_text(CONFIGURATION)
-    config = runner.RuntimeConfig(config_dir=str(directory), skip_pip=True)
     logging.disable(logging.CRITICAL)
-    hass = await async_setup_hass(config)
-    if hass is None:
-        raise RuntimeError("Home Assistant did not start")
+    hass = await _started(directory)
     await hass.async_start()
     try:
         yield hass
     finally:
         await hass.async_stop(force=True)
+
+
+async def _started(directory: Path) -> HomeAssistant:
+    """Set Home Assistant up, its web server on a port that nobody else has."""
+    port = free_port()
+    await asyncio.to_thread(_write, directory / ".storage/http", json.dumps(web_server(port)))
+    config = runner.RuntimeConfig(config_dir=str(directory), skip_pip=True)
+    hass = await async_setup_hass(config)
+    if hass is None or hass.config.recovery_mode:
+        # One process starts it once only, so there is no second try.
+        raise RuntimeError(f"Home Assistant did not start, on port {port}; run this again")
+    return hass
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
 
 
 async def add_account(hass: HomeAssistant, broker: LocalBroker, devices: int) -> ConfigEntry[Any]:

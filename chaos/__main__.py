@@ -126,6 +126,7 @@ async def _account(options: argparse.Namespace, world: World, storm: Storm) -> d
             if not part.available
         ],
         "captures": len(ledger.arrivals),
+        "joined": ledger.joined,
         "bytes": ledger.bytes,
         "frames": sum(device.written for device in world.devices),
         "boots_alike": sum(device.resets for device in world.devices),

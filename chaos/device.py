@@ -64,7 +64,8 @@ def mark_of(log: bytes) -> int:
 class TracedDevice(VirtualDevice):
     """A device that logs on and on; ``frames`` and ``dumps`` are the payloads it has written.
 
-    ``offers`` tells, by their marks, which frames were in the buffers that it could offer;
+    ``written_frames`` are those of logs as they lie in memory, the first one written first;
+    ``offers`` tells, by their marks, which of them were in the buffers that it could offer;
     ``releases`` when (Unix seconds) which of them were erased together, ``dumps_left`` how often
     it has left the same dump. The agents of `AGENTS` take turns.
     Two in three devices have a clock of their own, if their agent can tell the time.
@@ -76,6 +77,7 @@ class TracedDevice(VirtualDevice):
         self.dumps: dict[bytes, int] = {}
         self.dumps_left: Counter[bytes] = Counter()
         self.offers: dict[int, tuple[int, ...]] = {}
+        self.written_frames: list[bytes] = []
         self.resets = 0
         self.clock_shift = 0.0
         self.erasing = asyncio.Event()
@@ -87,7 +89,6 @@ class TracedDevice(VirtualDevice):
         self._quiet_until = 0.0
         self._last_tick = 0
         self._written = 0
-        self._sizes: list[int] = []
         self._held: tuple[int, ...] = ()
         self._consumed: tuple[int, ...] = ()
         identity = DeviceIdentity(APPLICATION, f"CHAOS{number:04}", "Chaos", "1.0.0", "c4a05")
@@ -129,7 +130,7 @@ class TracedDevice(VirtualDevice):
         """Log so many frames, as far as there is room."""
         for _ in range(count):
             payload = self._payload(self._written, b"x" * self._random.randrange(40))
-            tick = self._tick()
+            tick = max(self._tick(), self._last_tick)
             if not self._log(payload, tick - self._last_tick):
                 return
             self._last_tick = tick
@@ -158,8 +159,8 @@ class TracedDevice(VirtualDevice):
         if not self.firmware.append_log(frame):
             return False
         self.frames.add(payload)
-        self._held += (len(self._sizes),)
-        self._sizes.append(len(frame))
+        self._held += (len(self.written_frames),)
+        self.written_frames.append(frame)
         return True
 
     def crash(self) -> bool:
@@ -193,7 +194,7 @@ class TracedDevice(VirtualDevice):
         super().reset()
         self.resets += 1
         consumed, self._consumed = self._consumed, ()
-        while sum(self._sizes[number] for number in consumed + self._held) > REGION:
+        while sum(len(self.written_frames[each]) for each in consumed + self._held) > REGION:
             consumed = consumed[1:]
         self._held = consumed + self._held
         self._boot()
@@ -209,12 +210,14 @@ class TracedDevice(VirtualDevice):
             count = sum(1 for _ in iter_raw_frames(content))
             self._consumed += self._held[:count]
             self._held = self._held[count:]
+        if not self._held:
+            self._last_tick = max(self._last_tick, self.firmware.anchor_tick)
         return super()._erases(kind, content)
 
     @property
     def written(self) -> int:
         """How many frames it has written, those of its starts included."""
-        return len(self._sizes)
+        return len(self.written_frames)
 
     def frames_in(self, log: bytes) -> tuple[int, ...] | None:
         """Tell which frames a buffer has, whole or cut off in front; None if it was never made."""

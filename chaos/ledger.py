@@ -10,6 +10,7 @@ from demo.cloud.service import LocalCloud, Received
 from demo.device.log_memory import LogMemory
 
 from .device import TracedDevice, mark_of
+from .joined import parts
 
 KINDS = {"binlog": CaptureKind.LOG, "core-dump": CaptureKind.CORE_DUMP}
 
@@ -37,7 +38,10 @@ def pieces(kind: CaptureKind, data: bytes) -> list[bytes]:
 
 @dataclass(slots=True)
 class Ledger:
-    """Arrivals of every capture (Unix seconds), and the pieces it brought."""
+    """Arrivals of every capture (Unix seconds), and the pieces it brought.
+
+    ``joined`` counts captures that came as a part of one message.
+    """
 
     cloud: LocalCloud
     devices: dict[str, TracedDevice]
@@ -46,6 +50,7 @@ class Ledger:
     frames: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     repeated: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     bytes: int = 0
+    joined: int = 0
     last_arrival: float = 0.0
     without_token: int = 0
     foreign: list[str] = field(default_factory=list)
@@ -58,7 +63,8 @@ class Ledger:
         if serial is None:
             self.foreign.append(f"{message.kind} of {len(message.payload)} bytes from nobody")
             return
-        self.note(serial, kind, message.payload, message.at)
+        for data in self._parts(serial, kind, message.payload):
+            self.note(serial, kind, data, message.at)
 
     def note(self, serial: str, kind: CaptureKind, data: Data, at: float) -> None:
         """Note that a capture came."""
@@ -87,6 +93,23 @@ class Ledger:
         self.numbers[content] = list(numbers)
         self.repeated[serial] += len(self.frames[serial].intersection(numbers))
         self.frames[serial].update(numbers)
+
+    def _parts(self, serial: str, kind: CaptureKind, data: Data) -> list[Data]:
+        """Take a message apart that was made of several captures."""
+        device = self.devices[serial]
+        try:
+            if kind is CaptureKind.LOG and device.frames_in(data) is None:
+                marks = {
+                    int.from_bytes(content[:MARK], "little")
+                    for of, of_kind, content in self.arrivals
+                    if of == serial and of_kind is kind
+                }
+                if (found := parts(device, data, marks)) is not None:
+                    self.joined += len(found)
+                    return found
+        except CaptureError:
+            pass
+        return [data]
 
     def _sender(self, kind: CaptureKind, message: Received) -> str | None:
         if kind is CaptureKind.CORE_DUMP:

@@ -45,6 +45,7 @@ from demo.clesyde.platform import TOKEN, Device, LocalClesyde, Whole, serial_of
 from demo.fleet import Buffers
 
 from .clesyde_peer import ClesydePeer
+from .expecting import NotSo, expect
 
 SERIAL: Final = "HA-0001"
 LIBRARY: Final = "LIB-0001"
@@ -54,16 +55,6 @@ RAW: Final = Choice("up/logs", "", "up/crashes", raw=True)
 DECODED: Final = Choice("logs", "metrics", "crashes")
 
 type Scenario = Callable[["Stage"], Awaitable[None]]
-
-
-class NotSo(Exception):
-    """Something is not as the documentation has it."""
-
-
-def expect(condition: object, what: str) -> None:
-    """Raise NotSo unless a condition holds."""
-    if not condition:
-        raise NotSo(what)
 
 
 async def fails(work: Awaitable[object], reason: str) -> None:

@@ -42,6 +42,7 @@ from demo.fleet import Buffers
 from demo.pepeunit.service import LocalPepeunit
 from demo.pepeunit.units import BASE_INPUTS, BASE_OUTPUTS, Unit
 
+from .expecting import NotSo, expect
 from .peer import Peer
 
 DEVICE: Final = DeviceIdentity(42, "A87DE76F0011", "DoorSenseV2", "4.24.2", "bc53443")
@@ -49,16 +50,6 @@ MOST_MESSAGES: Final = 30
 CAPTURED_AT: Final = 1_795_225_292.0
 
 type Scenario = Callable[["Stage"], Awaitable[None]]
-
-
-class NotSo(Exception):
-    """Something is not as the documentation has it."""
-
-
-def expect(condition: object, what: str) -> None:
-    """Raise NotSo unless a condition holds."""
-    if not condition:
-        raise NotSo(what)
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:

@@ -8,10 +8,12 @@ import signal
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 
+from .activity import watch
 from .api import PASSWORD, USER, ApiError
 from .check import (
     Comparison,
@@ -91,6 +93,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="N",
         help=f"how many ({LIVING} that live; 1 with --check or buffers of your own)",
     )
+    parser.add_argument(
+        "--activity",
+        type=float,
+        metavar="MINUTES",
+        help="without a browser: have devices live so long, then be silent, then reload; report as "
+        "JSON what the activity says of each beside what was collected",
+    )
     parser.add_argument("--port", type=int, default=8123, help="the browser's port (8123)")
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="how long --check waits for captures"
@@ -103,6 +112,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     own = options.log or options.core_dump or options.symbols
+    if options.activity is not None and (options.check or own):
+        parser.error("--activity: without --check and buffers of your own")
     options.living = not (options.check or own)
     if options.devices is None:
         options.devices = LIVING if options.living else 1
@@ -237,6 +248,25 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
     return 0 if outcome["identical"] else 1
 
 
+async def count_lines(options: argparse.Namespace, directory: Path) -> int:
+    """Run headless for some minutes; prints what the activity says, and returns the exit code."""
+    living = make_living_fleet(options.devices)
+    async with make_harness(options, [each.device for each in living], directory) as demo:
+        began = datetime.now(UTC)
+        entry = await demo.set_up_account()
+        await make_ready(demo, entry)
+        say(f"Home Assistant is watched on {demo.hass.url} for {options.activity:g} minutes")
+        life = asyncio.create_task(live_on(living))
+        try:
+            outcome = await watch(
+                demo, entry["entry_id"], living, life, options.activity, began=began
+            )
+        finally:
+            life.cancel()
+    print(json.dumps(outcome), flush=True)
+    return 0 if outcome["ok"] else 1
+
+
 async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -> int:
     """Run for a person with a browser until Ctrl-C."""
     living = make_living_fleet(options.devices) if options.living else []
@@ -300,20 +330,27 @@ async def main(arguments: list[str]) -> int:
     try:
         return await work
     except asyncio.CancelledError:
-        return 130 if options.check else 0
+        return 130 if options.check or options.activity is not None else 0
 
 
 async def run(options: argparse.Namespace) -> int:
     """Check, or show, in a directory of its own."""
     buffers = Buffers.load(options.log, options.core_dump)
-    if options.check and options.keep is None:
+    headless = options.check or options.activity is not None
+
+    async def run_in(directory: Path) -> int:
+        if options.activity is not None:
+            return await count_lines(options, directory)
+        return await (check if options.check else show)(options, buffers, directory)
+
+    if headless and options.keep is None:
         with tempfile.TemporaryDirectory(prefix="ulogger-demo-") as temporary:
-            return await check(options, buffers, Path(temporary))
+            return await run_in(Path(temporary))
     directory = options.keep or DEMO_DIRECTORY
     if options.keep is None:
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
     await asyncio.to_thread(directory.mkdir, parents=True)
-    return await (check if options.check else show)(options, buffers, directory)
+    return await run_in(directory)
 
 
 if __name__ == "__main__":

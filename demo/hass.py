@@ -134,7 +134,7 @@ class Hass:
                 (self.config / name).write_text(empty)
         storage = self.config / ".storage"
         storage.mkdir(exist_ok=True)
-        (storage / "http").write_text(json.dumps(_web_server(self.port)))
+        (storage / "http").write_text(json.dumps(web_server(self.port)))
         (storage / "onboarding").write_text(json.dumps(ONBOARDING))
 
     async def start(self) -> None:
@@ -231,7 +231,7 @@ class Hass:
                 yield plain
 
 
-def _web_server(port: int) -> dict[str, object]:
+def web_server(port: int) -> dict[str, object]:
     """Return the web server's settings as Home Assistant keeps them since they left YAML."""
     stable = {
         "server_host": ["127.0.0.1"],

@@ -53,6 +53,7 @@ def _asked(image: CompactImage) -> object:
             image.rule(address),
             image.rule_at_call(address),
             image.format_string(address),
+            image.log_places(address),
         )
         for address in _ADDRESSES
     ]
@@ -138,7 +139,7 @@ def _crash(data: bytes) -> object:
     report = crash_report(dump, _IMAGES[len(data) % len(_IMAGES)])
     if report is None:
         return None
-    attributes = json.dumps(crash_attributes(report))
+    attributes = json.dumps(crash_attributes(report, report.reason))
     if len(attributes) > _MOST_ATTRIBUTES:
         raise AssertionError(f"{len(attributes)} bytes of attributes")
     return json.dumps(report.as_dict()), report.reason, attributes, core_file(dump)

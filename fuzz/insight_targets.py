@@ -1,7 +1,9 @@
 """The room of insight: captures read, summed up and searched, and what tells them apart."""
 
 import json
+import math
 import struct
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -11,12 +13,14 @@ from custom_components.ulogger.firmware.format_strings import may_contain, rende
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.cache import estimated_size
 from custom_components.ulogger.insight.dating import Anchor, timeline
+from custom_components.ulogger.insight.hourly import HOUR, Hour, hourly, together
 from custom_components.ulogger.insight.log_lines import as_fields, as_lines
-from custom_components.ulogger.insight.picking import pick_events
-from custom_components.ulogger.insight.reading import read
+from custom_components.ulogger.insight.news import News, news_of
+from custom_components.ulogger.insight.picking import MOST_EVENTS, pick_events
+from custom_components.ulogger.insight.reading import MetricReading, Reading, read
 from custom_components.ulogger.insight.repeated_metrics import RepeatedMetrics
 from custom_components.ulogger.insight.search import Query, Source, search
-from custom_components.ulogger.insight.summary import Summary, summarize
+from custom_components.ulogger.insight.summary import LONGEST_NAME, Summary, summarize
 from custom_components.ulogger.insight.units import measure
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
@@ -30,6 +34,7 @@ _DEVICE = DeviceIdentity(42, "A87DE76F0011")
 _ARRIVED = 1_795_225_293.0
 _IMAGE = FirmwareImage.load((_FIXTURES / "v4-crash" / "firmware.elf").read_bytes())
 _DATING = struct.Struct("<IIQIIIf?")
+_SAMPLE = struct.Struct("<BdQ")
 
 
 def _captures() -> list[bytes]:
@@ -59,6 +64,80 @@ def _reading(data: bytes) -> object:
         raise AssertionError(f"{summary} does not come back")
     answered = json.dumps([as_fields(frame) for frame in reading.frames], allow_nan=False)
     return answered.encode(), as_lines(reading, 100), estimated_size(reading)
+
+
+def _news(data: bytes) -> object:
+    """What is new is so once, also after a restart, and keeps to its limits."""
+    level = (None, *Level)[data[0] % 6] if data else Level.ERROR
+    most = data[1] if len(data) > 1 else 50
+    # Nearly all mutations fail the checksum, and would say nothing.
+    reading = replace(read(_capture(data[2:]), _IMAGE), damage=None)
+    known = ["battery_mv"]
+
+    def heard(repeated: RepeatedMetrics) -> News:
+        return news_of(reading, _DEVICE.key, repeated, level, names=known, most_names=most)
+
+    seen = RepeatedMetrics()
+    news, again = heard(seen), heard(seen)
+    restarted = RepeatedMetrics()
+    restarted.remember(_DEVICE.key, news.dated)
+    later = heard(restarted)
+    if str(later) != str(again) or again.dated:
+        raise AssertionError(f"{again} is new once more, after a restart {later}")
+    if any(each.at is not None for each in again.metrics):
+        raise AssertionError(f"a metric counts twice: {again.metrics}")
+    _check_limits(reading, news, level, max(most, len(known)))
+    return _check_hours(list(news.metrics))
+
+
+def _check_limits(reading: Reading, news: News, level: Level | None, most: int) -> None:
+    frames, names = news.events.frames, {each.name for each in news.metrics}
+    if len(frames) > MOST_EVENTS or any(level is None or each.level < level for each in frames):
+        raise AssertionError(f"{len(frames)} events from {level} on")
+    told = [each for each in reading.frames if Level.WARNING <= each.level <= Level.CRITICAL]
+    if news.errors + news.warnings > len(told):
+        raise AssertionError(f"{news.errors} errors and {news.warnings} warnings of {len(told)}")
+    if (
+        len(names) > most
+        or names & set(news.left_out)
+        or max(map(len, names), default=0) > (LONGEST_NAME)
+    ):
+        raise AssertionError(f"{len(names)} names of {most}, without {news.left_out}")
+
+
+def _check_hours(metrics: list[MetricReading]) -> list[Hour]:
+    """Add up hours at once and in two parts; every value has to be in one of them."""
+    hours = hourly(metrics)
+    parts: dict[tuple[str, int], Hour] = {}
+    middle = len(metrics) // 2
+    for each in (*hourly(metrics[:middle]), *hourly(metrics[middle:])):
+        key = (each.name, each.hour)
+        parts[key] = together(parts[key], each) if key in parts else each
+    if sum(each.samples for each in hours) != sum(each.at is not None for each in metrics):
+        raise AssertionError(f"values are lost: {hours}")
+    if [_without_total(each) for each in hours] != [
+        _without_total(each) for each in parts.values()
+    ]:
+        raise AssertionError(f"{hours} come in parts as {parts}")
+    for each in (*hours, *parts.values()):
+        if math.isnan(each.total) or not each.low <= each.high:
+            raise AssertionError(f"{each} can't be kept")
+    return hours
+
+
+def _without_total(hour: Hour) -> Hour:
+    """Leave out what depends on the order in which it was added up."""
+    return hour._replace(total=0.0)
+
+
+def _hours(data: bytes) -> object:
+    """Any finite values at any times, of two metrics."""
+    metrics = [
+        MetricReading("ab"[of & 1], value, None if of & 2 else at / 1e6, 0.0)
+        for of, value, at in _SAMPLE.iter_unpack(data[: len(data) // _SAMPLE.size * _SAMPLE.size])
+        if math.isfinite(value)
+    ]
+    return _check_hours(metrics)
 
 
 def _search(data: bytes) -> object:
@@ -122,9 +201,18 @@ def _datings() -> list[bytes]:
     return [run_on + bytes(40), run_on[:-1] + b"\1" + bytes(range(40))]
 
 
+def _samples() -> list[bytes]:
+    """Return values of one hour and of several, and the largest that there are."""
+    usual = (_SAMPLE.pack(number & 1, number / 3, number * 900_000_000) for number in range(40))
+    large = (_SAMPLE.pack(0, sign * 1.7e308, 0) for sign in (1, 1, -1, -1))
+    return [b"".join(usual), b"".join(large), _SAMPLE.pack(2, 1.0, HOUR)]
+
+
 _ERRORS = (CaptureError,)
 TARGETS = (
     Target("reading", _reading, _ERRORS, _captures),
+    Target("news", _news, _ERRORS, lambda: [b"\4\62" + data for data in _captures()]),
+    Target("hours", _hours, _ERRORS, _samples),
     Target("search", _search, _ERRORS, lambda: [b"\4down" + data for data in _captures()]),
     Target("sieve", _sieve, _ERRORS, lambda: [b"temp %d.%d C at %u", b"a %s b %% %x %5"], 512),
     Target("dating", _dating, _ERRORS, _datings, 512),

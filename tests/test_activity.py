@@ -24,6 +24,7 @@ from custom_components.ulogger.collecting import collector, shown_phase
 from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.outbox.errors import OutboxLocked
+from custom_components.ulogger.outbox.model import DeviceCounters
 from custom_components.ulogger.outbox.outbox import Outbox
 from demo.device.radio import Air
 from demo.device.samples import sample_log
@@ -81,6 +82,37 @@ async def test_a_routine_collection_that_brought_something_is_one_line(
     await road.until_shown(account, "uploads", "1")
     await road.hass.async_block_till_done()
     assert [line.split()[0] for line in lines] == [road.entity_id(account, "last_upload")]
+
+
+async def test_a_log_and_a_core_dump_that_go_up_one_after_the_other_are_one_line(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, lines: list[str]
+) -> None:
+    coordinator = await met(road, account)
+    uploaded = road.entity_id(account, "last_upload")
+    lines.clear()
+    coordinator.counters_changed(DeviceCounters(last_upload=1_790_000_000.0, waiting=1))
+    coordinator.counters_changed(DeviceCounters(last_upload=1_790_000_002.0))
+    await hass.async_block_till_done()
+    assert lines == [f"{uploaded} 2026-09-21T14:13:22+00:00"]
+
+
+async def test_a_log_that_goes_up_while_the_core_dump_is_still_fetched_is_no_line_yet(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, lines: list[str]
+) -> None:
+    coordinator = await met(road, account)
+    uploaded = road.entity_id(account, "last_upload")
+
+    async def wait(_address: str) -> None:
+        coordinator.counters_changed(DeviceCounters(last_upload=1_790_000_000.0))
+        await hass.async_block_till_done()
+        assert not any(line.startswith(uploaded) for line in lines)
+        coordinator.counters_changed(DeviceCounters(last_upload=1_790_000_002.0))
+
+    road.adapter.disconnecting = wait
+    await coordinator.async_collect()
+    await hass.async_block_till_done()
+    said = [line for line in lines if line.startswith(uploaded)]
+    assert said == [f"{uploaded} 2026-09-21T14:13:22+00:00"]
 
 
 async def test_a_routine_collection_that_brought_nothing_is_no_line(

@@ -418,7 +418,7 @@ async def test_the_first_blueprint_tells_of_a_crash_with_what_happened(
     await stored(met, core_dump())
     (call,) = notified
     assert call.data["title"] == "DoorSenseV2 A87DE76F0011 crashed"
-    assert "an access where nothing answers at 0xFFFF0030" in call.data["message"]
+    assert "Bus error in 0x0000007A" in call.data["message"]
 
 
 @pytest.mark.usefixtures("blueprints")
@@ -459,7 +459,7 @@ async def test_the_blueprint_for_all_tells_of_crashes_of_devices_that_are_yet_to
     await stored(new, core_dump(new.identity))
     (call,) = notified
     assert call.data["title"] == "DoorSenseV2 NEW crashed"
-    assert "an access where nothing answers at 0xFFFF0030" in call.data["message"]
+    assert "Bus error in 0x0000007A" in call.data["message"]
 
 
 @pytest.mark.usefixtures("blueprints")

@@ -1,23 +1,40 @@
 """One device: what its entities ask of it, and what a person asks."""
 
+import asyncio
 import time
+from typing import override
 
-from homeassistant.core import Event, callback
+from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers.event import async_track_device_registry_updated_event
 
+from .account.account import Account
 from .account.device_registry import device_identifier, device_name
 from .account.quota import DaysInARow
+from .account.store import DeviceRecord
+from .collecting.collection import AnotherIdentified
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
+from .collecting.shown_upload import ShownUpload
 from .model.capture import Capture
 from .model.heard import Heard
 from .model.log_levels import LogLevels, Wish, Written
-from .outbox.model import DeviceCounters
+from .outbox.model import Added, DeviceCounters
 
 
 class DeviceCoordinator(DeviceCollector):
     """One device as its entities show it, and as a person steers it."""
+
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        account: Account,
+        record: DeviceRecord,
+        *,
+        another_identified: AnotherIdentified,
+    ) -> None:
+        super().__init__(hass, account, record, another_identified=another_identified)
+        self._shown_upload = ShownUpload(hass, self.async_update_listeners)
 
     # What entities ask
 
@@ -44,6 +61,11 @@ class DeviceCoordinator(DeviceCollector):
     def phase(self) -> Phase:
         """What *State* shows: what passes only where somebody waits for it, or it takes long."""
         return self._shown_phase.phase
+
+    @property
+    def last_upload(self) -> float | None:
+        """Unix seconds of the upload that *Last upload* shows: one for a collection."""
+        return self._shown_upload.moment
 
     @property
     def log_level(self) -> Wish | None:
@@ -88,12 +110,29 @@ class DeviceCoordinator(DeviceCollector):
         else:
             self._schedule.after_restart(self.record.last_collected, self.account.settings.interval)
 
+    @override
+    async def async_stop(self) -> None:
+        await super().async_stop()
+        self._shown_upload.stop()
+
     # What becomes of its captures
+
+    @callback
+    @override
+    def _session_ended(self, task: asyncio.Task[list[Added]]) -> None:
+        super()._session_ended(task)
+        self._update_shown_upload()
+
+    def _update_shown_upload(self) -> None:
+        counters = self.data.counters
+        more = self._task is not None or counters.waiting > 0
+        self._shown_upload.update(counters.last_upload, more=more)
 
     @callback
     def counters_changed(self, counters: DeviceCounters) -> None:
         """Show what the outbox counts for this device now."""
         self.show(counters=counters)
+        self._update_shown_upload()
         before = DaysInARow(self.record.quota_day, self.record.quota_days)
         if self.identity.key not in self.account.over_quota():
             return

@@ -8,14 +8,7 @@ from homeassistant.helpers import device_registry as dr
 
 from .const import DOMAIN, ULOGGER_TITLE
 from .gateway.device_news import EVENT_LOGGED
-
-WORDS: Mapping[str, tuple[str, str]] = {
-    "critical": ("a critical error", "critical errors"),
-    "error": ("an error", "errors"),
-    "warning": ("a warning", "warnings"),
-    "info": ("a line", "lines"),
-    "debug": ("a debug line", "debug lines"),
-}
+from .gateway.own_texts import own_text
 
 
 @callback
@@ -31,19 +24,30 @@ def async_describe_events(
         name = device and (device.name_by_user or device.name)
         return {
             LOGBOOK_ENTRY_NAME: name or ULOGGER_TITLE,
-            LOGBOOK_ENTRY_MESSAGE: describe_lines(event.data["levels"], event.data["message"]),
+            LOGBOOK_ENTRY_MESSAGE: describe_lines(
+                hass, event.data["levels"], event.data["message"]
+            ),
         }
 
     async_describe_event(DOMAIN, EVENT_LOGGED, describe)
 
 
-def describe_lines(levels: Mapping[str, int], message: str) -> str:
-    """Say how many lines of which levels there were, the gravest level first, and show one."""
+def describe_lines(hass: HomeAssistant, levels: Mapping[str, int], message: str) -> str:
+    """Say how many lines of which levels there were, the gravest level first, and show one.
+
+    The activity is the same for all users, so this is in the language of Home Assistant.
+    """
     counted = [
-        WORDS[level][0] if count == 1 else f"{count} {WORDS[level][1]}"
+        _say(hass, f"one_{level}" if count == 1 else f"many_{level}", count=count)
         for level, count in levels.items()
     ]
-    *others, last = counted
-    all_of_them = f"{', '.join(others)} and {last}" if others else last
-    which = "" if sum(levels.values()) == 1 else ", among them"
-    return f"logged {all_of_them}{which}: {message}"
+    lines, *others = counted
+    for number, each in enumerate(others, 1):
+        key = "list_end" if number == len(others) else "list_middle"
+        lines = _say(hass, key, first=lines, last=each)
+    key = "logged" if sum(levels.values()) == 1 else "logged_among"
+    return _say(hass, key, lines=lines, message=message)
+
+
+def _say(hass: HomeAssistant, key: str, **values: str | int) -> str:
+    return (own_text(hass, f"common.{key}") or key).format(**values)

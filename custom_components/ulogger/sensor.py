@@ -39,6 +39,7 @@ from .entity import (
     add_device_entities,
     add_remote_access_entities,
 )
+from .gateway.crash_words import LONGEST_PLACE, crash_line
 from .gateway.gateway import Gateway, UloggerConfigEntry
 from .gateway.metric_hours import metric_key
 from .insight.units import measure
@@ -112,7 +113,9 @@ def _gateway(device: DeviceCoordinator) -> Gateway:
 
 def _last_crash(device: DeviceCoordinator) -> str | None:
     last = _gateway(device).crashes.last_of(device.identity.key)
-    return None if last is None else last.reason[:MAX_LENGTH_STATE_STATE]
+    if last is None:
+        return None
+    return crash_line(device.account.hass, last, LONGEST_PLACE)[:MAX_LENGTH_STATE_STATE]
 
 
 def _last_crash_attributes(device: DeviceCoordinator) -> dict[str, object]:
@@ -121,6 +124,9 @@ def _last_crash_attributes(device: DeviceCoordinator) -> dict[str, object]:
         return {}
     return {
         "time": _moment(last.at),
+        "reason": last.reason,
+        "fault_kind": last.fault_kind or None,
+        "place": last.place or None,
         "firmware_version": last.version,
         "git_hash": last.git_hash,
         "fingerprint": last.group.fingerprint,
@@ -165,7 +171,7 @@ DEVICE_SENSORS = (
         translation_key="last_upload",
         device_class=SensorDeviceClass.TIMESTAMP,
         entity_registry_enabled_default=True,
-        value=lambda device: _moment(device.data.counters.last_upload),
+        value=lambda device: _moment(device.last_upload),
     ),
     DeviceSensorDescription(
         key="last_upload_size",

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import io
 import json
+import ssl
 import tarfile
 import time
 import zipfile
@@ -21,6 +22,7 @@ import aiomqtt
 from aiohttp import web
 
 from ..cloud.broker import HOST
+from ..cloud.certificates import CERTIFICATE, PRIVATE_KEY
 from ..hass import free_port
 from .broker import PepeunitBroker
 from .gate import Gate
@@ -48,11 +50,13 @@ class LocalPepeunit:
     """Broker, REST API and backend; ``units`` may come and change at any time.
 
     ``messages`` are all that came, in their order; ``invalid`` describes those that the backend
-    can't use. ``refusing`` answers every request with a status and what it says.
+    can't use. ``with_tls`` and ``with_https`` have broker and API speak TLS with a certificate of
+    the broker's own authority. ``refusing`` answers every request with a status and what it says.
     """
 
     directory: Path
     with_tls: bool = False
+    with_https: bool = False
     units: list[Unit] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
@@ -91,7 +95,8 @@ class LocalPepeunit:
         app.add_routes(self._routes())
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, self.http_port).start()
+        context = self._https() if self.with_https else None
+        await web.TCPSite(self._runner, HOST, self.http_port, ssl_context=context).start()
         self._listening = asyncio.create_task(self._listen())
         async with asyncio.timeout(10):
             await self._ready.wait()
@@ -116,7 +121,18 @@ class LocalPepeunit:
 
     def env(self, unit: Unit) -> dict[str, Any]:
         """Return the ``env.json`` of a unit."""
-        return unit.env(HOST, self.gate.port, self.http_port)
+        env = unit.env(HOST, self.gate.port, self.http_port)
+        return {
+            **env,
+            **({"PU_HTTP_TYPE": "https"} if self.with_https else {}),
+            **unit.env_override,
+        }
+
+    def _https(self) -> ssl.SSLContext:
+        server = self.broker.authority.directory / "server"
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(server / CERTIFICATE, server / PRIVATE_KEY)
+        return context
 
     # As the backend
 

@@ -62,7 +62,7 @@ async def test_groups_come_with_their_occurrences(
     fingerprint, (first, second) = crashed
     await gateway.account.outbox.discard(first)
     answer = await call(hass, "get_crashes", config_entry_id=account.entry_id)
-    reason = f"{FAULT} in read_register (session.c:3)"
+    reason = "Bus error in read_register (session.c:3)"
     occurrence = {
         "device": SENSOR.serial,
         "firmware_version": "4.24.2",
@@ -75,6 +75,8 @@ async def test_groups_come_with_their_occurrences(
                 "fingerprint": fingerprint,
                 "application": 42,
                 "reason": reason,
+                "fault_kind": "data_bus_error",
+                "place": "read_register (session.c:3)",
                 "state": "open",
                 "resolved_in": [],
                 "count": 2,

@@ -252,7 +252,7 @@ async def test_a_disk_that_fails_is_said_in_words(
     hass: HomeAssistant, devices: list[DeviceCoordinator]
 ) -> None:
     with (
-        patch.object(Outbox, "listing", side_effect=DiskFailed("input/output error")),
+        patch.object(Outbox, "logs", side_effect=DiskFailed("input/output error")),
         pytest.raises(HomeAssistantError) as error,
     ):
         await ask(hass, devices[0])

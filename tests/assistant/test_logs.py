@@ -1,5 +1,6 @@
 """What an assistant finds out about devices and what they logged, and how it sets log levels."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -126,12 +127,16 @@ async def test_a_log_level_is_set_as_the_action_does(
     ("tool", "arguments", "said"),
     [
         ("search_logs", {"device": "nobody"}, "no device nobody"),
-        ("search_logs", {"limit": 0}, "minimum of 1"),
-        ("search_logs", {"level": "loud"}, "loud"),
+        ("search_logs", {"limit": 0}, "minimum of 1|at least 1"),
+        ("search_logs", {"level": "loud"}, "loud|one of .* at 'level'"),
         ("search_logs", {"since": "soon"}, "since"),
         ("search_logs", {"unknown": 1}, "unknown"),
         ("set_log_level", {"device": SENSOR.serial}, "level"),
-        ("set_log_level", {"device": SENSOR.serial, "level": "metric"}, "metric"),
+        (
+            "set_log_level",
+            {"device": SENSOR.serial, "level": "metric"},
+            "'metric' is not|one of .* at 'level'",
+        ),
         (
             "set_log_level",
             {"device": SENSOR.serial, "level": "info", "modules": ["NOBODY"]},
@@ -148,7 +153,8 @@ async def test_a_mistake_is_explained_and_changes_nothing(
     arguments: dict[str, Any],
     said: str,
 ) -> None:
-    assert said in await assistant.mistake(tool, **arguments)
+    # 2026.11 leaves it to the tool to check its arguments, in words of its own.
+    assert re.search(said, await assistant.mistake(tool, **arguments))
     assert sensor.log_level is None
 
 

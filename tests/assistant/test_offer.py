@@ -130,14 +130,21 @@ async def test_a_conversation_without_a_user_is_what_the_administrator_set_up(
 async def test_the_mcp_server_lets_only_administrators_ask_for_an_account(
     hass: HomeAssistant,
     assistant: Assistant,
+    offered: MockConfigEntry,
+    mcp_server: MockConfigEntry,
     hass_client: ClientSessionGenerator,
     hass_read_only_access_token: str,
 ) -> None:
     client = await hass_client(hass_read_only_access_token)
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     answer = await client.post(assistant.path, json=body, headers={"accept": "application/json"})
-    assert answer.status == 401
-    everything = Assistant(client, "/api/mcp")
-    tools = (await everything.request("tools/list"))["tools"]
+    # 2026.11 says that it is forbidden, to whom it knows.
+    assert answer.status in {401, 403}
+    # Chosen alone: among everything 2026.11 has tools that only administrators may list.
+    chosen = {"all_llm_apis": False, "llm_hass_api": [api_id(offered)]}
+    hass.config_entries.async_update_entry(mcp_server, data={**mcp_server.data, **chosen})
+    await hass.async_block_till_done()
+    open_to_all = Assistant(client, "/api/mcp")
+    tools = (await open_to_all.request("tools/list"))["tools"]
     (name,) = [tool["name"] for tool in tools if tool["name"].endswith("list_devices")]
-    assert await everything.mistake(name) == "Error calling tool: Unauthorized"
+    assert await open_to_all.mistake(name) == "Error calling tool: Unauthorized"

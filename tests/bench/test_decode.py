@@ -1,6 +1,7 @@
 """What it costs to read what devices logged, measured as ``script/bench decode`` does."""
 
 import asyncio
+import multiprocessing
 import threading
 import time
 from importlib.util import find_spec
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import decode
+from bench import decode, upload
 from bench.lateness import Lateness, waited_for_processor
+from custom_components.ulogger.firmware.elf import LARGEST_IMAGE
 from custom_components.ulogger.firmware.symbols import FirmwareImage
 from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.model.capture import Capture, CaptureKind
@@ -75,6 +77,29 @@ def test_an_image_is_imported_in_time_and_little_memory(monkeypatch: pytest.Monk
     assert row["within_limits"] is True
     monkeypatch.setattr(decode, "MOST_MEMORY", 1.0)
     assert decode.measure_image(100_000)["within_limits"] is False
+
+
+def test_an_upload_is_taken_as_the_form_does() -> None:
+    try:
+        row = decode.measure_upload(500_000)
+    except decode.Unavailable as missing:
+        pytest.skip(str(missing))
+    assert 0 < row["kept_bytes"] < row["bytes"]
+    assert (row["refused"], row["within_limits"]) == (None, True)
+    assert row["functions"] >= 400
+    assert 0 < row["added_mb"] < row["peak_mb"]
+    assert "LIMIT" not in decode.show(row)
+
+
+def test_an_upload_that_is_too_large_is_refused_before_it_costs_memory(tmp_path: Path) -> None:
+    path = tmp_path / "large.elf"
+    with path.open("wb") as file:
+        file.truncate(LARGEST_IMAGE + 1)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        row = pool.apply(upload.upload_in_a_process, (str(path),))
+    assert (row["refused"], row["kept_bytes"]) == ("image_too_large", 0)
+    assert row["added_mb"] < 10
+    assert "LIMIT" in decode.show({"bench": "upload", "bytes": 1, **row, "within_limits": False})
 
 
 def test_the_image_that_is_imported_has_functions_and_lines(tmp_path: Path) -> None:

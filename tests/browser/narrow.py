@@ -11,11 +11,12 @@ from playwright.async_api import Locator, Page
 import custom_components.ulogger
 from demo.api import PASSWORD, USER
 from demo.harness import Harness
-from tests.browser.walk import STILL
 
 WIDTH, HEIGHT = 390, 844
 """The CSS pixels of a common phone."""
-TRANSLATIONS = Path(custom_components.ulogger.__file__).parent / "translations"
+PACKAGE = Path(custom_components.ulogger.__file__).parent
+TRANSLATIONS = PACKAGE / "translations"
+PANEL_TEXTS = PACKAGE / "panel/texts"
 LANGUAGES = sorted(path.stem for path in TRANSLATIONS.iterdir())
 
 CLIPPED = """() => {
@@ -54,6 +55,33 @@ CLIPPED = """() => {
 """Return the texts that go beyond what cuts them off, with the pixels that are too many."""
 
 
+QUIET = """async () => {
+  await document.fonts.ready;
+  const look = root => [...root.querySelectorAll('*')].reduce(
+    (text, element) => text + (element.shadowRoot ? look(element.shadowRoot) : ''),
+    root.textContent + root.querySelectorAll('*').length);
+  let before = '', quiet = 0;
+  for (let round = 0; round < 100 && quiet < 3; round++) {
+    const now = look(document.body);
+    quiet = now === before ? quiet + 1 : 0;
+    before = now;
+    await new Promise(done => setTimeout(done, 50));
+  }
+}"""
+"""Wait until texts and elements stay the same; where they move to does not matter here."""
+
+NAVIGATE = """path => {
+  history.pushState(null, '', path);
+  window.dispatchEvent(new CustomEvent('location-changed'));
+}"""
+"""Go to a page as a link does, without loading everything anew."""
+
+CLOSE = """() => document.querySelector('home-assistant').shadowRoot
+  .querySelectorAll('dialog-data-entry-flow').forEach(dialog => dialog.closeDialog())"""
+CLOSED = """() => ![...document.querySelector('home-assistant').shadowRoot
+  .querySelectorAll('dialog-data-entry-flow')]
+  .some(dialog => dialog.shadowRoot.querySelector('ha-dialog[open]'))"""
+
 UNFOLD = """() => {
   const look = root => {
     for (const element of root.querySelectorAll('*')) {
@@ -75,8 +103,9 @@ CONFIGURE = {
 
 def texts(language: str) -> dict[str, Any]:
     """Return what users read in a language."""
-    found: dict[str, Any] = json.loads((TRANSLATIONS / f"{language}.json").read_text())
-    return found
+    name = f"{language}.json"
+    found: dict[str, Any] = json.loads((TRANSLATIONS / name).read_text())
+    return {**found, "panel": json.loads((PANEL_TEXTS / name).read_text())}
 
 
 def all_of(node: Mapping[str, Any]) -> list[str]:
@@ -136,17 +165,41 @@ class Phone:
             found = found[part]
         return str(found)
 
-    async def go(self, path: str) -> None:
-        """Open a page."""
+    async def load(self, path: str) -> None:
+        """Load a page, and with it all of Home Assistant's, in the language that is spoken."""
         await self.page.goto(self.demo.hass.url + path)
 
+    async def go(self, path: str) -> None:
+        """Go to a page."""
+        await self.page.evaluate(NAVIGATE, path)
+
     def shown(self, key: str) -> Locator:
-        """Find a text of ours on the page."""
-        return self.page.get_by_text(self.text(key), exact=True).first
+        """Find a text of ours on the page, filled in or not."""
+        parts = map(re.escape, re.split(r"\{\w+\}|\*\*", self.text(key)))
+        return self.page.get_by_text(re.compile(f"^\\s*{'.*'.join(parts)}\\s*$")).first
+
+    async def press(self, key: str) -> None:
+        """Press what has a text of ours."""
+        await self.shown(key).click()
+
+    async def close(self) -> None:
+        """Close the dialog that is open."""
+        await self.page.evaluate(CLOSE)
+        await self.page.wait_for_function(CLOSED)
+
+    async def open_integration(self) -> None:
+        """Open the integration's page."""
+        await self.go("/config/integrations/integration/ulogger")
+        await self.page.locator("ha-config-entry-row").first.wait_for()
+
+    async def answer_card(self, name: str) -> None:
+        """Open the discovery card of a device."""
+        await self.go("/config/integrations/dashboard")
+        card = self.page.locator("ha-config-flow-card", has_text=name)
+        await card.locator("ha-button").nth(1).click()
 
     async def open_options(self) -> None:
         """Open the options of the account from the integration's page."""
-        await self.page.locator("ha-config-entry-row").first.wait_for()
         await self.page.get_by_role(
             "button", name=CONFIGURE[self.language], exact=True
         ).first.click()
@@ -154,9 +207,7 @@ class Phone:
     async def add_integration(self) -> None:
         """Begin to add an account, and confirm that."""
         await self.go("/config/integrations/dashboard/add?domain=ulogger")
-        await self.page.locator("dialog-box ha-button").first.wait_for()
-        await self.settle()
-        await self.page.keyboard.press("Enter")
+        await self.page.locator("dialog-box ha-button[slot=primaryAction]").click()
 
     async def unfold(self) -> None:
         """Open all sections of a form."""
@@ -164,8 +215,14 @@ class Phone:
 
     async def settle(self) -> None:
         """Wait until the page stands still."""
-        await self.page.wait_for_load_state("networkidle")
-        await self.page.evaluate(STILL)
+        await self.page.evaluate(QUIET)
+
+    async def measure(self, key: str) -> list[tuple[str, int]]:
+        """Return what is cut off of a page or form that shows a text, all of it unfolded."""
+        await self.shown(key).wait_for()
+        await self.unfold()
+        await self.settle()
+        return await self.clipped()
 
     async def clipped(self) -> list[tuple[str, int]]:
         """Return our texts that are cut off now, and by how many pixels."""

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo.fleet import Buffers, make_fleet
+from custom_components.ulogger.insight.faults import FaultKind
+from demo.device.virtual import VirtualDevice
+from demo.fleet import EXAMPLE, Buffers, make_fleet
 from demo.harness import Harness
-from tests.browser.narrow import LANGUAGES, WIDTH, Phone
+from tests.browser.narrow import LANGUAGES, WIDTH, Phone, texts
 from tests.support.chromium import MISSING, find_chromium, open_page
 
 pytestmark = [
@@ -19,18 +22,72 @@ pytestmark = [
     pytest.mark.skipif(find_chromium() is None, reason=MISSING),
 ]
 
+type Found = AsyncGenerator[tuple[str, list[tuple[str, int]]]]
+
 ENTITIES = 25
 """A device has at least so many."""
-FREE_TEXT = "last_crash"
-"""Its value is what a processor and a program say: beside a long one its name is shortened."""
+PLACE = "read_register (session.c:3)"
+KINDS = "entity.event.device_event.state_attributes.fault_kind.state"
+WIDTH_OF_LETTER = 7
+
+
+STRANGER = "uLogger Stranger"
+"""A device of an application that nobody has approved."""
+FORMS = {
+    "folder": "folder.step.user.data_description.keep_days",
+    "otlp": "otlp.step.user.data_description.headers",
+    "pepeunit": "pepeunit.step.user.data_description.readable",
+    "firmware_image": "firmware_image.step.user.data_description.image",
+}
+"""Config subentries with a form that comes first, and what it shows."""
+CLESYDE = {
+    "provision": "provision.data_description.token",
+    "upload": "upload.data_description.iot_key",
+}
+
+
+def make_devices() -> list[VirtualDevice]:
+    """Make one that is collected, one too many, and one that may be a neighbour's."""
+    devices = make_fleet(2, Buffers.load())
+    other = replace(EXAMPLE, application_id=77, serial="C4FE00000014", device_type="PumpGuard")
+    stranger = VirtualDevice("C0:DE:00:00:01:00", other, b"", None, name=STRANGER, rssi=-70)
+    devices.append(stranger)
+    for each in devices[1:]:
+        each.in_reach = False
+    return devices
+
+
+async def allow_one_device(demo: Harness, entry_id: str) -> None:
+    """Have the account take in one device, and let the others come into range."""
+    path = "/api/config/config_entries/options/flow"
+    form = await demo.api.request("POST", path, {"handler": entry_id})
+    sections: dict[str, Any] = {each["name"]: {} for each in form["data_schema"]}
+    sections["collection"] = {"device_limit": 1}
+    await demo.api.request("POST", f"{path}/{form['flow_id']}", sections)
+    for each in demo.devices:
+        each.in_reach = True
+
+
+async def wanted(demo: Harness) -> None:
+    """Wait for the neighbour's card, and for the repair that the limit of devices asks for."""
+    async with asyncio.timeout(60):
+        while not await demo.api.discovered("ulogger"):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        while not any(  # noqa: ASYNC110
+            each["translation_key"] == "device_limit"
+            for each in (await demo.api.command("repairs/list_issues"))["issues"]
+        ):
+            await asyncio.sleep(0.2)
 
 
 @asynccontextmanager
 async def phone(directory: Path) -> AsyncGenerator[tuple[Phone, str]]:
     """Start Home Assistant with an account and all entities of a device, and a narrow browser."""
-    devices = make_fleet(1, Buffers.load())
+    devices = make_devices()
     async with Harness(directory, devices) as demo, open_page() as page:
         entry = await demo.set_up_account()
+        await allow_one_device(demo, entry["entry_id"])
+        await wanted(demo)
         ours: list[dict[str, Any]] = []
         async with asyncio.timeout(60):
             while len(ours) < ENTITIES:
@@ -49,6 +106,60 @@ async def phone(directory: Path) -> AsyncGenerator[tuple[Phone, str]]:
         yield Phone(page, demo, entry["entry_id"]), device["id"]
 
 
+async def see_the_device(page: Phone, device_id: str) -> Found:
+    await page.load(f"/config/devices/device/{device_id}")
+    yield "device", await page.measure("entity.sensor.captures_waiting.name")
+
+
+async def see_the_account(page: Phone) -> Found:
+    await page.open_integration()
+    for kind, key in FORMS.items():
+        await page.press(f"config_subentries.{kind}.initiate_flow.user")
+        yield kind, await page.measure(f"config_subentries.{key}")
+        await page.close()
+    for step, key in CLESYDE.items():
+        await page.press("config_subentries.clesyde.initiate_flow.user")
+        menu = f"config_subentries.clesyde.step.user.menu_options.{step}"
+        yield "Clesyde", await page.measure(menu)
+        await page.press(menu)
+        yield step, await page.measure(f"config_subentries.clesyde.step.{key}")
+        await page.close()
+    await page.open_options()
+    storage = "options.step.init.sections.storage"
+    await page.shown("options.step.init.sections.collection.description").wait_for()
+    await page.unfold()
+    yield "options", await page.measure(f"{storage}.data_description.undelivered_budget_mb")
+    await page.close()
+
+
+async def see_new_ones(page: Phone) -> Found:
+    await page.answer_card(STRANGER)
+    yield "consent", await page.measure("config.step.application.title")
+    await page.close()
+    await page.add_integration()
+    certificate = "config.step.user.menu_options.certificate"
+    yield "connections", await page.measure(certificate)
+    await page.press(certificate)
+    yield "certificate", await page.measure("config.step.certificate.data_description.customer_id")
+    await page.close()
+
+
+async def see_the_repair(page: Phone) -> Found:
+    flow = "issues.device_limit.fix_flow.step"
+    await page.go("/config/repairs")
+    await page.press("issues.device_limit.title")
+    yield "repair", await page.measure(f"{flow}.init.menu_options.raise")
+    await page.press(f"{flow}.init.menu_options.raise")
+    yield "limit", await page.measure(f"{flow}.raise.data_description.device_limit")
+    await page.close()
+
+
+async def see_the_panel(page: Phone) -> Found:
+    for view, key in {"logs": "level", "crashes": "state", "devices": "firmware"}.items():
+        await page.go(f"/ulogger/{view}")
+        yield f"panel {view}", await page.measure(f"panel.{key}")
+
+
 @pytest.mark.usefixtures("socket_enabled")
 async def test_nothing_is_cut_off_on_a_phone(tmp_path: Path) -> None:
     async with phone(tmp_path) as (page, device_id):
@@ -56,32 +167,15 @@ async def test_nothing_is_cut_off_on_a_phone(tmp_path: Path) -> None:
         cut: dict[str, list[tuple[str, int]]] = {}
         for language in LANGUAGES:
             await page.speak(language)
-            await page.go(f"/config/devices/device/{device_id}")
-            await page.shown("entity.sensor.captures_waiting.name").wait_for()
-            await page.settle()
-            free = page.text(f"entity.sensor.{FREE_TEXT}.name")
-            cut[f"{language} device"] = [each for each in await page.clipped() if each[0] != free]
-
-            await page.go("/config/integrations/integration/ulogger")
-            await page.open_options()
-            await page.shown("options.step.init.sections.collection.description").wait_for()
-            await page.unfold()
-            await page.shown(
-                "options.step.init.sections.storage.data_description.undelivered_budget_mb"
-            ).wait_for()
-            await page.settle()
-            cut[f"{language} options"] = await page.clipped()
-
-            await page.add_integration()
-            certificate = page.shown("config.step.user.menu_options.certificate")
-            await certificate.wait_for()
-            await page.settle()
-            cut[f"{language} connections"] = await page.clipped()
-            await certificate.click()
-            await page.shown("config.step.certificate.data_description.customer_id").wait_for()
-            await page.unfold()
-            await page.settle()
-            cut[f"{language} certificate"] = await page.clipped()
+            for places in (
+                see_the_device(page, device_id),
+                see_the_account(page),
+                see_new_ones(page),
+                see_the_repair(page),
+                see_the_panel(page),
+            ):
+                async for place, found in places:
+                    cut[f"{language} {place}"] = found
         assert {where: each for where, each in cut.items() if each} == {}
 
 
@@ -97,3 +191,34 @@ async def test_what_is_cut_off_is_found() -> None:
         await page.add_style_tag(content="p { white-space: nowrap }")
         ((said, pixels),) = await found.clipped()
         assert (said, pixels > 10) == (name, True)
+
+
+@pytest.mark.usefixtures("socket_enabled")
+async def test_the_last_crash_leaves_room_for_its_name(tmp_path: Path) -> None:
+    """English shows all of its name, no language less than half, whatever the fault."""
+    async with phone(tmp_path) as (page, device_id):
+        await page.sign_in()
+        states = await page.demo.api.request("GET", "/api/states")
+        (last,) = (each for each in states if each["entity_id"].endswith("_last_crash"))
+        cut: dict[str, list[tuple[str, int]]] = {}
+        for language in LANGUAGES:
+            await page.speak(language)
+            kinds = [page.text(f"{KINDS}.{kind}") for kind in FaultKind]
+            line = page.text("common.crash_in").format(fault=max(kinds, key=len), place=PLACE)
+            await page.go(f"/config/devices/device/{device_id}")
+            await page.shown("entity.sensor.captures_waiting.name").wait_for()
+            changed = {**last, "state": line}
+            await page.demo.api.request("POST", f"/api/states/{last['entity_id']}", changed)
+            await page.page.get_by_text(line).first.wait_for()
+            await page.settle()
+            cut[language] = await page.clipped()
+        assert cut["en"] == []
+        assert all(
+            name == name_of_last_crash(language) and pixels < len(name) * WIDTH_OF_LETTER / 2
+            for language, each in cut.items()
+            for name, pixels in each
+        ), cut
+
+
+def name_of_last_crash(language: str) -> str:
+    return str(texts(language)["entity"]["sensor"]["last_crash"]["name"])

@@ -22,7 +22,13 @@ from chaos.verdict import (
     out_of_order,
     unmarked_repeats,
 )
-from custom_components.ulogger.capture.log_buffer import LogHeader, with_session_token
+from custom_components.ulogger.capture.frames import iter_raw_frames
+from custom_components.ulogger.capture.joining import join
+from custom_components.ulogger.capture.log_buffer import (
+    LogHeader,
+    with_session_token,
+    xor_checksum,
+)
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from demo.cloud.service import LocalCloud, Received, Registration
 from demo.device.virtual import Erased
@@ -249,3 +255,62 @@ async def test_a_log_without_a_token_is_told(traced, ledger):
     arrive(ledger, taken_log(traced), token=0)
     assert ledger.without_token == 1
     assert ledger.foreign
+
+
+def given_in_a_row(device: TracedDevice, count: int) -> list[Capture]:
+    """Have the device give logs of three frames each, a second apart."""
+    captures = []
+    for number in range(1, count + 1):
+        device._booted -= 1.0
+        log = taken_log(device, 3)
+        captures.append(Capture(CaptureKind.LOG, device.identity, log, NOW + number))
+    return captures
+
+
+@pytest.mark.parametrize("number", [0, 1])
+async def test_captures_that_came_as_one_message_have_all_come(number):
+    traced = TracedDevice(number, Random(1))
+    traced._has_clock = False
+    ledger = ledger_of(traced)
+    captures = given_in_a_row(traced, 5)
+    joined = join(captures[0], captures[1:], 16_384)
+    assert joined is not None
+    assert joined.count == 4
+    arrive(ledger, captures[0].data)
+    arrive(ledger, joined.capture.data, NOW + 9)
+    serial = traced.identity.serial
+    assert ledger.foreign == []
+    assert list(ledger.arrivals) == [
+        content_of(serial, CaptureKind.LOG, capture.data) for capture in captures
+    ]
+    assert ledger.joined == 4
+    assert lost_pieces([traced], None, ledger) == {}
+    arrive(ledger, captures[2].data, NOW + 20)
+    assert len(duplicates(ledger, Evidence())[1]) == 1
+
+
+async def test_captures_that_were_joined_badly_are_told(traced):
+    traced._has_clock = False
+    captures = given_in_a_row(traced, 4)
+    joined = join(captures[0], captures[1:], 16_384)
+    assert joined is not None
+    data = joined.capture.data
+    header = LogHeader.parse(data)
+    frames = list(iter_raw_frames(data))
+    later = frames[3].offset + 2
+    for wrong in (
+        # The second part's first frame a tick late, the last frame gone, two parts exchanged.
+        data[:later] + (frames[3].ticks + 1).to_bytes(4, "little") + data[later + 4 :],
+        data[: frames[-1].offset],
+        data[: header.size]
+        + data[frames[3].offset : frames[6].offset]
+        + data[header.size : frames[3].offset]
+        + data[frames[6].offset : header.total],
+    ):
+        content = wrong[header.size :]
+        mended = replace(header, used_bytes=len(content), checksum=xor_checksum(content))
+        ledger = ledger_of(traced)
+        arrive(ledger, captures[0].data)
+        arrive(ledger, mended.pack() + content)
+        assert ledger.foreign or list(out_of_order([traced], Snapshot(), ledger))
+        assert lost_pieces([traced], None, ledger) != {}

@@ -8,6 +8,9 @@ from homeassistant.components.switch import DOMAIN as SWITCH
 from homeassistant.const import SERVICE_TURN_OFF, SERVICE_TURN_ON
 from homeassistant.core import HomeAssistant
 
+from custom_components.ulogger.agent.errors import LinkLost
+from custom_components.ulogger.agent.session import AgentSession
+from custom_components.ulogger.collecting import collection
 from custom_components.ulogger.collecting.shared_radio import SharedRadio, shared_radio
 from custom_components.ulogger.model.log_config import ALL_MODULES, LogConfig
 from custom_components.ulogger.outbox.model import Outcome
@@ -89,6 +92,69 @@ async def test_a_log_level_is_relayed_at_once(
     await wish(coordinator, LogConfig(0, ALL_MODULES, 3600))
     assert device.firmware.log_config.level == 0
     assert device.connected
+
+
+@pytest.fixture
+def often_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the signal strength of a device that is followed read all the time."""
+    monkeypatch.setattr(collection, "RSSI_EVERY", 0.05)
+
+
+def reads(road: Road, device: VirtualDevice) -> int:
+    return road.operations(device).count(("read", "rssi"))
+
+
+@pytest.mark.usefixtures("often_read")
+async def test_its_signal_strength_is_shown_as_the_device_measures_it(
+    hass: HomeAssistant, road: Road, watched: Any
+) -> None:
+    _, device, coordinator = watched
+    connections = device.connections
+    for rssi in (-71, -48):
+        device.firmware.rssi = rssi
+        await until(lambda rssi=rssi: coordinator.data.rssi == rssi)
+    await logs(device, 1)
+    assert device.connections == connections
+    assert coordinator.data.phase == "live"
+
+
+@pytest.mark.usefixtures("often_read")
+async def test_a_signal_strength_that_can_not_be_read_ends_nothing(
+    road: Road,
+    watched: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, device, coordinator = watched
+    really, failed = AgentSession.read_rssi, []
+
+    async def fails_twice(session: AgentSession) -> int | None:
+        if len(failed) < 2:
+            failed.append(1)
+            raise LinkLost("told so")
+        return await really(session)
+
+    monkeypatch.setattr(AgentSession, "read_rssi", fails_twice)
+    connections = device.connections
+    device.firmware.rssi = -77
+    await until(lambda: coordinator.data.rssi == -77)
+    await logs(device, 2)
+    assert (device.connections, len(failed)) == (connections, 2)
+
+
+@pytest.mark.usefixtures("often_read")
+async def test_its_signal_strength_is_read_as_long_as_it_is_watched(
+    hass: HomeAssistant, road: Road, watched: Any
+) -> None:
+    entry, device, coordinator = watched
+    await until(lambda: reads(road, device) > 2)
+    await watch(hass, road, entry, on=False)
+    await road.idle(coordinator)
+    until_now = reads(road, device)
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert not any("signal strength" in name for name in names)
+    await coordinator.async_collect()
+    # A session that is not live reads it once, at its end.
+    assert reads(road, device) == until_now + 1
 
 
 async def test_it_is_connected_to_again_after_a_loss_and_nothing_is_lost(

@@ -21,7 +21,24 @@ THERE = {"captures": 4, "identical": True}
         (("--destination", "otlp"), {"ulogger": THERE, "otlp": THERE}, None),
         (("--destination", "pepeunit"), {"ulogger": THERE, "pepeunit": THERE}, None),
         (("--no-cloud", "--destination", "pepeunit"), {"pepeunit": THERE}, None),
+        (("--destination", "clesyde"), {"ulogger": THERE, "clesyde": THERE}, None),
+        (
+            ("--no-cloud", "--destination", "pepeunit", "--destination", "clesyde"),
+            {"pepeunit": THERE, "clesyde": THERE},
+            None,
+        ),
         (("--no-cloud", "--destination", "udmi"), {"udmi": THERE}, None),
+    ],
+    ids=[
+        "folder",
+        "nothing",
+        "folder-alone",
+        "otlp",
+        "pepeunit",
+        "pepeunit-alone",
+        "clesyde",
+        "pepeunit-and-clesyde-alone",
+        "udmi-alone",
     ],
 )
 async def test_check_finds_every_capture_wherever_it_was_to_go(arguments, destinations, kept):

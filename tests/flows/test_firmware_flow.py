@@ -13,6 +13,7 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 from custom_components.ulogger.account.firmware_images import image_directory
 from custom_components.ulogger.const import SUBENTRY_FIRMWARE
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.firmware.elf import LARGEST_IMAGE
 from tests.support.fixtures import AGENT
 from tests.support.flows import ENGLISH, Upload, make_upload
 
@@ -79,6 +80,21 @@ async def test_an_image_is_added_with_what_it_tells_of_itself(
     assert subentry.title == "42: 4.24.2 (bc53443)"
     assert account.runtime_data.images.title_of(device.identity) == subentry.title
     assert files(hass, account) == 1
+
+
+async def test_an_image_of_more_than_64_mb_is_refused_and_its_upload_is_gone(
+    hass: HomeAssistant, account: MockConfigEntry, upload: Upload
+) -> None:
+    result = await begin(hass, account)
+    large = await upload(bytes(LARGEST_IMAGE + 1))
+    result = await fill(hass, result, image=large)
+    expect_form(result, "user", {"image": "image_too_large"})
+    assert "64 MB" in TEXTS["error"]["image_too_large"]
+    assert files(hass, account) == 0
+    result = await fill(hass, result, image=large)
+    expect_form(result, "user", {"image": "upload_gone"})
+    result = await fill(hass, result, image=await upload(IMAGE))
+    expect_form(result, "about")
 
 
 async def test_a_bad_image_is_refused_and_another_one_can_follow(

@@ -26,9 +26,9 @@ from tests.support.flows import (
     expect_form,
     suggestions,
 )
-from tests.support.pepeunit import files, pepeunit, unit
+from tests.support.pepeunit import files, pepeunit, private_pepeunit, unit
 
-__all__ = ["pepeunit", "unit"]
+__all__ = ["pepeunit", "private_pepeunit", "unit"]
 pytestmark = pytest.mark.usefixtures("set_up")
 
 
@@ -238,6 +238,29 @@ async def test_without_tls_a_person_has_to_agree(
     with patch.object(pepeunit_checks, "check_connection", side_effect=NotAuthorised("told so")):
         shown = await answer(hass, shown, **files(pepeunit, unit))
     expect_form(shown, "user", {"env": "unit_refused"}, destination="pepeunit")
+
+
+async def test_an_authority_of_ones_own_is_trusted_by_broker_and_api(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    private_pepeunit: LocalPepeunit,
+    unit: Unit,
+    upload: Upload,
+) -> None:
+    # The API's side of a handshake that we end is an error to the loop that both share.
+    hass.loop.set_exception_handler(lambda *_: None)
+    given = files(private_pepeunit, unit)
+    shown = await begin(hass, account, **given)
+    expect_form(shown, "user", {"base": "pepeunit_untrusted"}, destination="pepeunit")
+    assert private_pepeunit.requests == []
+    port = private_pepeunit.broker.tls_port
+    with patch.object(pepeunit_checks, "TLS_PORT", port):
+        ca = await upload(private_pepeunit.broker.ca)
+        nodes = await answer(hass, shown, **{**given, "readable": False}, ca=ca)
+    expect_form(nodes, "nodes", destination="pepeunit")
+    assert private_pepeunit.requests == [f"GET /units/get_current_schema/{unit.uuid}"]
+    await answer(hass, nodes, outputs=[], inputs=[])
+    assert (only(account).data["readable"], only(account).data["port"]) == (False, port)
 
 
 async def test_the_api_has_to_know_a_schema_that_can_be_used(

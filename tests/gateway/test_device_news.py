@@ -27,6 +27,7 @@ from custom_components.ulogger.model.capture import Capture
 from tests.support.account import APPROVED, SENSOR, core_dump, load, log, meet
 from tests.support.encoder import Log, Said
 from tests.support.fixtures import real_log
+from tests.support.language import speak
 from tests.support.said import CAPTURED_AT, read_all, said, stored
 from tests.test_automations import device_id, entity
 
@@ -290,22 +291,44 @@ async def test_a_reload_is_no_line_of_the_activity(
 
 
 @pytest.mark.parametrize(
-    ("levels", "sentence"),
+    ("language", "levels", "sentence"),
     [
-        ({"error": 1}, "logged an error: it leaks"),
-        ({"error": 3}, "logged 3 errors, among them: it leaks"),
+        ("en", {"error": 1}, "logged an error: it leaks"),
+        ("en", {"error": 3}, "logged 3 errors, among them: it leaks"),
         (
+            "en",
             {"critical": 2, "error": 1},
             "logged 2 critical errors and an error, among them: it leaks",
         ),
         (
+            "en",
             {"critical": 1, "error": 1, "warning": 5},
             "logged a critical error, an error and 5 warnings, among them: it leaks",
         ),
+        ("de", {"error": 1}, "hat einen Fehler protokolliert: it leaks"),
+        (
+            "de",
+            {"error": 2, "warning": 1, "info": 5},
+            "hat 2 Fehler, eine Warnung und 5 Zeilen protokolliert, darunter: it leaks",
+        ),
+        (
+            "es",
+            {"info": 1, "debug": 2},
+            "registró una línea y 2 líneas de depuración, por ejemplo: it leaks",
+        ),
+        ("fr", {"warning": 2}, "a journalisé 2 avertissements, dont : it leaks"),
+        (
+            "zh-Hans",
+            {"critical": 1, "error": 1, "warning": 5},
+            "记录了1 个严重错误、1 个错误和5 条警告，其中：it leaks",
+        ),
     ],
 )
-def test_the_activity_reads_well(levels: dict[str, int], sentence: str) -> None:
-    assert describe_lines(levels, "it leaks") == sentence
+async def test_the_activity_reads_well(
+    hass: HomeAssistant, language: str, levels: dict[str, int], sentence: str
+) -> None:
+    await speak(hass, language)
+    assert describe_lines(hass, levels, "it leaks") == sentence
 
 
 async def test_a_device_that_is_not_collected_any_more_is_left_out(

@@ -1,11 +1,9 @@
 """Every repair issue appears when something is wrong, and goes by itself when it is not."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -15,7 +13,6 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import (
     MockConfigEntry,
-    async_fire_time_changed,
 )
 
 from custom_components.ulogger.account.store import outbox_path
@@ -26,39 +23,13 @@ from custom_components.ulogger.model.capture import CaptureFault
 from custom_components.ulogger.outbox.model import DeviceCounters
 from tests.support.account import APPROVED, SENSOR, ToldTransport, certificate, load, log, meet
 from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
-from tests.support.flows import ENGLISH
+from tests.support.issues import Pass, shown, time_passes
+
+__all__ = ["time_passes"]
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-
-type Pass = Callable[[timedelta], Any]
-
-
-@pytest.fixture
-def time_passes(hass: HomeAssistant, freezer: FrozenDateTimeFactory) -> Pass:
-    """Return what lets time pass, with a look at the issues at its end."""
-
-    async def let_pass(span: timedelta) -> None:
-        freezer.tick(span)
-        async_fire_time_changed(hass)
-        await hass.async_block_till_done()
-
-    return let_pass
-
-
-def shown(hass: HomeAssistant) -> dict[str, ir.IssueEntry]:
-    """Return the issues that are shown, by their kind; each must have texts."""
-    found = {}
-    for issue in ir.async_get(hass).issues.values():
-        if issue.domain == DOMAIN and issue.active:
-            texts = ENGLISH["issues"][issue.translation_key]
-            texts["title"].format(**issue.translation_placeholders or {})
-            assert ("fix_flow" in texts) is bool(issue.is_fixable)
-            if "description" in texts:
-                texts["description"].format(**issue.translation_placeholders or {})
-            found[str(issue.translation_key)] = issue
-    return found
 
 
 async def test_an_account_that_is_well_has_no_issues(

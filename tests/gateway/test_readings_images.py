@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.firmware.matching import ImageKey
 from custom_components.ulogger.gateway import readings as module
@@ -59,6 +61,48 @@ async def test_a_log_has_text_and_names_as_soon_as_there_is_an_image(
     gateway.hass.config_entries.async_remove_subentry(gateway.entry, subentry)
     await read_all(gateway)
     assert await gateway.readings.async_reading(capture_id) == before
+
+
+async def test_an_event_is_told_once_and_lists_and_searches_have_its_text_later(
+    hass: HomeAssistant, gateway: Gateway, device: DeviceCoordinator
+) -> None:
+    told: list[Any] = []
+    device.logged.add(lambda _event, attributes: told.append(attributes))
+    capture_id = await stored(device, log())
+    lines = len(told)
+    assert lines
+    assert not any(each["text"] for each in told)
+
+    async def found(**query: Any) -> list[Any]:
+        answer = await hass.services.async_call(
+            DOMAIN,
+            "get_logs",
+            {"device_id": [registry_id], "level": "error", **query},
+            blocking=True,
+            return_response=True,
+        )
+        assert answer is not None
+        listed: Any = answer["lines"]
+        return list(listed)
+
+    registered = dr.async_get(hass).async_get_device_by_identifier(
+        device.identifier, device.account.entry_id
+    )
+    assert registered is not None
+    registry_id = registered.id
+    before = await found()
+    assert len(before) == lines
+    assert all(each["message"].startswith("0x") for each in before)
+    await add(gateway)
+    after = await found()
+    assert [each["capture"] for each in after] == [capture_id] * lines
+    assert all(each["module"] and not each["message"].startswith("0x") for each in after)
+    words = after[0]["message"].split()
+    assert await found(contains=words[0], module=after[0]["module"])
+    assert {tuple(each["arguments"]) for each in after} == {
+        tuple(each["arguments"]) for each in told
+    }
+    assert len(told) == lines
 
 
 async def test_a_crash_is_named_by_its_function_as_soon_as_there_is_an_image(

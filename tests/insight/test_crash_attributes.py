@@ -16,7 +16,7 @@ def attributes(data: bytes) -> dict[str, object]:
         report = crash_report(CoreDump.parse(data))
     except CaptureError:
         return {}
-    return {} if report is None else crash_attributes(report)
+    return {} if report is None else crash_attributes(report, report.reason)
 
 
 def test_a_crash_says_where_and_why() -> None:

@@ -197,11 +197,10 @@ def test_an_image_can_not_write_control_sequences() -> None:
 def test_an_event_tells_the_report_in_short(capture: RealCapture) -> None:
     registers = capture.expected["registers"]
     found = report(capture.data, kept(capture.image))
-    told = crash_attributes(found)
+    told = crash_attributes(found, "Bus error in read_register (session.c:3)")
     backtrace = told.pop("backtrace")
     assert told == {
-        "summary": "an access where nothing answers at 0xFFFF0030"
-        " (precise data bus error, BFAR holds the address) in read_register (session.c:3)",
+        "summary": "Bus error in read_register (session.c:3)",
         "application": 42,
         "firmware_version": "4.24.2",
         "git_hash": "bc53443",
@@ -228,7 +227,7 @@ def test_an_event_stays_within_what_home_assistant_keeps() -> None:
     frame = BacktraceFrame(1, "f" * 10_000, "c" * 10_000, 1, Certainty.EXACT)
     capture = real_core_dumps()[0]
     found = replace(report(capture.data), backtrace=(frame,) * MOST_FRAMES)
-    assert len(json.dumps(crash_attributes(found))) < 16 * 1024
+    assert len(json.dumps(crash_attributes(found, "s" * 10_000))) < 16 * 1024
 
 
 @pytest.mark.parametrize("capture", real_core_dumps(), ids=str)

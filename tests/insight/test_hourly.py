@@ -1,5 +1,7 @@
 """Metrics by the hour, held against adding them up at once."""
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +38,12 @@ def test_each_value_is_in_its_hour(samples: list[tuple[str, int, float | None]])
                 else None
             )
             assert found.get((name, hour)) == expected
+
+
+def test_totals_beyond_all_numbers_have_no_mean() -> None:
+    (high,), (low,) = (hourly(of([("a", sign * 10**308, 1.0)] * 2)) for sign in (1, -1))
+    assert (high.total, low.total) == (math.inf, -math.inf)
+    assert together(high, low) == Hour("a", 0, 4, math.inf, -1e308, 1e308)
 
 
 @given(values, values)

@@ -10,13 +10,18 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import MockHAClientWebSocket
 
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.firmware.compact_image import CompactImage
+from custom_components.ulogger.firmware.image_import import import_image
+from custom_components.ulogger.gateway import log_search
 from custom_components.ulogger.gateway.log_search import LogSearch
+from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity as Identity
 from custom_components.ulogger.model.level import Level
 from custom_components.ulogger.panel import logs
 from tests.panel.support import ARRIVED, ask, device_id, event, keep, log_of, said
-from tests.support.account import meet
+from tests.support.account import CRASH_LOG, SENSOR, meet
 from tests.support.bluetooth import OTHER_ADDRESS
+from tests.support.fixtures import AGENT
 
 OTHER = Identity(42, "OTHER", "DoorSenseV2", "4.24.2", "bc53443")
 
@@ -63,6 +68,32 @@ async def test_all_devices_lines_come_the_newest_first(
     assert [each["at"] for each in frames] == pytest.approx([ARRIVED + 60, ARRIVED, ARRIVED - 1])
     assert frames[0]["uncertainty"] is not None
     assert frames[0]["firmware"] == "4.24.2"
+
+
+async def test_more_captures_than_are_fetched_at_a_time_come_in_their_order(
+    account: MockConfigEntry,
+    devices: list[DeviceCoordinator],
+    panel: MockHAClientWebSocket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_search, "FETCHED", 2)
+    await keep(
+        account,
+        *(
+            log_of(
+                said(f"a{number}"),
+                said(f"b{number}"),
+                at=ARRIVED + 60 * number,
+                device=OTHER if number % 3 else SENSOR,
+            )
+            for number in range(5)
+        ),
+    )
+    frames = await found(panel)
+    assert texts(frames) == [f"{said}{number}" for number in (4, 3, 2, 1, 0) for said in "ba"]
+    ids = [device_id(each) for each in devices]
+    assert [each["device"] for each in frames[::2]] == [ids[bool(n % 3)] for n in (4, 3, 2, 1, 0)]
+    assert await found(panel, contains="nowhere") == []
 
 
 async def test_filters_choose(
@@ -156,12 +187,28 @@ async def test_a_frame_tells_all_that_is_known_of_it(
     assert details["frame"] == frame
     assert details["address"] == 0x400
     assert details["arguments"] == [{"type": "string", "value": "10"}]
-    assert details["format"] is None
+    assert (details["format"], details["places"]) == (None, [])
     assert texts(details["before"]) == [str(number) for number in range(2, 10)]
     assert texts(details["after"]) == [str(number) for number in range(11, 19)]
     client = await hass_client()
     downloaded = await client.get(details["download"])
     assert await downloaded.read() == capture.data
+
+
+async def test_a_frame_of_a_known_firmware_tells_where_it_is_logged(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    panel: MockHAClientWebSocket,
+) -> None:
+    meet(account)
+    await hass.async_block_till_done()
+    image = CompactImage.load(import_image((AGENT / "v4-crash/firmware.elf").read_bytes()))
+    [capture_id] = await keep(account, Capture(CaptureKind.LOG, SENSOR, CRASH_LOG, ARRIVED))
+    with patch.object(account.runtime_data.images, "image_of", return_value=image):
+        frame = next(each for each in await found(panel) if "brown-out" in each["message"])
+        details = await ask(panel, "logs/frame", key=frame["key"])
+    assert capture_id == frame["capture"]
+    assert details["places"] == [{"function": "main", "location": "session.c:18"}]
 
 
 @pytest.mark.parametrize("key", ["", "nothing", "a:b:c", "gone:1:1", "a:1:999999999999999999"])

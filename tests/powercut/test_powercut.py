@@ -60,7 +60,7 @@ async def test_whenever_the_power_goes_nothing_is_lost():
     ("name", "line", "instead", "fault"),
     [
         ("outbox/database.py", PRAGMA, "", "lost"),
-        ("outbox/files.py", DIRECTORY_SYNC, "        pass\n", "lost"),
+        ("model/durable.py", DIRECTORY_SYNC, "        pass\n", "lost"),
         ("outbox/files.py", NEW_DIRECTORY, "", "lost"),
         ("account/store.py", ATOMIC, "", "stores_behind"),
         ("account/key_store.py", ATOMIC, "", "stores_behind"),

@@ -344,10 +344,10 @@ def test_a_cancellation_notes_what_was_acknowledged(scene: Scene) -> None:
     async def act(pump: Pump) -> None:
         really, marking = pump.delivery._queue.delivered, asyncio.Event()
 
-        async def slowly(ids: Any, now: float | None = None) -> int:
+        async def slowly(ids: Any, **details: Any) -> int:
             marking.set()
             await asyncio.sleep(2)
-            return await really(ids, now)
+            return await really(ids, **details)
 
         pump.delivery._queue.delivered = slowly  # type: ignore[method-assign]
         pump.cloud.hold["CLOCK-1", 1] = asyncio.Event()

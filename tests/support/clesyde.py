@@ -1,5 +1,6 @@
 """A local Clesyde for tests, and accounts that are a thing there."""
 
+import datetime as dt
 import time
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 import pytest
 import pytest_socket
+import trustme
 from homeassistant.config_entries import ConfigSubentry
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.ulogger.cloud.clesyde.certificates import Pair
 from custom_components.ulogger.cloud.clesyde.clesyde import ClesydeDestination
 from demo.clesyde.platform import TOKEN, Device, LocalClesyde
 
@@ -93,6 +96,17 @@ def entity_ids(
             kind = each.entity_id.partition(".")[0]
             found[f"{kind}.{each.unique_id.removeprefix(prefix)}"] = each.entity_id
     return found
+
+
+def issued(authority: trustme.CA, days: int, since: int = 1) -> Pair:
+    """Issue a certificate that began so many days ago and is valid for some more."""
+    now = dt.datetime.now(dt.UTC)
+    leaf = authority.issue_cert(
+        "home.invalid",
+        not_before=now - dt.timedelta(days=since),
+        not_after=now + dt.timedelta(days=days),
+    )
+    return Pair(leaf.cert_chain_pems[0].bytes().decode(), leaf.private_key_pem.bytes().decode())
 
 
 def in_an_hour() -> float:

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import pytest_socket
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.gateway.pepeunit import ActivePepeunit
 from demo.pepeunit.service import LocalPepeunit
 from demo.pepeunit.units import Unit
@@ -31,6 +34,19 @@ async def pepeunit(
     pytest_socket.enable_socket()
     pytest_socket.socket_allow_hosts(["127.0.0.1", "localhost"])
     async with LocalPepeunit(tmp_path / "pepeunit", with_tls=True, units=[unit]) as local:
+        yield local
+
+
+@pytest.fixture
+async def private_pepeunit(
+    tmp_path: Path, unit: Unit, socket_enabled: None
+) -> AsyncGenerator[LocalPepeunit]:
+    """A local Pepeunit whose broker and API speak TLS with an authority of its own."""
+    pytest_socket.enable_socket()
+    pytest_socket.socket_allow_hosts(["127.0.0.1", "localhost"])
+    async with LocalPepeunit(
+        tmp_path / "pepeunit", with_tls=True, with_https=True, units=[unit]
+    ) as local:
         yield local
 
 
@@ -85,4 +101,40 @@ def active_of(account: MockConfigEntry) -> ActivePepeunit:
         for each in account.runtime_data.destinations.values()
         if isinstance(each, ActivePepeunit)
     ]
+    return found
+
+
+def cards(hass: HomeAssistant) -> dict[str, ir.IssueEntry]:
+    """Return the repair cards by their kinds."""
+    issues = ir.async_get(hass).issues.values()
+    return {
+        each.issue_id.split("-", 1)[0]: each
+        for each in issues
+        if each.domain == DOMAIN and each.issue_id.startswith("pepeunit")
+    }
+
+
+async def call(hass: HomeAssistant, active: ActivePepeunit, name: str, **data: Any) -> Any:
+    """Call an action of the unit, and return its answer."""
+    registry = er.async_get(hass)
+    prefix = f"{active.account.entry_id}-{active.id}-"
+    [device_id] = {
+        each.device_id
+        for each in registry.entities.values()
+        if each.unique_id.startswith(prefix) and each.device_id
+    }
+    return await hass.services.async_call(
+        DOMAIN,
+        f"pepeunit_{name}",
+        {"device_id": device_id, **data},
+        blocking=True,
+        return_response=True,
+    )
+
+
+def entity(hass: HomeAssistant, active: ActivePepeunit, platform: str, key: str) -> str:
+    """Return the ID of an entity of the unit."""
+    unique_id = f"{active.account.entry_id}-{active.id}-{key}"
+    found = er.async_get(hass).async_get_entity_id(platform, DOMAIN, unique_id)
+    assert found is not None
     return found

@@ -170,10 +170,10 @@ class Pump:
         queue = self.delivery._queue
         really, count = queue.delivered, iter(range(1_000_000))
 
-        async def delivered(ids: Any, now: float | None = None) -> int:
+        async def delivered(ids: Any, **details: Any) -> int:
             if next(count) in failing:
                 raise DiskFull("told so")
-            return await really(ids, now)
+            return await really(ids, **details)
 
         queue.delivered = delivered  # type: ignore[method-assign]
 

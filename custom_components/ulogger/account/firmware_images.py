@@ -37,6 +37,7 @@ from ..firmware.image_import import import_steps
 from ..firmware.image_version import key_steps
 from ..firmware.matching import ImageKey
 from ..firmware.steps import Steps
+from ..model.durable import sync_directory
 from ..model.identity import DeviceIdentity
 from .store import outbox_path
 
@@ -130,6 +131,8 @@ async def async_import_image(
         with _refusals("file_unreadable"):
             image = await run(_read, read)
         importing = await run(_Importing, image, image_directory(hass, entry_id), known)
+        # It may be large, and is let go of in there once it was read.
+        del image
         # Nobody else may delete it between here and the subentry.
         _unclaimed(hass).append(importing.file)
         try:
@@ -216,6 +219,7 @@ class _Importing:
         told = yield from key_steps(ElfFile.parse(image), known)
         _prepare(self._path.parent)
         temporary = self._path.with_name(self._path.name + _TEMPORARY)
+        size = len(image)
         try:
             kept = 0
             with temporary.open("wb") as file:
@@ -224,16 +228,18 @@ class _Importing:
                     yield
                 file.flush()
                 os.fsync(file.fileno())
+            # What was written is read again as a whole: there is no need for all of it twice.
+            del image, pieces, piece
             made = load_image(temporary)
             temporary.rename(self._path)
-            _sync(self._path.parent)
+            sync_directory(self._path.parent)
         finally:
             with suppress(OSError):
                 temporary.unlink()
         return ImportedImage(
             self.file,
             told,
-            len(image),
+            size,
             kept,
             made.function_count,
             made.line_count,
@@ -263,15 +269,7 @@ def _read(read: ReadImage) -> bytes:
 def _prepare(directory: Path) -> None:
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
-        _sync(directory.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_directory(directory.parent)
 
 
 def _delete(path: Path) -> None:

@@ -18,6 +18,7 @@ from homeassistant.util.json import JsonObjectType, JsonValueType
 
 from ..const import DOMAIN
 from ..errors import user_errors
+from ..gateway.crash_words import crash_line
 from ..gateway.gateway import Gateway
 from ..insight.crash_groups import SET_BY_PEOPLE, CaptureKey, CrashGroup, CrashState, Occurrence
 from ..panel.downloads import capture_path, core_path
@@ -95,7 +96,7 @@ async def _get_crashes(call: ServiceCall) -> ServiceResponse:
         rows = await gateway.account.outbox.listing()
     here = {CaptureKey(str(row.capture_id), row.captured_at) for row in rows}
     described = [
-        {**_describe(group), "occurrences": _occurrences(gateway, group, here, limit)}
+        {**_describe(call.hass, group), "occurrences": _occurrences(gateway, group, here, limit)}
         for group in groups[:limit]
     ]
     if wanted is not None:
@@ -115,7 +116,7 @@ async def _set_crash_state(call: ServiceCall) -> ServiceResponse:
             translation_placeholders={"fingerprint": group.fingerprint, "version": version},
         )
     await gateway.crashes.async_set_state(group.fingerprint, state, version)
-    return _describe(group)
+    return _describe(call.hass, group)
 
 
 def _gateway(call: ServiceCall) -> Gateway:
@@ -138,11 +139,13 @@ def _found(gateway: Gateway, fingerprint: str) -> CrashGroup:
     return group
 
 
-def _describe(group: CrashGroup) -> JsonObjectType:
+def _describe(hass: HomeAssistant, group: CrashGroup) -> JsonObjectType:
     return {
         "fingerprint": group.fingerprint,
         "application": group.application_id,
-        "reason": group.reason,
+        "reason": crash_line(hass, group),
+        "fault_kind": group.fault_kind or None,
+        "place": group.place or None,
         "state": group.state.value,
         "resolved_in": list(group.resolved_in),
         "count": group.count,
@@ -163,7 +166,7 @@ def _occurrences(
             "device": each.device,
             "firmware_version": each.version,
             "git_hash": each.git_hash,
-            "reason": each.reason,
+            "reason": crash_line(gateway.account.hass, each),
             "capture": int(each.capture_id) if each.key in here else None,
             **_downloads(gateway.entry.entry_id, each, here=each.key in here),
         }

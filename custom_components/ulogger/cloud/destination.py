@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from ..capture.joining import Joined
 from ..model.capture import Capture
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.log_config import LogConfig
@@ -80,6 +81,17 @@ class Destination(Protocol):
     def diagnostics(self) -> Mapping[str, Any]:
         """Return what helps to find out why it fails; nothing in it is secret."""
         return {}
+
+
+@runtime_checkable
+class JoinsCaptures(Protocol):
+    """A destination that counts messages and bytes, and takes captures of a device joined."""
+
+    def join(self, before: Capture, captures: Sequence[Capture]) -> Joined | None:
+        """Return one capture that says all that the first few of some say, if there is one.
+
+        ``before`` is what the device gave right before them; it is sent right before them.
+        """
 
 
 @runtime_checkable

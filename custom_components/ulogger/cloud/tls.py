@@ -13,17 +13,24 @@ class UnusableFiles(ValueError):
 def verifying_context(
     ca: str | None = None,
     new_context: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+    *,
+    beside: bool = False,
 ) -> ssl.SSLContext:
     """Return a TLS context that verifies whom it connects to; raises UnusableFiles.
 
     An authority of one's own *replaces* the public ones: a server at home is not to be taken over
-    by any public certificate. ``new_context`` makes a verifying context that nobody else uses.
+    by any public certificate. It stands ``beside`` them only where it is given for another server,
+    too. ``new_context`` makes a verifying context that nobody else uses.
     """
     if ca is None:
         context = new_context()
     else:
         try:
-            context = ssl.create_default_context(cadata=ca)
+            if beside:
+                context = new_context()
+                context.load_verify_locations(cadata=ca)
+            else:
+                context = ssl.create_default_context(cadata=ca)
         except (ssl.SSLError, ValueError) as err:
             raise UnusableFiles("OpenSSL does not take the authority") from err
         # Authorities made by hand have no key usage, which a strict check asks for.

@@ -151,9 +151,10 @@ class Collection:
             return
 
         async def watch() -> None:
-            with suppress(AgentError):
-                while True:
-                    await asyncio.sleep(RSSI_EVERY)
+            while True:
+                await asyncio.sleep(RSSI_EVERY)
+                # A lost link ends the session, and this with it; one read that failed does not.
+                with suppress(AgentError):
                     await self._read_rssi(session)
 
         watching = asyncio.create_task(watch(), name=f"{self._name} signal strength")

@@ -8,7 +8,7 @@ tables say.
 import json
 from bisect import bisect_right
 from collections.abc import Buffer, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
 from ..capture.errors import DamagedImage
@@ -16,6 +16,7 @@ from ..capture.frames import Frame
 from . import format_strings as printf
 from .compact_format import unpacked
 from .elf import LONGEST_STRING
+from .log_calls import log_calls
 from .names import name_at
 from .source_lines import SourceLine
 from .symbols import CodePlace
@@ -23,6 +24,7 @@ from .unwind_rules import Rule, rule_at
 
 MOST_INLINED: Final = 32
 MOST_CODE: Final = 64
+MOST_LOG_PLACES: Final = 4096
 _NONE: Final = 0xFFFF_FFFF
 _UNSIGNED = (
     "function_starts",
@@ -73,6 +75,7 @@ class CompactImage:
     """How many units of debug information could not be read to their end."""
     _memory: Sequence[Memory]
     _tables: Mapping[str, memoryview]
+    _log_places: dict[int, tuple[CodePlace, ...]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, data: Buffer) -> Self:
@@ -132,6 +135,28 @@ class CompactImage:
                 found = bytes(self._tables["memory"][at:end])
                 return found.partition(b"\0")[0].decode(errors="replace") if found else None
         return None
+
+    def log_places(self, address: int) -> tuple[CodePlace, ...]:
+        """Return where in the source the format string at an address is logged, none if unknown.
+
+        More than one place where equal strings were merged, or a line was inlined.
+        """
+        if (known := self._log_places.get(address)) is not None:
+            return known
+        parts = [
+            (part.start, self._tables["memory"][part.offset : part.offset + part.size])
+            for part in self._memory
+        ]
+        calls = log_calls(parts, self._function_end, address)
+        places = tuple(dict.fromkeys(place for at in calls if (place := self.place(at)).function))
+        if len(self._log_places) >= MOST_LOG_PLACES:
+            self._log_places.clear()
+        self._log_places[address] = places
+        return places
+
+    def _function_end(self, address: int) -> int | None:
+        function = self.function_at(address) if self.is_code(address) else None
+        return None if function is None else function.end
 
     def module(self, frame: Frame) -> str | None:
         """Return the name of the module that logged a frame."""

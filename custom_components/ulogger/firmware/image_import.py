@@ -95,13 +95,18 @@ class _Importer:
         info = DebugInfo(sections, self._names, lines.file_names, self._is_code)
         ranges = yield from info.read()
         functions = yield from self._functions(symbols, ranges)
+        # Of a large image these are many megabytes each, and what follows needs as much.
+        self._names.close()
+        del symbols, info
         inlined = yield from self._inlined(ranges)
+        damaged = ranges.damaged
+        del ranges
         frames = yield from read_call_frames(sections, self._is_code)
         index = yield from read_exception_index(self._elf, self._is_code)
         if not self._elf.memory and not functions.starts and not lines.addresses:
             raise EmptyImage("an image without memory, functions and source lines")
         yield
-        return (yield from self._packed(functions, lines, inlined, (frames, index), ranges.damaged))
+        return (yield from self._packed(functions, lines, inlined, (frames, index), damaged))
 
     def _is_code(self, address: int) -> bool:
         """Whether instructions can be here; what a linker left out is said to be at 0."""

@@ -25,6 +25,10 @@ class NamePool:
             self.data.append(0)
         return offset
 
+    def close(self) -> None:
+        """Forget which names are known, since no more come."""
+        self._known = {}
+
 
 def name_at(pool: memoryview, offset: int) -> str:
     """Return the name at an offset of a stored pool, the empty one outside of it."""

@@ -17,7 +17,7 @@ from ..cloud.errors import CloudError, CredentialsRefused, Untrusted
 from ..cloud.mqtt.probe import check_connection
 from ..cloud.pepeunit.env import Env
 from ..cloud.pepeunit.errors import InvalidFile, RestError
-from ..cloud.pepeunit.rest import RestClient
+from ..cloud.pepeunit.rest import RestClient, api_context
 from ..cloud.pepeunit.schema import Schema
 from ..cloud.tls import verifying_context
 from ..cloud.ulogger.credentials import CredentialsError, read_ca
@@ -107,7 +107,8 @@ async def async_check_unit(
             raise FormError(**{CONF_READABLE: "broker_readable"})
         await _async_connect(env, env.port, None)
     try:
-        await RestClient(async_get_clientsession(hass), env).schema()
+        tls = await hass.async_add_executor_job(api_context, ca, create_client_context)
+        await RestClient(async_get_clientsession(hass), env, tls).schema()
     except RestError as err:
         raise FormError(base=str(err.failure)) from err
     except InvalidFile as err:

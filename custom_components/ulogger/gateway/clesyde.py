@@ -1,11 +1,12 @@
 """The things at Clesyde that an account is, each a config subentry."""
 
+import ssl
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
 from homeassistant.config_entries import ConfigSubentry
-from homeassistant.util.ssl import server_context_modern
+from homeassistant.util import ssl as ssl_util
 from snitun.client.connector import Connector, TransportConnector  # type: ignore[import-untyped]
 
 from ..account.account import Account
@@ -55,6 +56,16 @@ async def async_clesyde_destinations(account: Account) -> list[ActiveDestination
     return found
 
 
+def _context_for_browsers() -> ssl.SSLContext:
+    """Return what Home Assistant's own web server starts from, by Mozilla's *modern* guideline."""
+    # 2026.11 has one function for all guidelines in the place of one for each.
+    by_profile = getattr(ssl_util, "server_context", None)
+    context: ssl.SSLContext = (
+        ssl_util.server_context_modern() if by_profile is None else by_profile("modern_v4")
+    )
+    return context
+
+
 async def _async_make(account: Account, subentry: ConfigSubentry) -> ActiveDestination:
     subentry_id = subentry.subentry_id
     try:
@@ -87,7 +98,7 @@ async def _async_thing(account: Account, subentry: ConfigSubentry) -> ClesydeDes
         wanted=bool(kept.get(STORED_WANTED)),
         save=save,
         run=run,
-        new_context=server_context_modern,
+        new_context=_context_for_browsers,
     )
     thing = keys.thing
     host, port = thing.broker

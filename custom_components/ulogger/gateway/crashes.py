@@ -44,11 +44,11 @@ from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.signal import Notifying
 from ..outbox.errors import NoSuchCapture, OutboxClosed, OutboxError
+from .crash_words import UNREADABLE, crash_line
 from .readings import Readings
 
 _LOGGER = logging.getLogger(__name__)
 
-UNREADABLE: Final = "a core dump that can't be read"
 _LATEST: Final = 32
 """Captures of a device among which the one that was just read is looked for."""
 
@@ -59,6 +59,8 @@ class LastCrash:
 
     at: float
     reason: str
+    fault_kind: str
+    place: str
     version: str
     git_hash: str
     group: CrashGroup
@@ -260,7 +262,8 @@ class Crashes:
         attributes: dict[str, Any] = {"kind": capture.kind.value, "bytes": len(capture.data)}
         if any(row.capture_id == capture_id and row.may_repeat for row in rows):
             attributes["may_repeat"] = True
-        attributes |= {"summary": UNREADABLE} if report is None else crash_attributes(report)
+        line = crash_line(self._hass, occurrence)
+        attributes |= {"summary": line} if report is None else crash_attributes(report, line)
         group = self.groups.group_of(occurrence.key)
         attributes["fingerprint"] = group.fingerprint if group else occurrence.fingerprint
         attributes |= {"is_new": added.is_new, "regressed": added.regressed}
@@ -299,7 +302,8 @@ def _occurrence(capture_id: int, capture: Capture, report: CrashReport | None) -
             ),
             version=capture.device.git_version,
             git_hash=capture.device.git_hash,
-            reason=UNREADABLE,
+            reason="a core dump that can't be read",
+            fault_kind=UNREADABLE,
         )
     return told(
         fingerprint=report.fingerprint,
@@ -307,6 +311,8 @@ def _occurrence(capture_id: int, capture: Capture, report: CrashReport | None) -
         git_hash=report.device.git_hash,
         reason=report.reason,
         address=report.address_fingerprint,
+        fault_kind=str(report.fault.kind),
+        place=report.place,
     )
 
 
@@ -322,9 +328,12 @@ def _last_crashes(groups: CrashGroups) -> dict[DeviceKey, LastCrash]:
     for key, (at, group) in found.items():
         kept = (each for each in group.occurrences.values() if each.device == key[1])
         latest = next((each for each in kept if each.at == at), None)
+        told = latest if latest and latest.reason else group
         last[key] = LastCrash(
             at,
-            (latest and latest.reason) or group.reason,
+            told.reason,
+            told.fault_kind,
+            told.place,
             latest.version if latest else "",
             latest.git_hash if latest else "",
             group,

@@ -1,7 +1,7 @@
 """What devices logged, searched over all captures that are kept of them."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
@@ -12,33 +12,34 @@ from ..coordinator import DeviceCoordinator
 from ..insight.log_lines import as_fields, moment
 from ..insight.reading import LogFrame
 from ..insight.search import LARGEST_PAGE, Hit, Query, Search, Source
-from ..model.capture import CaptureKind
-from ..outbox.model import Row
 from .gateway import Gateway
 from .summary_file import SummaryRow
 
 AT_A_TIME: Final = 0.2
 """Seconds after which a search lets go of its thread, and goes on when it is its turn again."""
+FETCHED: Final = 200
+"""Captures of which is fetched at a time what is known of them."""
 
-
-type _Run = Callable[[Callable[[], list[Hit]]], Awaitable[list[Hit]]]
+type _Log = tuple[float, int, int]
+"""When a log was captured, the place of its device among those searched, and the capture's ID."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLine:
-    """A frame that was found, whose it is, the capture that it came in, and what firmware ran."""
+    """A frame that was found, whose it is, what firmware ran, and the capture that it came in."""
 
     device: DeviceCoordinator
-    row: Row
     version: str
+    capture_id: int
+    captured_at: float
     frame: LogFrame
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for an answer."""
         return {
             "device": self.device.identity.serial,
-            "capture": self.row.capture_id,
-            "captured": moment(self.row.captured_at),
+            "capture": self.capture_id,
+            "captured": moment(self.captured_at),
             **as_fields(self.frame),
         }
 
@@ -51,62 +52,97 @@ class FoundPage:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What is kept of a device, and what is known of it without opening it."""
-
-    device: DeviceCoordinator
-    gateway: Gateway
-    rows: list[Row]
-    summaries: list[SummaryRow]
-
-
 class LogSearch:
     """A search under way; ``opened`` of ``captures`` were looked at so far.
 
-    The captures that came last are first, and in each of them what was logged last.
+    The captures that came last are first, and in each of them what was logged last. What is known
+    of captures is fetched for some of them at a time: objects that live long are what makes Python
+    stop the whole of Home Assistant to look for garbage.
     """
 
-    def __init__(
-        self, run: _Run | None, found: list[tuple[DeviceCoordinator, Row, str]], search: Search
-    ) -> None:
-        self._run = run
-        self._found = found
-        self._search = search
+    def __init__(self, devices: Sequence[DeviceCoordinator], query: Query) -> None:
+        self._devices = devices
+        # For as long as this lasts, even where the account is unloaded meanwhile.
+        self._gateways: list[Gateway] = [device.account.entry.runtime_data for device in devices]
+        self._logs: list[_Log] = []
+        self._query = query
+        self._fetched = 0
+        self._search = Search((), query, done=True)
+        self._versions: list[str] = []
 
     @classmethod
     async def async_begin(
         cls, hass: HomeAssistant, devices: Sequence[DeviceCoordinator], query: Query
     ) -> Self:
         """Find out what there is to search; raises OutboxError where the disk fails."""
-        kept = [await _kept(device) for device in devices]
-        if not kept:
-            return cls(None, [], Search((), query))
-        found, search = await hass.async_add_executor_job(_begin, kept, query)
-        # Each device's captures are loaded by its own account; any of them may lend its threads.
-        return cls(kept[0].gateway.readings.async_with_captures, found, search)
+        search = cls(devices, query)
+        kept = [await device.account.outbox.logs(device.identity.key) for device in devices]
+        search._logs = await hass.async_add_executor_job(_newest_first, kept)
+        return search
 
     @property
     def done(self) -> bool:
         """Whether there is nothing left to find."""
-        return self._run is None or self._search.done
+        return self._search.done and self._fetched == len(self._logs)
 
     @property
     def opened(self) -> int:
         """How many captures were looked at."""
-        return len(self._found) if self.done else self._search.opened
+        if self._search.done:
+            return self._fetched
+        return self._fetched - len(self._versions) + self._search.opened
 
     @property
     def captures(self) -> int:
         """How many captures there are."""
-        return len(self._found)
+        return len(self._logs)
 
     async def async_more(self, most: int, seconds: float = AT_A_TIME) -> list[FoundLine]:
         """Search for some seconds at most; returns up to ``most`` further lines, maybe none."""
-        if self._run is None:
-            return []
-        hits = await self._run(partial(_search, self._search, most, seconds))
-        return [FoundLine(*self._found[hit.capture_id], hit.frame) for hit in hits]
+        until = time.monotonic() + seconds
+        lines: list[FoundLine] = []
+        while len(lines) < most and not self.done:
+            if self._search.done:
+                await self._fetch()
+            lines += await self._some(most - len(lines), until)
+            if time.monotonic() >= until:
+                break
+        return lines
+
+    async def _some(self, most: int, until: float) -> list[FoundLine]:
+        """Search what was fetched."""
+        first = self._fetched - len(self._versions)
+        # Each device's captures are loaded by its own account; any of them may lend its threads.
+        readings = self._gateways[self._logs[first][1]].readings
+        hits = await readings.async_with_captures(partial(_search, self._search, most, until))
+        return [self._line(first, hit) for hit in hits]
+
+    def _line(self, first: int, hit: Hit) -> FoundLine:
+        """Say whose a frame is; in a search, a source has its place here for a number."""
+        captured_at, device, capture_id = self._logs[hit.capture_id]
+        version = self._versions[hit.capture_id - first]
+        return FoundLine(self._devices[device], version, capture_id, captured_at, hit.frame)
+
+    async def _fetch(self) -> None:
+        """Fetch what is known of the next captures."""
+        begin = self._fetched
+        logs = self._logs[begin : begin + FETCHED]
+        known: dict[tuple[int, int], SummaryRow] = {}
+        for device in {device for _, device, _ in logs}:
+            ids = [capture_id for _, whose, capture_id in logs if whose == device]
+            rows = await self._gateways[device].readings.async_summaries_of(ids)
+            known |= {(device, capture_id): row for capture_id, row in rows.items()}
+        sources, self._versions = [], []
+        for number, (captured_at, device, capture_id) in enumerate(logs, begin):
+            summary = known.get((device, capture_id))
+            sources.append(
+                _source(number, self._gateways[device], captured_at, capture_id, summary)
+            )
+            self._versions.append(
+                summary.git_version if summary else self._devices[device].identity.git_version
+            )
+        self._search = Search(sources, self._query)
+        self._fetched += len(logs)
 
 
 async def async_search_logs(
@@ -122,50 +158,27 @@ async def async_search_logs(
     return FoundPage(tuple(lines[start:][:limit]), len(lines) > start + limit)
 
 
-async def _kept(device: DeviceCoordinator) -> _Kept:
-    gateway: Gateway = device.account.entry.runtime_data
-    key = device.identity.key
-    rows = await device.account.outbox.listing(key)
-    return _Kept(device, gateway, rows, await gateway.readings.async_summaries(key))
-
-
-def _begin(
-    kept: Sequence[_Kept], query: Query
-) -> tuple[list[tuple[DeviceCoordinator, Row, str]], Search]:
-    """Return the logs in the order in which they are searched, and the search; blocks.
-
-    In a search a source has its place in that list for a number: accounts count their own.
-    """
-    found = [
-        (each, row, known.get(row.capture_id))
-        for each in kept
-        for known in [{summary.capture_id: summary for summary in each.summaries}]
-        for row in each.rows
-        if row.kind is CaptureKind.LOG
+def _newest_first(kept: Sequence[Sequence[tuple[float, int]]]) -> list[_Log]:
+    """Return the logs in the order in which they are searched."""
+    logs = [
+        (captured_at, device, capture_id)
+        for device, those in enumerate(kept)
+        for captured_at, capture_id in those
     ]
-    found.sort(key=lambda one: -one[1].captured_at)
-    sources = [
-        _source(number, each.gateway, row, summary)
-        for number, (each, row, summary) in enumerate(found)
-    ]
-    versions = (
-        summary.git_version if summary else each.device.identity.git_version
-        for each, _row, summary in found
-    )
-    named = [
-        (each.device, row, version) for (each, row, _), version in zip(found, versions, strict=True)
-    ]
-    return named, Search(sources, query)
+    logs.sort(key=lambda log: (-log[0], log[1], -log[2]))
+    return logs
 
 
-def _source(number: int, gateway: Gateway, row: Row, known: SummaryRow | None) -> Source:
+def _source(
+    number: int, gateway: Gateway, captured_at: float, capture_id: int, known: SummaryRow | None
+) -> Source:
     """Return a log to search; one that was read before has a summary, which saves opening it."""
-    if known is not None and known.captured_at != row.captured_at:
+    if known is not None and known.captured_at != captured_at:
         known = None
     return Source(
         number,
-        row.captured_at,
-        partial(gateway.readings.load, row.capture_id),
+        captured_at,
+        partial(gateway.readings.load, capture_id),
         None,
         None if known is None else known.summary,
         None if known is None else known.before,
@@ -174,7 +187,6 @@ def _source(number: int, gateway: Gateway, row: Row, known: SummaryRow | None) -
     )
 
 
-def _search(search: Search, most: int, seconds: float) -> list[Hit]:
+def _search(search: Search, most: int, until: float) -> list[Hit]:
     """Search for a while; blocks."""
-    until = time.monotonic() + seconds
     return search.more(most, leave=lambda: time.monotonic() > until)

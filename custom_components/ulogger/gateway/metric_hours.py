@@ -52,7 +52,9 @@ def add_hours(connection: sqlite3.Connection, key: DeviceKey, hours: Iterable[Ho
     connection.executemany(
         "INSERT INTO hours (application_id, serial, name, hour, samples, total, low, high)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET due = 1,"
-        " samples = samples + excluded.samples, total = total + excluded.total,"
+        " samples = samples + excluded.samples,"
+        # Two totals beyond all numbers can make none, which SQLite has as NULL; 9e999 is infinite.
+        " total = ifnull(total + excluded.total, 9e999),"
         " low = min(low, excluded.low), high = max(high, excluded.high)",
         ((*key, *hour) for hour in hours),
     )

@@ -41,6 +41,7 @@ from ..const import (
     SUBENTRY_OTLP,
     SUBENTRY_UDMI,
 )
+from ..firmware.symbols import CodePlace
 from ..insight.reading import Reading
 from ..model.identity import DeviceIdentity
 from ..model.plain_text import one_line
@@ -78,6 +79,7 @@ async def async_otlp_destinations(account: Account) -> list[ActiveDestination]:
             hass.async_add_executor_job,
             reading_of=partial(_async_reading, entry),
             crash_of=partial(_async_crash, entry),
+            places_of=partial(_places, entry),
             progress=parts,
             metrics=subentry.data[CONF_METRICS],
         )
@@ -138,6 +140,12 @@ async def _async_reading(entry: UloggerConfigEntry, capture_id: int) -> Reading:
 
 async def _async_crash(entry: UloggerConfigEntry, capture: Any) -> Any:
     return await entry.runtime_data.crashes.async_report_of(capture)
+
+
+def _places(entry: UloggerConfigEntry, device: DeviceIdentity, address: int) -> Sequence[CodePlace]:
+    """Return where a firmware logs a format string, as far as an image tells; blocks."""
+    image = entry.runtime_data.images.image_of(device)
+    return () if image is None else image.log_places(address)
 
 
 @callback

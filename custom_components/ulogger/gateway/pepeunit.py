@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import ssl
 from datetime import datetime, timedelta
 from typing import Any, override
 
@@ -20,6 +21,7 @@ from ..cloud.pepeunit.env import Env
 from ..cloud.pepeunit.errors import InvalidFile
 from ..cloud.pepeunit.link import Security
 from ..cloud.pepeunit.machine import machine_state, own_address
+from ..cloud.pepeunit.rest import api_context
 from ..cloud.pepeunit.unit import PepeunitDestination
 from ..cloud.tls import verifying_context
 from ..const import CONF_CA, CONF_INPUTS, CONF_OUTPUTS, CONF_PORT, CONF_READABLE, CONF_UNIT
@@ -48,13 +50,16 @@ class ActivePepeunit(ActiveDestination):
         destination: PepeunitDestination,
         files: UnitFiles,
         subentry: ConfigSubentry,
+        api_tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(account, destination, subentry.title, subentry.subentry_id)
         data = dict(subentry.data)
         self.inputs = Inputs(account, data.get(CONF_INPUTS, ()))
         self.input_nodes = data.get(CONF_INPUTS, ())
         self.data = data
-        self.updates = UnitUpdates(files, destination, self.async_try, self.account.changed.notify)
+        self.updates = UnitUpdates(
+            files, destination, self.async_try, self.account.changed.notify, tls=api_tls
+        )
         self._outputs = Outputs(account, destination, data.get(CONF_OUTPUTS, ()))
         destination.on_input = self.inputs.take
 
@@ -85,7 +90,7 @@ class ActivePepeunit(ActiveDestination):
 
     async def async_try(self, env: Env) -> None:
         """Connect once as an ``env.json`` says; raises CloudError, InvalidFile."""
-        if not self.data[CONF_READABLE] and is_readable(env, encrypted=True):
+        if not self.readable and is_readable(env, encrypted=True):
             raise InvalidFile("would_be_readable", "PU_HTTP_TYPE")
         security = await async_security(self.account, self.data)
         await async_try_broker(env, security)
@@ -174,7 +179,10 @@ async def async_pepeunit_destinations(account: Account) -> list[ActiveDestinatio
             run=hass.async_add_executor_job,
             mapped=mapped_nodes(data),
         )
-        active = ActivePepeunit(account, destination, files, subentry)
+        api_tls: ssl.SSLContext | None = await hass.async_add_executor_job(
+            api_context, data.get(CONF_CA), create_client_context
+        )
+        active = ActivePepeunit(account, destination, files, subentry, api_tls)
         await active.inputs.async_prepare()
         await active.updates.async_look_for_fetched()
         found.append(active)

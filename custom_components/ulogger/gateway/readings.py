@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -214,6 +214,12 @@ class Readings:
         if (file := self._file) is None:
             return []
         return await self._async_ask(file, partial(file.rows, key, limit)) or []
+
+    async def async_summaries_of(self, capture_ids: Sequence[int]) -> dict[int, SummaryRow]:
+        """Return the summaries of captures, by their IDs, as far as there are any."""
+        if (file := self._file) is None:
+            return {}
+        return await self._async_ask(file, partial(file.some, capture_ids)) or {}
 
     async def async_with_captures[T](self, job: Callable[[], T]) -> T:
         """Do a job that loads captures, in an executor.

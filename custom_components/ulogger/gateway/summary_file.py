@@ -9,7 +9,7 @@ layout is deleted. It is read and written in an executor, by one thread at a tim
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +159,12 @@ class SummaryFile:
     def get(self, capture_id: int) -> SummaryRow | None:
         """Return the summary of a capture, None where there is none."""
         return next(self._rows("WHERE id = ?", (capture_id,)), None)
+
+    def some(self, capture_ids: Sequence[int]) -> dict[int, SummaryRow]:
+        """Return the summaries of captures, by their IDs, as far as there are any."""
+        marks = ", ".join("?" * len(capture_ids))
+        found = self._rows(f"WHERE id IN ({marks})", tuple(capture_ids))
+        return {row.capture_id: row for row in found}
 
     def rows(self, key: DeviceKey | None = None, limit: int = -1) -> list[SummaryRow]:
         """Return summaries, the newest first."""

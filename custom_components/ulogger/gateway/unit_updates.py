@@ -6,6 +6,7 @@ leaves the old one in place; nothing that was fetched is ever executed.
 
 import asyncio
 import logging
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,8 +41,9 @@ MOST_WAITING = 32
 class UnitUpdates:
     """The files, the log and the version of one unit, kept as Pepeunit wants them.
 
-    ``failures`` says for ``env`` and ``schema`` why the last one could not be taken, ``forbidden``
-    whether the API refuses the unit; ``changed`` is called when something is other than before.
+    ``tls`` says whom to trust as the API. ``failures`` says for ``env`` and ``schema`` why the
+    last one could not be taken, ``forbidden`` whether the API refuses the unit; ``changed`` is
+    called when something is other than before.
     """
 
     def __init__(
@@ -50,8 +52,11 @@ class UnitUpdates:
         destination: PepeunitDestination,
         try_connection: TryConnection,
         changed: Callable[[], None],
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.files = files
+        self.tls = tls
         self.target: TargetVersion | None = None
         self.link: str | None = None
         self.failures: dict[str, str] = {}
@@ -69,7 +74,7 @@ class UnitUpdates:
     @property
     def api(self) -> RestClient:
         """The REST API of the unit."""
-        return RestClient(async_get_clientsession(self.files.hass), self.files.env)
+        return RestClient(async_get_clientsession(self.files.hass), self.files.env, self.tls)
 
     @property
     def commit(self) -> str:

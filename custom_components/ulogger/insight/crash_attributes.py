@@ -9,14 +9,14 @@ MOST_FRAMES: Final = 16
 LONGEST_TEXT: Final = 255
 
 
-def crash_attributes(report: CrashReport) -> dict[str, Any]:
-    """Give the attributes of a *core_dump* event; the ``summary`` says it in a line.
+def crash_attributes(report: CrashReport, summary: str) -> dict[str, Any]:
+    """Give the attributes of a *core_dump* event; the ``summary`` says it in a line for people.
 
     Home Assistant keeps no attributes of more than 16 KiB, so names and backtrace are cut.
     """
     address = report.fault.address
     return {
-        "summary": _cut(report.reason),
+        "summary": _cut(summary),
         "application": report.device.application_id,
         "firmware_version": _cut(report.device.git_version),
         "git_hash": _cut(report.device.git_hash),

@@ -75,11 +75,15 @@ class Occurrence:
     at: float
     capture_id: str
     reason: str = ""
-    """The crash in a line, for people."""
+    """The crash in an English line, for logs and reports."""
     application_id: int = 0
     git_hash: str = ""
     address: str = ""
     """The fingerprint that it has without an image; empty where nobody knows."""
+    fault_kind: str = ""
+    """What went wrong, by a name that has a text in each language; empty where nobody knows."""
+    place: str = ""
+    """Where, in no language."""
 
     @property
     def key(self) -> CaptureKey:
@@ -124,6 +128,9 @@ class CrashGroup:
     decided: int = 0
     """The number of the decision that set its state, 0 when nobody has."""
     reason: str = ""
+    """How it is told, and by ``fault_kind`` and ``place``: as its latest occurrence is."""
+    fault_kind: str = ""
+    place: str = ""
     older: int = 0
     """Occurrences that are counted but no longer kept."""
     first_seen: float = 0.0
@@ -158,7 +165,7 @@ class CrashGroup:
         self.first_seen = min(self.first_seen, occurrence.at)
         if occurrence.at >= self.last_seen:
             self.last_seen = occurrence.at
-            self.reason = occurrence.reason or self.reason
+            self.be_told_as(occurrence)
         _note(self.devices, occurrence.device, occurrence.at)
         _note(self.versions, occurrence.version, occurrence.at)
 
@@ -166,7 +173,13 @@ class CrashGroup:
         """Have an occurrence told in other words."""
         self.occurrences[occurrence.key] = occurrence
         if occurrence.at == self.last_seen:
-            self.reason = occurrence.reason or self.reason
+            self.be_told_as(occurrence)
+
+    def be_told_as(self, occurrence: Occurrence) -> None:
+        """Tell the group in the words of an occurrence, unless it has none."""
+        if occurrence.reason:
+            self.reason = occurrence.reason
+            self.fault_kind, self.place = occurrence.fault_kind, occurrence.place
 
     def remove(self, key: CaptureKey) -> None:
         """Forget an occurrence, which belongs to another group now."""
@@ -328,7 +341,7 @@ class CrashGroups:
             if other.spot == spot:
                 self._put(replace(other, fingerprint=told.fingerprint))
         if (group := self._groups.get(told.fingerprint)) is not None:
-            group.reason = told.reason or group.reason
+            group.be_told_as(told)
 
     def _limit(self, keep: CrashGroup) -> None:
         """Forget occurrences of what happens often, then the group unseen for longest.
@@ -391,6 +404,8 @@ def _stored(group: CrashGroup) -> dict[str, Any]:
         "resolved_in": list(group.resolved_in),
         "decided": group.decided,
         "reason": group.reason,
+        "fault_kind": group.fault_kind,
+        "place": group.place,
         "older": group.older,
         "first_seen": group.first_seen,
         "last_seen": group.last_seen,
@@ -405,6 +420,8 @@ def _stored(group: CrashGroup) -> dict[str, Any]:
                 kept.reason,
                 kept.git_hash,
                 kept.address,
+                kept.fault_kind,
+                kept.place,
             ]
             for kept in group.occurrences.values()
         ],
@@ -423,20 +440,8 @@ def _group(entry: Mapping[str, Any]) -> CrashGroup:
     fingerprint = _text(entry["fingerprint"])
     application_id = int(entry["application_id"])
     occurrences = [
-        Occurrence(
-            fingerprint,
-            _text(device),
-            _text(version),
-            float(at),
-            _text(capture_id),
-            _text(reason),
-            application_id,
-            _text(git_hash),
-            _text(address),
-        )
-        for capture_id, device, version, at, reason, git_hash, address in entry["occurrences"][
-            :MOST_OCCURRENCES
-        ]
+        _occurrence(fingerprint, application_id, kept)
+        for kept in entry["occurrences"][:MOST_OCCURRENCES]
     ]
     return CrashGroup(
         fingerprint,
@@ -445,6 +450,8 @@ def _group(entry: Mapping[str, Any]) -> CrashGroup:
         tuple(_text(version) for version in entry["resolved_in"][:MOST_NAMES]),
         max(int(entry["decided"]), 0),
         _text(entry["reason"]),
+        _text(entry.get("fault_kind", "")),
+        _text(entry.get("place", "")),
         max(int(entry["older"]), 0),
         float(entry["first_seen"]),
         float(entry["last_seen"]),
@@ -452,6 +459,13 @@ def _group(entry: Mapping[str, Any]) -> CrashGroup:
         _names(entry["versions"]),
         {each.key: each for each in occurrences},
     )
+
+
+def _occurrence(fingerprint: str, application_id: int, kept: Iterable[Any]) -> Occurrence:
+    """Read a stored occurrence; the earliest ones have no words but an English line."""
+    capture_id, device, version, at, reason, *others = kept
+    named = (fingerprint, _text(device), _text(version), float(at), _text(capture_id))
+    return Occurrence(*named, _text(reason), application_id, *map(_text, others))
 
 
 def _names(stored: Mapping[str, Any]) -> dict[str, float]:

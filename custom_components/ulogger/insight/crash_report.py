@@ -121,11 +121,15 @@ class CrashReport:
         )
 
     @property
-    def reason(self) -> str:
-        """The crash in a line: what went wrong and where."""
+    def place(self) -> str:
+        """Where it happened, in no language: ``read_register (session.c:3)``, else an address."""
         place = self.function or f"0x{self.pc.address:08X}"
-        location = f" ({self.location})" if self.location else ""
-        return f"{self.fault.text} in {place}{location}"
+        return f"{place} ({self.location})" if self.location else place
+
+    @property
+    def reason(self) -> str:
+        """The crash in an English line: all that is known of what went wrong, and where."""
+        return f"{self.fault.text} in {self.place}"
 
 
 def crash_report(dump: CoreDump, image: Symbols | None = None) -> CrashReport | None:

@@ -1,5 +1,6 @@
 """Metrics by the hour in which they were measured, as long-term statistics take them."""
 
+import math
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -9,7 +10,10 @@ HOUR: Final = 3600
 
 
 class Hour(NamedTuple):
-    """The values of one metric in one hour; ``hour`` counts hours since 1970."""
+    """The values of one metric in one hour; ``hour`` counts hours since 1970.
+
+    A ``total`` beyond what a number can be is infinite, and the hour has no mean then.
+    """
 
     name: str
     hour: int
@@ -34,9 +38,10 @@ def hourly(metrics: Iterable[MetricReading]) -> list[Hour]:
 
 def together(first: Hour, second: Hour) -> Hour:
     """Return what two parts of an hour make up."""
+    total = first.total + second.total
     return first._replace(
         samples=first.samples + second.samples,
-        total=first.total + second.total,
+        total=math.inf if math.isnan(total) else total,
         low=min(first.low, second.low),
         high=max(first.high, second.high),
     )

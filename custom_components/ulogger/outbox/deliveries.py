@@ -126,9 +126,16 @@ def known(connection: sqlite3.Connection) -> list[str]:
 
 
 def deliver(
-    connection: sqlite3.Connection, destination: str, ids: Iterable[int], now: float
+    connection: sqlite3.Connection,
+    destination: str,
+    ids: Iterable[int],
+    now: float,
+    saved: int = 0,
 ) -> int:
-    """Mark captures as there and count them; what is so already is not counted again."""
+    """Mark captures as there and count them; what is so already is not counted again.
+
+    ``saved`` is how many bytes of them did not have to be sent.
+    """
     marked = 0
     for capture_id in ids:
         row = connection.execute(
@@ -142,7 +149,9 @@ def deliver(
         size, kind, counted = connection.execute(
             "SELECT size, kind, counted FROM captures WHERE id = ?", (capture_id,)
         ).fetchone()
-        _count_there(connection, destination, row[0], size, now)
+        less = min(size, saved)
+        saved -= less
+        _count_there(connection, destination, row[0], size - less, now)
         if not counted:
             _count_device(connection, row[0], size, kind, now)
             connection.execute("UPDATE captures SET counted = 1 WHERE id = ?", (capture_id,))

@@ -5,21 +5,14 @@ import os
 from pathlib import Path
 from typing import Final
 
+from ..model.durable import sync_directory
+
 _COMPANIONS: Final = ("-wal", "-shm", "-journal")
 
 
 def companion(path: Path, ending: str) -> Path:
     """Name a file that stands beside the database."""
     return path.with_name(path.name + ending)
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def prepare(path: Path) -> None:

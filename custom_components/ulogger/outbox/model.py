@@ -65,11 +65,15 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A waiting capture, loaded to be delivered."""
+    """A waiting capture, loaded to be delivered.
+
+    ``goes_on`` says that it has only what an earlier one had not, or may repeat an earlier one.
+    """
 
     capture_id: int
     capture: Capture
     attempts: int
+    goes_on: bool = False
 
     @property
     def key(self) -> DeviceKey:

@@ -7,16 +7,18 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ..model.capture import Capture
 from ..model.identity import DeviceKey
 from . import envelope
 from .errors import OutboxDamaged
 from .model import Item
 
-_WAITING: Final = """SELECT capture_id, size, attempts, fault
+_WAITING: Final = """SELECT capture_id, size, attempts, fault, goes_on
     FROM (SELECT capture_id, attempts FROM deliveries
         WHERE destination_id = ? AND device_id = ? AND state = 'waiting' AND capture_id > ?{kind}
         ORDER BY capture_id LIMIT ?)
-    JOIN (SELECT id, size, reason AS fault FROM captures) ON id = capture_id
+    JOIN (SELECT id, size, reason AS fault, may_repeat OR continues IS NOT NULL AS goes_on
+        FROM captures) ON id = capture_id
     ORDER BY capture_id"""
 
 _BY_KIND: Final = {
@@ -86,15 +88,15 @@ def load(
         head = queue.fetchone()
         if head is None:
             continue
-        capture_id, size, attempts, fault = head
+        capture_id, size, attempts, fault, goes_on = head
         if found.items and total + size > most.size:
             break
         opened += is_fresh
-        item = _item(connection, capture_id, attempts, fault)
-        if item is None:
+        capture = _capture(connection, capture_id, fault)
+        if capture is None:
             found.damaged.append(capture_id)
         else:
-            found.items.append(item)
+            found.items.append(Item(capture_id, capture, attempts, bool(goes_on)))
             total += size
         turns.append(queue)
     return found
@@ -117,9 +119,7 @@ def _queues(
         yield connection.execute(_BY_KIND[kind], (destination, device_id, choice.after, limit))
 
 
-def _item(
-    connection: sqlite3.Connection, capture_id: int, attempts: int, fault: str | None
-) -> Item | None:
+def _capture(connection: sqlite3.Connection, capture_id: int, fault: str | None) -> Capture | None:
     """Load a waiting capture; None when its bytes are not what was stored.
 
     A body that is not there at all raises ``OutboxDamaged``: a repair may find it elsewhere.
@@ -129,4 +129,4 @@ def _item(
         raise OutboxDamaged(f"capture {capture_id} has no readable body")
     if not sealed.intact:
         return None
-    return Item(capture_id, envelope.with_reason(sealed.capture, fault), attempts)
+    return envelope.with_reason(sealed.capture, fault)

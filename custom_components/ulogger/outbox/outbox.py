@@ -177,6 +177,10 @@ class Outbox:
         """Describe captures, newest first, without loading their bytes."""
         return await self._database.read(lambda c: queries.listing(c, key, states, limit))
 
+    async def logs(self, key: DeviceKey) -> list[tuple[float, int]]:
+        """Return when each log of a device was captured (Unix seconds), and its ID."""
+        return await self._database.read(lambda c: queries.logs(c, key))
+
     async def counters(self) -> Mapping[DeviceKey, DeviceCounters]:
         """Read the counters of every device; ``DeviceCounters.total`` adds them up."""
         return await self._database.read(lambda c: queries.counters(c, self._now()))

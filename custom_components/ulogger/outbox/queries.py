@@ -73,6 +73,15 @@ def listing(
     ]
 
 
+def logs(connection: sqlite3.Connection, key: DeviceKey) -> list[tuple[float, int]]:
+    """Return when each log of a device was captured, and its ID."""
+    return connection.execute(
+        "SELECT captured_at, captures.id FROM captures JOIN devices ON devices.id = device_id"
+        " WHERE application_id = ? AND serial = ? AND kind = ?",
+        (*key, CaptureKind.LOG.value),
+    ).fetchall()
+
+
 def _deliveries(connection: sqlite3.Connection, capture_id: int) -> dict[str, DeliveryRow]:
     """Describe how it stands with a capture at each destination."""
     return {

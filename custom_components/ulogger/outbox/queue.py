@@ -83,12 +83,17 @@ class Queue:
         """Take a capture out of everybody's way: its bytes are not what was stored."""
         await self._database.write(lambda c: records.set_fault(c, capture_id, DAMAGED, self._now()))
 
-    async def delivered(self, ids: Iterable[int], now: float | None = None) -> int:
-        """Mark captures as acknowledged and count them; returns how many of them are new."""
+    async def delivered(
+        self, ids: Iterable[int], now: float | None = None, *, saved: int = 0
+    ) -> int:
+        """Mark captures as acknowledged and count them; returns how many of them are new.
+
+        ``saved`` is by how many bytes what was sent of a device was shorter than its captures.
+        """
         moment = self._now() if now is None else now
         marked = tuple(ids)
         return await self._database.write(
-            lambda c: deliveries.deliver(c, self.destination, marked, moment)
+            lambda c: deliveries.deliver(c, self.destination, marked, moment, saved)
         )
 
     async def failed(self, capture_id: int, error: str) -> int:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from ..model.durable import sync_directory
 from . import files, salvage
 from .database import SUSPECT, connect, make_durable
 from .errors import OutboxDamaged, as_outbox_error
@@ -43,7 +44,7 @@ def rebuild(path: Path, now: float) -> None:
     finally:
         target.close()
     building.rename(files.companion(path, _REBUILT))
-    files.sync_directory(path.parent)
+    sync_directory(path.parent)
     finish(path)
 
 

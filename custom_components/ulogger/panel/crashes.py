@@ -269,8 +269,8 @@ async def _led_to_it(
         as_message(
             line.frame,
             account=device.account.entry_id,
-            capture_id=line.row.capture_id,
-            captured_at=line.row.captured_at,
+            capture_id=line.capture_id,
+            captured_at=line.captured_at,
             device=names.id_of(device),
             firmware=line.version,
         )

@@ -19,6 +19,7 @@ from homeassistant.components.websocket_api.decorators import (
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 
 from ..coordinator import DeviceCoordinator
+from ..firmware.compact_image import CompactImage
 from ..gateway.gateway import Gateway
 from ..gateway.log_search import AT_A_TIME, LogSearch
 from ..insight.reading import LogFrame, Reading
@@ -29,7 +30,7 @@ from ..outbox.errors import OutboxError
 from .downloads import LINK_VALID, capture_path
 from .frames import arguments, around, as_message, parse_key
 from .gateways import Names, devices_of, follow, of_account
-from .messages import Frame, FrameDetails, SearchEvent
+from .messages import Frame, FrameDetails, LogPlace, SearchEvent
 
 MOST_FRAMES: Final = 100_000
 """Frames that one search answers with at most."""
@@ -114,8 +115,8 @@ async def _search(
                 (
                     line.frame,
                     line.device.account.entry_id,
-                    line.row.capture_id,
-                    line.row.captured_at,
+                    line.capture_id,
+                    line.captured_at,
                     names.id_of(line.device),
                     line.version,
                 )
@@ -258,16 +259,28 @@ async def _details(hass: HomeAssistant, account: str, capture_id: int, number: i
     )
     frame = reading.frames[number]
     image = await hass.async_add_executor_job(gateway.images.image_of, capture.device)
+    places = await hass.async_add_executor_job(_places, image, frame)
     before, after = around(reading.frames, number, NEIGHBOURS)
     return {
         "frame": said(frame),
         "address": frame.address,
         "arguments": arguments(frame),
         "format": image.format_string(frame.address) if image and not frame.metric else None,
+        "places": places,
         "download": signed(hass, capture_path(account, capture_id)),
         "before": [said(each) for each in before],
         "after": [said(each) for each in after],
     }
+
+
+def _places(image: CompactImage | None, frame: LogFrame) -> list[LogPlace]:
+    """Return where a frame is logged; a metric has a name instead of a format string; blocks."""
+    if image is None or frame.metric:
+        return []
+    return [
+        {"function": place.function, "location": place.location}
+        for place in image.log_places(frame.address)
+    ]
 
 
 def signed(hass: HomeAssistant, path: str, valid: timedelta = LINK_VALID) -> str:

@@ -58,6 +58,13 @@ class Argument(TypedDict):
     value: Value
 
 
+class LogPlace(TypedDict):
+    """A function, and file name with line."""
+
+    function: str | None
+    location: str | None
+
+
 class FrameDetails(TypedDict):
     """All that is known of one frame."""
 
@@ -65,6 +72,8 @@ class FrameDetails(TypedDict):
     address: int
     arguments: list[Argument]
     format: str | None
+    places: list[LogPlace]
+    """Where in the source it is logged, as far as the image tells: maybe one of several."""
     download: str
     """A signed path of the capture."""
     before: list[Frame]

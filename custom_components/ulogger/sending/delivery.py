@@ -10,6 +10,9 @@ Rules:
 * Of one device as many captures are under way as the destination takes in order (its ``window``).
   Acknowledgements go to disk in the order of the captures; after a failure nothing new of the
   device begins before all that is under way has ended.
+* Several that wait may go as one, where the destination knows how (see `JoinsCaptures`); none
+  waits for that. Each is recorded by itself once the one is acknowledged. If that one fails, other
+  than for want of a connection, they go one by one.
 * What has to come before a capture can be sent (a session token) is waited for apart; it takes
   none of those places.
 * What failed holds up its own device, each time for longer; with a connection lost, until there
@@ -27,7 +30,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from ..cloud.destination import Destination
+from ..cloud.destination import Destination, JoinsCaptures
 from ..cloud.errors import CloudError, CloudUnavailable, HeldBack, NotAcknowledged, TopicDenied
 from ..model.capture import CaptureKind
 from ..model.identity import DeviceKey
@@ -36,6 +39,7 @@ from ..outbox.model import REFUSED, DeliveryState, Item
 from ..outbox.outbox import Outbox
 from .flight import Flight
 from .holds import Holds
+from .load import Load
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,6 +82,8 @@ class Delivery:
         self._outbox = outbox
         self._queue = outbox.queue(destination.id)
         self._destination = destination
+        self._joins = destination if isinstance(destination, JoinsCaptures) else None
+        self._apart: dict[DeviceKey, int] = {}
         self._listener = listener
         self._clock = clock
         self._wake = asyncio.Event()
@@ -222,21 +228,24 @@ class Delivery:
         try:
             await self._destination.prepare(item.capture)
         except CloudError as err:
-            await self._failed(item, err)
+            await self._failed(Load.of(item), err)
 
     # One device
 
     async def _deliver_device(self, key: DeviceKey, items: list[Item]) -> None:
         """Send one device's oldest captures; the marks go to disk beside it."""
         flight = Flight(self._deliver, self._record)
+        before: Item | None = None
         try:
             while items and await flight.room_for(self._destination.window(items[0].capture)):
                 if not self._may_begin(items[0]):
                     break
-                item = items.pop(0)
-                flight.begin(item)
+                load = Load.next(items, before, self._joins, self._apart.get(key, 0))
+                del items[: len(load.items)]
+                before = load.items[-1]
+                flight.begin(load)
                 if not items and len(self._active) < DEVICES_AT_ONCE and not self._finishing:
-                    items = await self._following(key, item)
+                    items = await self._following(key, before)
             failures = await flight.close()
         except asyncio.CancelledError:
             # Shielded: a stop between acknowledgement and note would send it twice.
@@ -263,16 +272,16 @@ class Delivery:
         return self._destination.ready(item.capture)
 
     async def _note_failures(
-        self, failures: list[tuple[Item, CloudError]], rest: list[Item]
+        self, failures: list[tuple[Load, CloudError]], rest: list[Item]
     ) -> None:
-        """Note why captures of one device failed; a lost connection fails all, and counts once."""
-        for place, (item, err) in enumerate(failures):
+        """Note why loads of one device failed; a lost connection fails all, and counts once."""
+        for place, (load, err) in enumerate(failures):
             if place == 0 or err.about_message:
-                await self._failed(item, err)
+                await self._failed(load, err)
         if failures and len(failures) == 1:
-            item, err = failures[0]
+            load, err = failures[0]
             if isinstance(err, TopicDenied) and err.one_message:
-                await self._ask_witness(item, rest)
+                await self._ask_witness(load.items[-1], rest)
 
     async def _ask_witness(self, accused: Item, others: list[Item]) -> None:
         """Send the next of a kind: that shows if all of it is denied, or the one capture refused.
@@ -281,31 +290,35 @@ class Delivery:
         """
         for witness in others:
             if witness.capture.kind is accused.capture.kind:
+                alone = Load.of(witness)
                 try:
-                    await self._deliver(witness)
+                    await self._deliver(alone)
                 except CloudError as err:
-                    await self._failed(witness, err)
+                    await self._failed(alone, err)
                     if isinstance(err, HeldBack):
                         # It has yet to be heard, before the accused goes again.
                         self._holds.release_only((accused.key, accused.capture.kind))
                     return
-                await asyncio.shield(asyncio.create_task(self._record([witness])))
+                await asyncio.shield(asyncio.create_task(self._record([alone])))
                 return
 
-    async def _deliver(self, item: Item) -> None:
-        """Send a capture; raises CloudError."""
-        await self._destination.deliver(item.capture, item.capture_id)
-        self._unrecorded[item.capture_id] = item
-        self._attempted[item.key] = self._clock()
-        self._holds.release(item.key, item.capture.kind)
-        self._refusals.pop(item.capture_id, None)
+    async def _deliver(self, load: Load) -> None:
+        """Send a load; raises CloudError."""
+        await self._destination.deliver(load.capture, load.items[0].capture_id)
+        for item in load.items:
+            self._unrecorded[item.capture_id] = item
+            self._refusals.pop(item.capture_id, None)
+        self._attempted[load.key] = self._clock()
+        self._holds.release(load.key, load.capture.kind)
 
     # What became of it
 
-    async def _record(self, items: list[Item]) -> bool:
+    async def _record(self, loads: list[Load]) -> bool:
         """Note on disk that captures are delivered; says whether the disk took it."""
+        items = [item for load in loads for item in load.items]
+        saved = sum(load.saved for load in loads)
         try:
-            await self._queue.delivered([item.capture_id for item in items])
+            await self._queue.delivered([item.capture_id for item in items], saved=saved)
         except OutboxError as err:
             _LOGGER.warning(
                 "%s captures were delivered, but the disk did not take the note; "
@@ -329,23 +342,32 @@ class Delivery:
 
     def _settle(self, item: Item) -> None:
         self._unrecorded.pop(item.capture_id, None)
+        if item.capture_id >= self._apart.get(item.key, item.capture_id + 1):
+            del self._apart[item.key]
         self._resolve(item.capture_id, delivered=True)
         self._listener.delivered(item)
 
-    async def _failed(self, item: Item, err: CloudError) -> None:
+    async def _failed(self, load: Load, err: CloudError) -> None:
+        item = load.items[0]
         self._listener.failed(item, err)
-        which = (item.key, item.capture.kind if err.about_kind else None)
+        if load.joined and not _never_left(err):
+            self._apart[load.key] = load.items[-1].capture_id
+        which = (load.key, load.capture.kind if err.about_kind else None)
         if err.retry_after:
             self._holds.hold_for(which, err.retry_after)
             return
-        if not isinstance(err, CloudUnavailable) or err.sent:
-            self._attempted[item.key] = self._clock()
-        # What is taken and not acknowledged may be the cause of the lost connection.
-        lost = isinstance(err, CloudUnavailable) and not isinstance(err, NotAcknowledged)
-        self._holds.hold_back(which, lost=lost)
+        if not _never_left(err):
+            self._attempted[load.key] = self._clock()
+        refused = err.about_message and not err.retryable
+        if not (refused and load.joined):
+            # What is taken and not acknowledged may be the cause of the lost connection.
+            lost = isinstance(err, CloudUnavailable) and not isinstance(err, NotAcknowledged)
+            self._holds.hold_back(which, lost=lost)
         try:
-            await self._queue.failed(item.capture_id, err.reason)
-            if err.retryable or not err.about_message:
+            for each in load.items:
+                await self._queue.failed(each.capture_id, err.reason)
+            # Which of several is refused shows when they go one by one, and that is at once.
+            if not refused or load.joined:
                 return
             self._refusals[item.capture_id] += 1
             if err.final or self._refusals[item.capture_id] >= REFUSALS_BEFORE_QUARANTINE:
@@ -362,3 +384,8 @@ class Delivery:
         for future in self._waiters.pop(id_, []):
             if not future.done():
                 future.set_result(delivered)
+
+
+def _never_left(err: CloudError) -> bool:
+    """Whether nothing was sent at all, for want of a connection."""
+    return isinstance(err, CloudUnavailable) and not err.sent

@@ -1,4 +1,4 @@
-"""Captures of one device that are under way to one destination."""
+"""Loads of one device that are under way to one destination."""
 
 import asyncio
 from collections import deque
@@ -6,27 +6,27 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..cloud.errors import CloudError
-from ..outbox.model import Item
+from .load import Load
 
-type Deliver = Callable[[Item], Coroutine[Any, Any, None]]
-type Record = Callable[[list[Item]], Coroutine[Any, Any, bool]]
+type Deliver = Callable[[Load], Coroutine[Any, Any, None]]
+type Record = Callable[[list[Load]], Coroutine[Any, Any, bool]]
 
 
 class Flight:
-    """Sends captures side by side and has their acknowledgements recorded in their order.
+    """Sends loads side by side and has their acknowledgements recorded in their order.
 
     ``deliver`` sends one (raises CloudError), ``record`` notes some on disk and says whether the
-    disk took that. Once a capture or a note has failed, nothing more may begin; what is under way
+    disk took that. Once a load or a note has failed, nothing more may begin; what is under way
     is waited for, and what of it is acknowledged is recorded all the same: it is not sent twice.
     """
 
     def __init__(self, deliver: Deliver, record: Record) -> None:
         self._deliver = deliver
         self._record = record
-        self._under_way: deque[tuple[Item, asyncio.Task[None]]] = deque()
-        self._acknowledged: list[Item] = []
+        self._under_way: deque[tuple[Load, asyncio.Task[None]]] = deque()
+        self._acknowledged: list[Load] = []
         self._recording: asyncio.Task[bool] | None = None
-        self._failures: list[tuple[Item, CloudError]] = []
+        self._failures: list[tuple[Load, CloudError]] = []
         self._unexpected: BaseException | None = None
         self._note_failed = False
 
@@ -35,9 +35,9 @@ class Flight:
         """Whether nothing more may begin."""
         return bool(self._failures or self._unexpected or self._note_failed)
 
-    def begin(self, item: Item) -> None:
-        """Send a capture."""
-        self._under_way.append((item, asyncio.create_task(self._deliver(item))))
+    def begin(self, load: Load) -> None:
+        """Send a load."""
+        self._under_way.append((load, asyncio.create_task(self._deliver(load))))
 
     async def room_for(self, most: int) -> bool:
         """Wait until fewer than ``most`` are under way; False once anything has failed."""
@@ -47,7 +47,7 @@ class Flight:
             await self._first_ended()
         return not self.failed
 
-    async def close(self) -> list[tuple[Item, CloudError]]:
+    async def close(self) -> list[tuple[Load, CloudError]]:
         """Wait for all that is under way and for the notes; returns what failed, in order.
 
         Raises what nobody foresaw.
@@ -61,7 +61,7 @@ class Flight:
 
     async def abort(self) -> None:
         """Stop what is under way; acknowledgements that came are recorded."""
-        for _item, task in self._under_way:
+        for _load, task in self._under_way:
             task.cancel()
         while self._under_way:
             await self._first_ended()
@@ -69,17 +69,17 @@ class Flight:
 
     async def _first_ended(self) -> None:
         """Wait for the oldest, without stopping it when the waiting is stopped."""
-        item, task = self._under_way[0]
+        load, task = self._under_way[0]
         await asyncio.wait((task,))
         self._under_way.popleft()
         if task.cancelled():
             return
         error = task.exception()
         if error is None:
-            self._acknowledged.append(item)
+            self._acknowledged.append(load)
             self._record_soon()
         elif isinstance(error, CloudError):
-            self._failures.append((item, error))
+            self._failures.append((load, error))
         else:
             self._unexpected = error
 

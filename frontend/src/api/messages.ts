@@ -34,11 +34,17 @@ export interface Argument {
   value: Value;
 }
 
+export interface LogPlace {
+  function: string | null;
+  location: string | null;
+}
+
 export interface FrameDetails {
   frame: Frame;
   address: number;
   arguments: Argument[];
   format: string | null;
+  places: LogPlace[];
   download: string;
   before: Frame[];
   after: Frame[];

@@ -110,6 +110,17 @@ export class FrameDialog extends LitElement {
               <dd class="mono">${details.format}</dd>`
       }
       ${
+        details.places.length === 0
+          ? nothing
+          : html`<dt>${localize("logged_in")}</dt>
+              <dd class="mono">
+                ${details.places.map(
+                  ({ function: name, location }) =>
+                    html`<div>${location === null ? name : `${name} (${location})`}</div>`,
+                )}
+              </dd>`
+      }
+      ${
         details.arguments.length === 0
           ? nothing
           : html`<dt>${localize("arguments")}</dt>

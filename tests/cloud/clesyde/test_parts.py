@@ -1,6 +1,5 @@
 """What comes from Clesyde is read whatever it is, and what goes there fits."""
 
-import datetime as dt
 import ssl
 from typing import Any
 
@@ -38,6 +37,7 @@ from custom_components.ulogger.cloud.clesyde.wishes import Settable, read_wishes
 from custom_components.ulogger.cloud.errors import InvalidMessage
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from tests.support.clesyde import issued
 
 DEVICE = DeviceIdentity(42, "A" * 100, "sensor", "1.0", "abc")
 NOW = 1_795_225_292.0
@@ -47,16 +47,6 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 STATES = st.dictionaries(st.text(max_size=4), VALUES, max_size=5)
-
-
-def issued(authority: trustme.CA, days: int, since: int = 1) -> Pair:
-    now = dt.datetime.now(dt.UTC)
-    leaf = authority.issue_cert(
-        "home.invalid",
-        not_before=now - dt.timedelta(days=since),
-        not_after=now + dt.timedelta(days=days),
-    )
-    return Pair(leaf.cert_chain_pems[0].bytes().decode(), leaf.private_key_pem.bytes().decode())
 
 
 @given(STATES, STATES)

@@ -85,6 +85,17 @@ async def test_a_name_without_an_address(tls, monkeypatch) -> None:
         await check_connection("nowhere.invalid", 8883, tls[1], client_id=NAME)
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64], ids=["empty", "long"])
+async def test_a_name_that_can_not_have_an_address(tls, monkeypatch, host: str) -> None:
+    async def encoded(host: str, *_args: object, **_more: object) -> None:
+        host.encode("idna")
+
+    # What looks names up encodes them first.
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", encoded)
+    with pytest.raises(i.UnknownHost):
+        await check_connection(host, 8883, tls[1], client_id=NAME)
+
+
 async def test_a_broker_that_does_not_answer(broker: LocalBroker) -> None:
     broker.freeze()
     with pytest.raises(i.ConnectTimeout):

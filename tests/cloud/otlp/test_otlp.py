@@ -30,9 +30,14 @@ from custom_components.ulogger.cloud.otlp.answers import (
     read_answer,
     retry_after,
 )
+from custom_components.ulogger.firmware.compact_image import CompactImage
+from custom_components.ulogger.firmware.image_import import import_image
+from custom_components.ulogger.firmware.symbols import CodePlace
 from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.model.capture import Capture, CaptureKind
+from custom_components.ulogger.model.identity import DeviceIdentity
 from tests.support.account import CRASH_DUMP, CRASH_LOG, SENSOR
+from tests.support.fixtures import AGENT
 from tests.support.made_captures import log, payload
 
 from .world import CAPTURED_AT, World, world
@@ -81,6 +86,24 @@ async def test_every_frame_arrives_once_as_a_record_or_as_a_gauge() -> None:
         assert len(received.points) == len(metrics)
         assert received.invalid == []
         assert w.collector.headers[-1]["Authorization"] == "Bearer s3cret"
+
+
+async def test_a_line_says_where_it_is_logged_if_that_is_one_place() -> None:
+    image = CompactImage.load(import_image((AGENT / "v4-crash/firmware.elf").read_bytes()))
+
+    def places_of(device: DeviceIdentity, address: int) -> tuple[CodePlace, ...]:
+        assert device is SENSOR
+        return image.log_places(address) * (2 if address == 0x41C else 1)
+
+    async with world(image=image, places_of=places_of) as w:
+        await w.deliver(LOG)
+        said = {each.body: each.attributes for each in w.collector.received.records}
+        brown_out = next(said[text] for text in said if text.startswith("brown-out"))
+        assert brown_out["code.function.name"] == "main"
+        assert brown_out["code.file.path"].endswith("session.c")
+        assert brown_out["code.line.number"] == 18
+        started = next(said[text] for text in said if text.startswith("System initialized"))
+        assert "code.function.name" not in started
 
 
 async def test_a_crash_is_one_fatal_record() -> None:

@@ -1,12 +1,8 @@
-"""The files of a unit, its cipher, its commands and its archives: good ones, and all others."""
+"""The files of a unit, its cipher and its commands: good ones, and all others."""
 
 import base64
-import io
 import json
 import os
-import tarfile
-import zipfile
-import zlib
 from typing import Any
 
 import pytest
@@ -15,13 +11,11 @@ from hypothesis import strategies as st
 from pepeunit_client.cipher import AesGcmCipher
 
 from custom_components.ulogger.cloud.pepeunit import machine
-from custom_components.ulogger.cloud.pepeunit.archive import Archive
 from custom_components.ulogger.cloud.pepeunit.cipher import decrypt, encrypt
 from custom_components.ulogger.cloud.pepeunit.commands import Command, CommandKind
 from custom_components.ulogger.cloud.pepeunit.device_records import capture_records
 from custom_components.ulogger.cloud.pepeunit.env import Env
 from custom_components.ulogger.cloud.pepeunit.errors import (
-    ArchiveRefused,
     CipherError,
     InvalidCommand,
     InvalidFile,
@@ -60,6 +54,17 @@ def test_an_env_is_read_field_by_field() -> None:
 
 def test_an_env_that_was_put_into_a_json_string_is_read_too() -> None:
     assert Env.parse(json.dumps(json.dumps(GOOD))) == Env.parse(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PU_EXTRA", "\ud800"), ("PU_EXTRA", [{"\udfff": 1}]), ("\ud800", 1)],
+    ids=["value", "within", "name"],
+)
+def test_what_no_file_can_hold_is_named(name: str, value: Any) -> None:
+    with pytest.raises(InvalidFile) as caught:
+        Env.parse(json.dumps({**GOOD, name: value}))
+    assert (caught.value.problem, caught.value.field) == ("invalid_field", ascii(name)[1:-1])
 
 
 def test_what_may_be_missing_has_the_published_clients_values() -> None:
@@ -279,132 +284,6 @@ def test_a_long_ring_fits_the_brokers_messages() -> None:
     assert LEVELS[0] == json.loads(messages[0][0])[0]["level"]
 
 
-# Archives
-
-
-def tar_of(*members: tarfile.TarInfo | tuple[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for each in members:
-            if isinstance(each, tarfile.TarInfo):
-                archive.addfile(each)
-            else:
-                info = tarfile.TarInfo(each[0])
-                info.size = len(each[1])
-                archive.addfile(info, io.BytesIO(each[1]))
-    return packed.getvalue()
-
-
-def link(kind: bytes) -> tarfile.TarInfo:
-    info = tarfile.TarInfo("link")
-    info.type = kind
-    info.linkname = "/etc/passwd"
-    return info
-
-
-GOOD_TAR = tar_of(("./main.py", b"print()"), ("lib/a.elf", b"\x7fELF..."))
-
-
-@pytest.mark.parametrize("bits", [9, 15, 25, 31])
-def test_an_archive_is_read_however_it_is_packed(bits: int) -> None:
-    packer = zlib.compressobj(wbits=bits, level=9)
-    archive = Archive.parse(packer.compress(GOOD_TAR) + packer.flush())
-    assert archive.files == {"main.py": b"print()", "lib/a.elf": b"\x7fELF..."}
-    assert archive == Archive.parse(GOOD_TAR) == Archive.parse(archive.as_zip())
-    assert archive.images == ["lib/a.elf"]
-    assert archive.size == 14
-
-
-@pytest.mark.parametrize(
-    ("tar", "problem"),
-    [
-        (tar_of(("../evil", b"")), "archive_escapes"),
-        (tar_of(("a/../../evil", b"")), "archive_escapes"),
-        (tar_of(("/etc/passwd", b"")), "archive_escapes"),
-        (tar_of(("C:evil", b"")), "archive_escapes"),
-        (tar_of(("a\\..\\b", b"")), "archive_escapes"),
-        (tar_of(link(tarfile.SYMTYPE)), "archive_not_a_file"),
-        (tar_of(link(tarfile.LNKTYPE)), "archive_not_a_file"),
-        (tar_of(link(tarfile.CHRTYPE)), "archive_not_a_file"),
-        (tar_of(link(tarfile.FIFOTYPE)), "archive_not_a_file"),
-        (tar_of(("a", b"1"), ("./a", b"2")), "archive_name_twice"),
-        (tar_of(("a", b"1"), ("a/b", b"2")), "archive_name_twice"),
-        (zlib.compress(tar_of()), "archive_empty"),
-        (GOOD_TAR[:700], "archive_damaged"),
-        (b"nonsense", "archive_damaged"),
-        (b"PK\x03\x04nonsense", "archive_damaged"),
-        (tar_of(*((f"f{number}", b"") for number in range(2001))), "archive_too_many_files"),
-    ],
-    ids=range(16),
-)
-def test_a_bad_archive_is_refused(tar: bytes, problem: str) -> None:
-    with pytest.raises(ArchiveRefused) as caught:
-        Archive.parse(tar)
-    assert caught.value.problem == problem
-
-
-def sparse() -> bytes:
-    """Return a tar whose only member says that it is larger than it is."""
-    tar = bytearray(tar_of(("a", b"1234")))
-    tar[124:136] = b"00000077777\0"
-    checksum = sum(tar[:148]) + 8 * 32 + sum(tar[156:512])
-    tar[148:156] = f"{checksum:06o}\0 ".encode()
-    return bytes(tar)
-
-
-def zip_of(change: Any = None, *names: str) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name in names:
-            archive.writestr(zipfile.ZipInfo(name), b"" if name.endswith("/") else b"1")
-    data = bytearray(packed.getvalue())
-    return bytes(data if change is None else change(data))
-
-
-def test_members_that_say_more_than_they_have_are_refused() -> None:
-    with pytest.raises(ArchiveRefused, match="archive_damaged"):
-        Archive.parse(sparse())
-    with pytest.raises(ArchiveRefused, match="archive_too_large"):
-        Archive.parse(tar_of(("a", b"1234")), largest=3)
-    with pytest.raises(ArchiveRefused, match="archive_too_large"):
-        Archive.parse(zip_of(None, "a", "b", "c"), largest=2)
-    with pytest.raises(ArchiveRefused, match="archive_too_large"):
-        Archive.parse(bytes(17 * 1024 * 1024))
-    with pytest.raises(ArchiveRefused, match="archive_damaged"):
-        Archive.parse(zlib.compress(GOOD_TAR)[:-4])
-
-
-def test_folders_are_left_out_and_too_many_of_them_are_refused() -> None:
-    folder = tarfile.TarInfo("lib")
-    folder.type = tarfile.DIRTYPE
-    assert Archive.parse(tar_of(folder, ("lib/a", b"1"))).files == {"lib/a": b"1"}
-    assert Archive.parse(zip_of(None, "lib/", "lib/a")).files == {"lib/a": b"1"}
-    many = [f"d{number}/" for number in range(4001)]
-    with pytest.raises(ArchiveRefused, match="archive_too_many_files"):
-        Archive.parse(zip_of(None, *many))
-    folders = []
-    for name in many:
-        each = tarfile.TarInfo(name)
-        each.type = tarfile.DIRTYPE
-        folders.append(each)
-    with pytest.raises(ArchiveRefused, match="archive_too_many_files"):
-        Archive.parse(zlib.compress(tar_of(*folders)))
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        twice = zip_of(None, "a", "a")
-    with pytest.raises(ArchiveRefused, match="archive_name_twice"):
-        Archive.parse(twice)
-
-
-def test_a_zip_with_a_password_is_refused() -> None:
-    def lock(data: bytearray) -> bytearray:
-        data[6] |= 1
-        data[data.index(b"PK\x01\x02") + 8] |= 1
-        return data
-
-    with pytest.raises(ArchiveRefused, match="archive_not_a_file"):
-        Archive.parse(zip_of(lock, "a"))
-
-
 def test_a_text_that_is_too_long_is_not_encrypted() -> None:
     with pytest.raises(CipherError, match="cipher_too_long"):
         encrypt("x" * 1_000_001, UNIT.encrypt_key)
@@ -426,27 +305,6 @@ def test_damaged_captures_are_told_as_far_as_they_go() -> None:
         assert records[0].text.startswith("A87DE76F0011 #7: DoorSenseV2 4.24.2: ")
         assert records[-1].level == 2
         assert "#7: damaged: " in records[-1].text
-
-
-def test_a_small_download_can_not_become_a_large_archive() -> None:
-    bomb = zlib.compress(bytes(60 * 1024 * 1024), 9)
-    with pytest.raises(ArchiveRefused, match="archive_too_large"):
-        Archive.parse(bomb)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros", bytes(50 * 1024 * 1024))
-    with pytest.raises(ArchiveRefused, match="archive_too_large"):
-        Archive.parse(packed.getvalue())
-
-
-def test_a_zip_with_a_link_in_it_is_refused() -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        info = zipfile.ZipInfo("link")
-        info.external_attr = 0o120777 << 16
-        archive.writestr(info, "/etc/passwd")
-    with pytest.raises(ArchiveRefused, match="archive_not_a_file"):
-        Archive.parse(packed.getvalue())
 
 
 # This machine

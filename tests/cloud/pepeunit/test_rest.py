@@ -1,17 +1,21 @@
 """The REST API: what is asked, what comes back, and what is made of a refusal."""
 
 import json
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 
 from custom_components.ulogger.cloud.pepeunit import rest
 from custom_components.ulogger.cloud.pepeunit.archive import Archive
 from custom_components.ulogger.cloud.pepeunit.env import Env
 from custom_components.ulogger.cloud.pepeunit.errors import InvalidFile, RestError, RestFailure
-from custom_components.ulogger.cloud.pepeunit.rest import RestClient, answered_version
+from custom_components.ulogger.cloud.pepeunit.rest import RestClient, answered_version, api_context
 from custom_components.ulogger.cloud.pepeunit.schema import Schema
+from custom_components.ulogger.model.reason import Reason
 from demo.pepeunit.service import LocalPepeunit
 from demo.pepeunit.units import Unit
 
@@ -154,6 +158,31 @@ async def test_a_storage_without_text_is_empty_and_one_with_another_thing_is_an_
     unit.storage = 7  # type: ignore[assignment]
     with pytest.raises(RestError):
         await api.state_storage()
+
+
+async def test_an_authority_of_ones_own_stands_beside_the_public_ones(
+    session: aiohttp.ClientSession, tmp_path: Path, unit: Unit, socket_enabled: None
+) -> None:
+    public = trustme.CA(organization_unit_name="public")
+    contexts: list[ssl.SSLContext] = []
+
+    def new_context() -> ssl.SSLContext:
+        contexts.append(ssl.create_default_context(cadata=public.cert_pem.bytes().decode()))
+        return contexts[-1]
+
+    assert api_context(None, new_context) is None
+    async with LocalPepeunit(tmp_path / "private", with_https=True, units=[unit]) as private:
+        env = Env.parse(private.env(unit))
+        context = api_context(private.broker.ca, new_context)
+        assert context is not None
+        assert len(context.get_ca_certs()) == 2
+        assert await RestClient(session, env, context).env() == env
+        for other in (None, new_context()):
+            with pytest.raises(RestError) as caught:
+                await RestClient(session, env, other).env()
+            assert caught.value.failure is RestFailure.UNTRUSTED
+            assert caught.value.reason is Reason.TLS_UNTRUSTED
+        assert len(private.requests) == 1
 
 
 async def test_nobody_at_home_is_said_without_the_token(

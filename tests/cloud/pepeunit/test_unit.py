@@ -260,6 +260,43 @@ async def test_at_most_30_messages_a_second_leave(
     assert pepeunit.most_in_a_second(unit) <= 30
 
 
+async def test_a_connection_that_is_made_anew_has_no_second_of_its_own(
+    running: Running, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    # As it is used: only tests make transports that come back at once.
+    ours = await running.start(running.unit(unit, make=None))
+    topic = unit.topic("temperature")
+    for number in range(60):
+        ours.put_output("temperature", str(number))
+    for keepalive in (30, 31, 32):
+        before = len(pepeunit.of(topic))
+        await pepeunit.wait_until(lambda before=before: len(pepeunit.of(topic)) > before + 2)  # type: ignore[misc]
+        ours.apply_env(Env.parse({**pepeunit.env(unit), "PU_MQTT_KEEPALIVE": keepalive}))
+    await pepeunit.wait_until(lambda: pepeunit.of(topic)[-1:] == [b"59"])
+    assert pepeunit.most_in_a_second(unit) <= 30
+
+
+async def test_a_long_value_goes_and_comes_whole_or_not_at_all(
+    running: Running, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    every = frozenset({"lamp", "temperature"})
+    mapped = Mapped(frozenset({"lamp"}), frozenset({"temperature"}), every)
+    ours = await running.start(running.unit(unit, mapped))
+    heard: list[str] = []
+    ours.on_input = lambda _, value: heard.append(value)
+    text, key = "ü" * 60_000, unit.encrypt_key
+    ours.put_output("temperature", text)
+    ours.put_output("temperature", text * 3)
+    await pepeunit.wait_until(lambda: pepeunit.of(unit.topic("temperature")))
+    [sealed] = pepeunit.of(unit.topic("temperature"))
+    assert decrypt(sealed.decode(), key) == text
+    assert ours.counters["values_too_long"] == 1
+    await pepeunit.publish(unit.topic("lamp"), encrypt(text, key))
+    await until(lambda: heard == [text])
+    ours._received(unit.topic("lamp"), b"x" * 300_000, False)
+    assert ours.counters["inputs_too_long"] == 1
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_what_the_broker_drops_silently_is_noticed_and_waits(
     running: Running, pepeunit: LocalPepeunit, unit: Unit

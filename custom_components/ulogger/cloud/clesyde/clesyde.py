@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, override
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, override
 
 from ...insight.crash_report import CrashReport
 from ...insight.reading import Reading
 from ...model.capture import Capture, CaptureKind
 from ...model.identity import DeviceKey
-from ...model.log_config import LogConfig
+from ...model.log_config import SHORTEST, LogConfig
 from ..destination import ConnectionState, Destination
 from ..errors import CloudError, InvalidMessage
 from ..mqtt.transport import Transport
@@ -34,9 +37,24 @@ WINDOW: Final = 20
 """Captures of one device that wait for their acknowledgement at once, where each is one message."""
 SMALL: Final = min(16 * 1024, RAW_BYTES)
 MOST_UNFINISHED: Final = 8
-MOST_JOBS: Final = 64
+MOST_ANSWERS: Final = 16
+"""Answers with certificates that wait to be looked at."""
 
 type Job = Callable[[], Awaitable[None]]
+
+
+class _Wish(NamedTuple):
+    """What a device shall log, and until when (Unix seconds)."""
+
+    config: LogConfig
+    ends_at: float
+
+    def same_as(self, other: _Wish) -> bool:
+        """Whether both wish for the same; moments are rounded to seconds."""
+        mine, theirs = self.config, other.config
+        return (mine.level, mine.module_flags) == (theirs.level, theirs.module_flags) and abs(
+            self.ends_at - other.ends_at
+        ) <= 2
 
 
 class ClesydeDestination(Destination):
@@ -58,6 +76,7 @@ class ClesydeDestination(Destination):
         reading_of: Callable[[int], Awaitable[Reading]],
         report_of: Callable[[Capture], Awaitable[CrashReport | None]],
         run_in_executor: Callable[..., Awaitable[Any]],
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.id = destination_id
         self.keys = keys
@@ -78,9 +97,10 @@ class ClesydeDestination(Destination):
         self._reading_of = reading_of
         self._report_of = report_of
         self._run_in_executor = run_in_executor
-        self._levels: dict[DeviceKey, LogConfig] = {}
+        self._now = now
+        self._levels: dict[DeviceKey, _Wish] = {}
         self._unfinished: OrderedDict[int, deque[tuple[str, bytes]]] = OrderedDict()
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue(MOST_JOBS)
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
         transport.on_state = self._state_changed
 
     # The connection
@@ -146,7 +166,13 @@ class ClesydeDestination(Destination):
         heard = [await self.transport.subscribed(each) for each in self.topics.filters]
         if not all(heard):
             self.counters["filters_refused"] += heard.count(False)
-        await self.transport.publish(self.topics.status, ONLINE)
+        try:
+            await self.transport.publish(self.topics.status, ONLINE)
+        except CloudError:
+            if not self.transport.connected:
+                raise
+            # Whoever may not say so may still be asked, and visited.
+            self.counters["status_denied"] += 1
         if self.shadow is not None:
             self.shadow.connected()
         if self.remote is not None:
@@ -183,6 +209,8 @@ class ClesydeDestination(Destination):
             if action == remote.ACTION and self.remote is not None:
                 self.remote.received(payload)
             elif action == rotation.ACTION:
+                if self._jobs.qsize() >= MOST_ANSWERS:
+                    raise InvalidMessage("more answers than anybody could have asked for")
                 self.do(lambda: self.rotation.received(payload))
             else:
                 raise InvalidMessage(f"nobody asked for {action}")
@@ -195,10 +223,7 @@ class ClesydeDestination(Destination):
 
     def do(self, job: Job) -> None:
         """Have something done beside everything else, in its turn."""
-        try:
-            self._jobs.put_nowait(job)
-        except asyncio.QueueFull:
-            self.counters["jobs_dropped"] += 1
+        self._jobs.put_nowait(job)
 
     async def _work(self) -> None:
         while True:
@@ -286,25 +311,25 @@ class ClesydeDestination(Destination):
 
     def wish_levels(self, levels: Mapping[DeviceKey, LogConfig]) -> None:
         """Pass on what devices shall log, each wish once."""
+        now = self._now()
         for key, config in levels.items():
-            before = self._levels.get(key)
-            same = before is not None and (before.level, before.module_flags) == (
-                config.level,
-                config.module_flags,
-            )
+            wish = _Wish(config, now + config.timeout_seconds)
             # What is left of the same wish is not another one.
-            if same and before and abs(before.timeout_seconds - config.timeout_seconds) <= 1:
+            if (before := self._levels.get(key)) is not None and before.same_as(wish):
                 continue
-            self._levels[key] = config
+            self._levels[key] = wish
             if self.on_log_config is not None:
                 self.on_log_config(key, config, False)
         for key in self._levels.keys() - levels.keys():
             del self._levels[key]
 
     async def follow_log_config(self, key: DeviceKey, identified_at: float = 0.0) -> None:
-        """Pass on what is wished for a device that is there from now on."""
-        if (config := self._levels.get(key)) is not None and self.on_log_config is not None:
-            self.on_log_config(key, config, True)
+        """Pass on what is left of a wish for a device that is there from now on."""
+        wish = self._levels.get(key)
+        if wish is None or self.on_log_config is None:
+            return
+        if (left := math.ceil(wish.ends_at - self._now())) >= SHORTEST:
+            self.on_log_config(key, replace(wish.config, timeout_seconds=left), True)
 
     def device_identified(self, key: DeviceKey, at: float) -> None:
         """Do nothing: one shadow speaks of all devices."""

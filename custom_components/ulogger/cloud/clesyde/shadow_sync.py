@@ -2,7 +2,8 @@
 
 A request has at most one update under way, on condition of the version that was seen last. After a
 conflict the shadow is read anew and the report is made from that, so a report never rests on a
-state that is not there any longer. Everything is read anew on each connection.
+state that is not there any longer. Everything is read anew on each connection. Whoever refuses for
+another reason, or again and again, is asked once a minute.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ ANSWER_WITHIN: Final = 30.0
 REPORT_EVERY: Final = 60.0
 """Seconds between reports of what changes by itself; what was desired is answered at once."""
 RETRY: Final = 5.0
+MOST_CONFLICTS: Final = 3
+"""Conflicts in a row that are resolved at once."""
 
 type Publish = Callable[[str, bytes], Awaitable[None]]
 type Devices = Sequence[tuple[str, Mapping[str, Any]]]
@@ -73,6 +76,8 @@ class ShadowSync:
         self._desired: dict[str, Any] = {}
         self._reported: dict[str, Any] | None = None
         self._wishes = Wishes()
+        self._ends_at: float | None = None
+        self._conflicts = 0
         self._token: str | None = None
         self._answered = asyncio.Event()
         self._due = asyncio.Event()
@@ -152,6 +157,7 @@ class ShadowSync:
         if self._reported is not None:
             self._reported = shadow.merged(self._reported, document.reported)
         self.counters["reports"] += 1
+        self._conflicts = 0
         self._token = None
         self._answered.set()
 
@@ -166,16 +172,22 @@ class ShadowSync:
         self.counters["rejected"] += 1
         if rejection.code == shadow.CONFLICT:
             self.counters["conflicts"] += 1
+            self._conflicts += 1
         else:
             self.last_rejection = f"{rejection.code} {rejection.message}"
         self._token, self._reported = None, None
         self._answered.set()
-        self.report_soon()
+        if rejection.code == shadow.CONFLICT and self._conflicts <= MOST_CONFLICTS:
+            self.report_soon()
+        else:
+            self.changed()
 
     def _do(self) -> None:
         """Have what is desired done, and say what came of it."""
         self._wishes = read_wishes(self._desired, self._owner.settable, self._now())
         self.refused = self._wishes.refused
+        ends = [each.timeout_seconds for each in self._wishes.log_levels.values()]
+        self._ends_at = self._now() + min(ends) if ends else None
         self._owner.desired(self._wishes)
         self.report_soon()
 
@@ -187,9 +199,11 @@ class ShadowSync:
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
-            await self._due.wait()
+            await self._until_due()
             self._due.clear()
             self._urgent.clear()
+            if self._ends_at is not None and self._now() >= self._ends_at:
+                self._do()
             if not self._connected:
                 continue
             try:
@@ -200,17 +214,23 @@ class ShadowSync:
                     self._due.set()
                     await self._sleep(RETRY)
                 continue
-            await self._pause()
+            # A minute between reports, unless something was desired.
+            await self._until(self._urgent, REPORT_EVERY)
 
     async def _once(self) -> None:
         """Read the shadow if it is not known, and report what differs."""
         if self._reported is None:
             self._answered.clear()
             await self._publish(self._topic("get"), b"{}")
-            if not await self._answer() or self._reported is None:
+            if not await self._answer():
                 self.report_soon()
                 await self._sleep(RETRY)
+            if self._reported is None:
+                self.changed()
                 return
+        # Whatever was asked for until now is in this report.
+        self._due.clear()
+        self._urgent.clear()
         if not (change := self._report()):
             return
         self._token = secrets.token_hex(8)
@@ -245,11 +265,18 @@ class ShadowSync:
             return False
         return True
 
-    async def _pause(self) -> None:
-        """Leave a minute between reports, unless something was desired."""
+    async def _until_due(self) -> None:
+        """Wait until there is something to report; a wish that ends is."""
+        if self._ends_at is None:
+            await self._due.wait()
+        else:
+            await self._until(self._due, max(0.0, self._ends_at - self._now()))
+
+    async def _until(self, event: asyncio.Event, seconds: float) -> None:
+        """Wait for an event, but no longer than so many seconds."""
         waits = [
-            asyncio.ensure_future(self._urgent.wait()),
-            asyncio.ensure_future(_of(self._sleep)),
+            asyncio.ensure_future(event.wait()),
+            asyncio.ensure_future(_of(self._sleep, seconds)),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -258,5 +285,5 @@ class ShadowSync:
                 each.cancel()
 
 
-async def _of(sleep: Callable[[float], Awaitable[None]]) -> None:
-    await sleep(REPORT_EVERY)
+async def _of(sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
+    await sleep(seconds)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from ...model.capture import Capture
+from ...model.durable import sync_directory
 from .errors import FolderFull, FolderMissing, FolderUnwritable
 from .names import MARKER, TEMPORARY, CaptureFiles, is_ours, stem_of
 
@@ -49,7 +50,7 @@ def prepare(directory: Path) -> None:
         marker = directory / MARKER
         if not marker.exists():
             _write(marker, b"uLogger for Home Assistant writes captures here.\n")
-            _sync(directory)
+            sync_directory(directory)
         check(directory)
 
 
@@ -76,9 +77,9 @@ def store(directory: Path, capture: Capture, capture_id: int) -> None:
         folder.mkdir(exist_ok=True)
         _write(folder / files.description, _description(capture, capture_id))
         _write(folder / files.data, capture.data)
-        _sync(folder)
+        sync_directory(folder)
         # Each time: whoever made the folder may have been stopped before this.
-        _sync(directory)
+        sync_directory(directory)
 
 
 @contextmanager
@@ -126,14 +127,6 @@ def _write(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ async def _connect_once(
 ) -> None:
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=context)
-    except OSError as err:
+    except (OSError, UnicodeError) as err:
         raise why_not_connected(err) from err
     try:
         writer.write(packet)

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, override
 
+from ...firmware.symbols import CodePlace
 from ...insight.crash_report import CrashReport
 from ...insight.reading import Reading
 from ...model.backoff import Backoff
@@ -34,7 +35,7 @@ from .client import OtlpClient
 from .endpoint import Signal
 from .gauges import Gauge, gauges_of
 from .progress import Progress, Sent, Volatile
-from .records import Records, speaker
+from .records import Records, nowhere, speaker
 from .requests import MOST_BYTES, Batch, RecordSequence, logs_batch, metrics_batch
 from .resource import GatewayIdentity
 
@@ -57,7 +58,8 @@ class OtlpDestination(Destination):
     """Sends captures to one collector.
 
     ``reading_of`` returns what a capture says, by its ID in the outbox; ``crash_of`` what a core
-    dump says, None where that can't be read. Both may raise `Unreadable`. ``rejected`` counts what
+    dump says, None where that can't be read. Both may raise `Unreadable`. ``places_of`` returns
+    where a device's firmware logs a format string; it may block. ``rejected`` counts what
     the collector did not take of requests that it answered with a success, ``rejection`` is what it
     last said of that.
     """
@@ -71,6 +73,7 @@ class OtlpDestination(Destination):
         *,
         reading_of: Callable[[int], Awaitable[Reading]],
         crash_of: Callable[[Capture], Awaitable[CrashReport | None]],
+        places_of: Callable[[DeviceIdentity, int], Sequence[CodePlace]] | None = None,
         progress: Progress | None = None,
         metrics: bool = True,
         clock: Callable[[], float] = time.monotonic,
@@ -87,6 +90,7 @@ class OtlpDestination(Destination):
         self._run = run
         self._reading_of = reading_of
         self._crash_of = crash_of
+        self._places_of = places_of
         self._progress = Volatile() if progress is None else progress
         self._metrics = metrics
         self._clock = clock
@@ -150,9 +154,16 @@ class OtlpDestination(Destination):
         self._check_may_send()
         reading = await self._reading_of(capture_id)
         crash = await self._crash_of(capture) if capture.kind is CaptureKind.CORE_DUMP else None
-        records = await self._run(
-            partial(Records, capture, capture_id, reading, crash, with_metrics=not self._metrics)
+        make_records = partial(
+            Records,
+            capture,
+            capture_id,
+            reading,
+            crash,
+            with_metrics=not self._metrics,
+            places_of=partial(self._places_of, capture.device) if self._places_of else nowhere,
         )
+        records = await self._run(make_records)
         gauges: list[Gauge] = []
         if self._metrics:
             gauges = await self._run(gauges_of, reading, capture.captured_at)

@@ -7,12 +7,13 @@ can tell what came twice because an answer was lost.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
 from ...capture.core_dump import CoreDumpHeader
+from ...firmware.symbols import CodePlace
 from ...insight.crash_report import CrashReport
 from ...insight.reading import LogFrame, Reading
 from ...model.capture import Capture, CaptureKind
@@ -31,10 +32,19 @@ SEVERITIES: Final[Mapping[Level, int]] = {
 WARN: Final = (13, "WARNING")
 FATAL: Final = (21, "FATAL")
 MOST_BACKTRACE: Final = 128
+MOST_PLACES: Final = 256
+"""Format strings of one capture of which is told where they are logged; looking takes time."""
+
+
+def nowhere(_address: int) -> Sequence[CodePlace]:
+    """Know no place in the source."""
+    return ()
 
 
 class Records:
     """The log records of one capture, each made when it is asked for; metrics only if asked for.
+
+    ``places_of`` returns where a format string is logged; it may block.
 
     Their number and order depend on the capture's bytes alone, not on an image, so that sending
     can go on where it ended.
@@ -48,7 +58,10 @@ class Records:
         crash: CrashReport | None = None,
         *,
         with_metrics: bool = False,
+        places_of: Callable[[int], Sequence[CodePlace]] = nowhere,
     ) -> None:
+        self._places_of = places_of
+        self._known_places: dict[int, dict[str, Any]] = {}
         self._capture = capture
         self._capture_id = capture_id
         self._reading = reading
@@ -115,11 +128,23 @@ class Records:
         }
         if frame.at is None:
             values["ulogger.seconds"] = frame.seconds
+        values |= self._place(frame.address)
         if frame.arguments:
             values["ulogger.arguments"] = [value for _, value in frame.arguments]
         level = frame.level
         severity = (SEVERITIES.get(level, 0), level.name)
         return self._record(f"{frame.number:x}", severity, frame.message, values, frame.at)
+
+    def _place(self, address: int) -> dict[str, Any]:
+        """Return where in the source a line is logged, if that is one place."""
+        if (known := self._known_places.get(address)) is not None:
+            return known
+        if len(self._known_places) >= MOST_PLACES:
+            return {}
+        places = self._places_of(address)
+        known = code_values(places[0]) if len(places) == 1 else {}
+        self._known_places[address] = known
+        return known
 
     def _of_damage(self) -> dict[str, Any]:
         damage = self._reading.damage
@@ -139,6 +164,15 @@ class Records:
             }
             return self._record("crash", FATAL, values["exception.message"], values)
         return self._record("crash", FATAL, crash.reason, crash_values(crash))
+
+
+def code_values(place: CodePlace) -> dict[str, Any]:
+    """Return the attributes of a place in the source."""
+    values: dict[str, Any] = {"code.function.name": place.function}
+    if place.source is not None:
+        values["code.file.path"] = place.source.file
+        values["code.line.number"] = place.source.line
+    return values
 
 
 def speaker(capture: Capture, reading: Reading) -> DeviceIdentity:

@@ -24,6 +24,8 @@ IMAGE_SUFFIXES: Final = (".elf", ".axf", ".out")
 _ELF: Final = b"\x7fELF"
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _GZIP: Final = b"\x1f\x8b"
+_ZIP_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How the files of a zip are packed there; others have libraries of their own, each with errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,15 @@ def _tarred(tar: bytes, largest: int) -> Iterator[tuple[str, bytes]]:
                 if len(content) != member.size:
                     raise ArchiveRefused("archive_damaged", name[:64])
                 yield name, content
-    except (tarfile.TarError, ValueError, EOFError, OSError, OverflowError) as err:
+    except (
+        tarfile.TarError,
+        ValueError,
+        EOFError,
+        OSError,
+        OverflowError,
+        # One header may announce another, as often as somebody likes.
+        RecursionError,
+    ) as err:
         raise ArchiveRefused("archive_damaged") from err
 
 
@@ -152,6 +162,8 @@ def _zipped(packed: bytes, largest: int) -> Iterator[tuple[str, bytes]]:
                 name = checked_name(member.filename)
                 if member.is_dir() or name is None:
                     continue
+                if member.compress_type not in _ZIP_METHODS:
+                    raise ArchiveRefused("archive_packed_oddly", name[:64])
                 kind = stat.S_IFMT(member.external_attr >> 16)
                 if member.flag_bits & 1 or kind not in (0, stat.S_IFREG):
                     raise ArchiveRefused("archive_not_a_file", name[:64])

@@ -80,7 +80,7 @@ class Env:
         ]
         token = fields.line("PU_AUTH_TOKEN")
         return cls(
-            text=json.dumps(values, ensure_ascii=False, sort_keys=True),
+            text=_as_text(values),
             unit=unit_of(token),
             domain=domain,
             api=f"{scheme}://{domain}{''.join(prefixes)}",
@@ -123,6 +123,16 @@ def read_object(content: str | bytes | Mapping[str, Any], largest: int) -> dict[
     if not isinstance(value, dict):
         raise InvalidFile("not_an_object")
     return value
+
+
+def _as_text(values: Mapping[str, Any]) -> str:
+    """Return a file as it is kept; raises InvalidFile for what no file can hold."""
+    for name, value in values.items():
+        try:
+            json.dumps({name: value}, ensure_ascii=False).encode()
+        except (UnicodeError, RecursionError) as err:
+            raise InvalidFile("invalid_field", ascii(name)[1:-1][:128]) from err
+    return json.dumps(values, ensure_ascii=False, sort_keys=True)
 
 
 def unit_of(token: str) -> str:

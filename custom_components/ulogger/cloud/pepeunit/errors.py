@@ -50,6 +50,7 @@ class RestFailure(StrEnum):
     INVALID = "pepeunit_invalid"
     NOT_FOUND = "pepeunit_not_found"
     UNREACHABLE = "pepeunit_unreachable"
+    UNTRUSTED = "pepeunit_untrusted"
     TOO_LARGE = "pepeunit_too_large"
     FAILED = "pepeunit_failed"
 
@@ -67,6 +68,8 @@ class RestError(CloudError):
             self.reason = Reason.API_TOKEN_REFUSED
         elif failure is RestFailure.UNREACHABLE:
             self.reason = Reason.CLOUD_UNREACHABLE
+        elif failure is RestFailure.UNTRUSTED:
+            self.reason = Reason.TLS_UNTRUSTED
 
 
 class SilentlyDenied(CloudUnavailable):

@@ -58,14 +58,14 @@ class Security:
         )
 
 
-def make_transport(broker: Broker) -> Transport:
-    """Return a transport that keeps the limits of Pepeunit's broker."""
-    return MqttTransport(
-        broker,
-        pace=RateLimit(MESSAGES_A_SECOND, BYTES_A_SECOND, most=950_000),
-        largest=LARGEST_MESSAGE,
-        most_filters=MOST_FILTERS,
-    )
+def paced_transports() -> MakeTransport:
+    """Return what makes transports that keep the limits of Pepeunit's broker, all together."""
+    pace = RateLimit(MESSAGES_A_SECOND, BYTES_A_SECOND, most=950_000)
+
+    def make(broker: Broker) -> Transport:
+        return MqttTransport(broker, pace=pace, largest=LARGEST_MESSAGE, most_filters=MOST_FILTERS)
+
+    return make
 
 
 class Link:
@@ -77,7 +77,7 @@ class Link:
         security: Security,
         on_message: MessageCallback,
         *,
-        make: MakeTransport = make_transport,
+        make: MakeTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.on_state: Callable[[ConnectionState], None] = lambda _: None
@@ -87,7 +87,7 @@ class Link:
         self._env = env
         self._security = security
         self._on_message = on_message
-        self._make = make
+        self._make = make or paced_transports()
         self._transport: Transport | None = None
         self._followed: Followed | None = None
         self._heard: Mapping[str, None] = {}

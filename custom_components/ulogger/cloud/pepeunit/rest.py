@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import aiohttp
 
+from ..tls import verifying_context
 from .archive import LARGEST_PACKED
 from .env import LARGEST as LARGEST_ENV
 from .env import Env
@@ -41,11 +43,15 @@ class TargetVersion(NamedTuple):
 class RestClient:
     """The API of one unit. Its token goes into a header, and into no error and no log.
 
-    All methods raise RestError; what comes back from the API is checked by who parses it.
+    ``tls`` says whom to trust, without it those whom the session trusts. All methods raise
+    RestError; what comes back from the API is checked by who parses it.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, env: Env) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, env: Env, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._session = session
+        self._tls: ssl.SSLContext | bool = True if tls is None else tls
         self._api = env.api
         self._unit = env.unit
         self._headers = {"x-auth-token": env.token, "accept": "application/json"}
@@ -159,14 +165,26 @@ class RestClient:
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=seconds),
                 allow_redirects=False,
+                ssl=self._tls,
             ) as response:
                 if response.status >= 300:
                     raise await _refusal(response)
                 return await _read(response, largest)
         except TimeoutError as err:
             raise RestError(RestFailure.UNREACHABLE, "no answer in time") from err
+        except aiohttp.ClientConnectorCertificateError as err:
+            detail = getattr(err.certificate_error, "verify_message", "")
+            raise RestError(RestFailure.UNTRUSTED, detail) from err
         except (aiohttp.ClientError, ValueError, OSError) as err:
             raise RestError(RestFailure.UNREACHABLE, type(err).__name__) from err
+
+
+def api_context(ca: str | None, new_context: Callable[[], ssl.SSLContext]) -> ssl.SSLContext | None:
+    """Return whom to trust as the API beside the public authorities, None for nobody. Blocks.
+
+    An authority that a person gives may be the broker's alone.
+    """
+    return None if ca is None else verifying_context(ca, new_context, beside=True)
 
 
 def checked_uuid(text: str) -> str:

@@ -25,8 +25,8 @@ from .commands import Command
 from .device_records import capture_records, line_records
 from .env import Env
 from .errors import CipherError, InvalidCommand, NoLogTopic
-from .link import Link, MakeTransport, Security, make_transport
-from .records import LogRecord, in_messages
+from .link import Link, MakeTransport, Security
+from .records import LARGEST_MESSAGE, LogRecord, in_messages
 from .schema import STATE, Schema
 
 _LOGGER = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ MOST_WAITING: Final = 1_000
 """Values of outputs that wait for a connection; the oldest are dropped first."""
 MOST_REMEMBERED: Final = 1_000
 """Captures of which it is known how much was taken."""
-LARGEST_VALUE: Final = 64 * 1024
 RETRY: Final = 5.0
 
 
@@ -69,7 +68,7 @@ class PepeunitDestination(Destination):
         reading_of: Callable[[int], Awaitable[Reading]],
         run: Run,
         mapped: Mapped | None = None,
-        make: MakeTransport = make_transport,
+        make: MakeTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -179,11 +178,16 @@ class PepeunitDestination(Destination):
     def put_output(self, name: str, value: str) -> None:
         """Have an output get a value, as soon as there is a connection.
 
-        Raises CipherError where the output is encrypted and the unit has no key.
+        One that fits no message is counted, and left out. Raises CipherError where the output is
+        encrypted and the unit has no key.
         """
         if name in self.mapped.encrypted:
             value = encrypt(value, self.env.encrypt_key)
-        payload = value.encode(errors="replace")[:LARGEST_VALUE]
+        payload = value.encode(errors="replace")
+        if len(payload) > LARGEST_MESSAGE:
+            self.counters["values_too_long"] += 1
+            _LOGGER.warning("A value of the output %s is too long: %d bytes", name, len(payload))
+            return
         for topic in self.schema.outputs.get(name, ()):
             if len(self._waiting) >= MOST_WAITING:
                 self._waiting.popleft()
@@ -284,7 +288,10 @@ class PepeunitDestination(Destination):
         self.on_command(command)
 
     def _input(self, name: str, payload: bytes) -> None:
-        value = payload[:LARGEST_VALUE].decode(errors="replace")
+        if len(payload) > LARGEST_MESSAGE:
+            self.counters["inputs_too_long"] += 1
+            return
+        value = payload.decode(errors="replace")
         if name in self.mapped.encrypted:
             try:
                 value = decrypt(value, self.env.encrypt_key)

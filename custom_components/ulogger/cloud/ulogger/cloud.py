@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol, override
 
 from ...capture.errors import CaptureError
+from ...capture.joining import Joined, join
 from ...capture.log_buffer import check_log, with_session_token
 from ...capture.timestamps import dated
 from ...model.capture import Capture, CaptureKind
@@ -28,6 +29,8 @@ from .topics import LONGEST_AT_AWS, Topics
 
 WINDOW: Final = 20
 """Captures of one device that wait for their acknowledgement at once."""
+LARGEST_JOINED: Final = 16_384
+"""Bytes of a log that was made of several: no more than the memory of a usual device has."""
 
 
 class Quota(Protocol):
@@ -173,7 +176,8 @@ class UloggerCloud(Destination):
     async def deliver(self, capture: Capture, capture_id: int = 0) -> None:
         """Return once the cloud has acknowledged the capture.
 
-        A log without a time of its own is given that of its arrival.
+        A log without a time of its own is given that of its arrival. What was joined (see
+        `join`) counts as the one message that it is.
 
         A log carries no serial: only its session token names the device. So a log whose
         device can't be registered stays where it is; it never goes up without a token.
@@ -188,6 +192,13 @@ class UloggerCloud(Destination):
         self.counters["captures_delivered"] += 1
         if self.quota is not None:
             self.quota.counted(capture.device.key, len(capture.data))
+
+    def join(self, before: Capture, captures: Sequence[Capture]) -> Joined | None:
+        """Return one log that says what the first few of some say, if there is one.
+
+        That saves messages, and of the device's daily limit the headers.
+        """
+        return join(before, captures, LARGEST_JOINED)
 
     async def register(self, device: DeviceIdentity) -> int:
         """Return the device's session token, registering it if need be."""

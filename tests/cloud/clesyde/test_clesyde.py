@@ -1,0 +1,132 @@
+"""One thing at work: whatever comes, what it has to do itself is done."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import trustme
+
+from custom_components.ulogger.cloud.clesyde.captures import Choice
+from custom_components.ulogger.cloud.clesyde.clesyde import ONLINE, ClesydeDestination
+from custom_components.ulogger.cloud.clesyde.keys import ThingKeys
+from custom_components.ulogger.cloud.clesyde.shadow_sync import ShadowSync
+from custom_components.ulogger.cloud.clesyde.thing import Thing
+from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.cloud.errors import TopicDenied
+from custom_components.ulogger.model.identity import DeviceKey
+from custom_components.ulogger.model.log_config import LogConfig
+from tests.support.account import ToldTransport
+from tests.support.clesyde import issued
+
+KEY: DeviceKey = (42, "A87DE76F0011")
+NOW = 1_795_225_292.0
+
+
+@pytest.fixture
+async def keys() -> ThingKeys:
+    pair = issued(trustme.CA(), 10)
+
+    async def run(work: Any, *values: Any) -> Any:
+        return work(*values)
+
+    async def save(_thing: Thing, _wanted: bool) -> None:
+        return
+
+    thing = Thing("HA-1", "thing", "a", "b", "c", "ca", pair, pair)
+    return await ThingKeys.of(thing, wanted=False, save=save, run=run, new_context=lambda: None)  # type: ignore[arg-type, return-value]
+
+
+class World:
+    """A thing, its transport, a clock, and what it wishes of devices."""
+
+    def __init__(self, keys: ThingKeys) -> None:
+        self.now = NOW
+        self.transport = ToldTransport()
+        self.transport.tell(ConnectionState.CONNECTING)
+        self.told: list[tuple[LogConfig, bool]] = []
+
+        async def run(work: Any, *values: Any) -> Any:
+            return work(*values)
+
+        self.thing = ClesydeDestination(
+            "clesyde",
+            keys,
+            self.transport,
+            Choice(),
+            reading_of=lambda _: None,  # type: ignore[arg-type, return-value]
+            report_of=lambda _: None,  # type: ignore[arg-type, return-value]
+            run_in_executor=run,
+            now=lambda: self.now,
+        )
+        self.thing.on_log_config = lambda _key, config, retained: self.told.append(
+            (config, retained)
+        )
+
+
+@asynccontextmanager
+async def running(keys: ThingKeys) -> AsyncGenerator[World]:
+    world = World(keys)
+    task = asyncio.create_task(world.thing.run())
+    await turns()
+    try:
+        yield world
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def turns() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_a_flood_of_answers_does_not_keep_it_from_saying_that_it_is_there(
+    keys: ThingKeys,
+) -> None:
+    async with running(keys) as world:
+        world.thing.rotation.desired("5", "6")
+        rubbish = json.dumps({"cert": "x", "pkey": "y"}).encode()
+        for _ in range(500):
+            world.transport.receive("c/d/HA-1/remotecr/res", rubbish)
+        world.transport.tell(ConnectionState.CONNECTED)
+        await turns()
+        assert ("c/d/HA-1/status", ONLINE) in world.transport.published
+        assert world.thing.counters["bad_messages"] > 400
+
+
+async def test_a_status_that_is_denied_keeps_neither_shadow_nor_remote_access_away(
+    keys: ThingKeys,
+) -> None:
+    async with running(keys) as world:
+        world.thing.shadow = Mock(spec=ShadowSync)
+        world.transport.refusal = TopicDenied("c/d/HA-1/status", 60.0)
+        world.transport.tell(ConnectionState.CONNECTED)
+        await turns()
+        world.thing.shadow.connected.assert_called_once_with()
+        assert world.thing.counters["status_denied"] == 1
+
+
+async def test_what_is_left_of_a_wish_is_passed_on_and_what_has_ended_is_not(
+    keys: ThingKeys,
+) -> None:
+    world = World(keys)
+    await world.thing.follow_log_config(KEY)
+    world.thing.wish_levels({KEY: LogConfig(1, 7, 600)})
+    world.now += 400.5
+    # The shadow is read anew, and says the same.
+    world.thing.wish_levels({KEY: LogConfig(1, 7, 200)})
+    assert world.told == [(LogConfig(1, 7, 600), False)]
+    await world.thing.follow_log_config(KEY)
+    assert world.told.pop() == (LogConfig(1, 7, 200), True)
+    world.thing.wish_levels({KEY: LogConfig(1, 7, 900)})
+    assert world.told.pop() == (LogConfig(1, 7, 900), False)
+    world.now += 901
+    await world.thing.follow_log_config(KEY)
+    world.thing.wish_levels({})
+    await world.thing.follow_log_config(KEY)
+    assert len(world.told) == 1
