@@ -110,8 +110,10 @@ async def test_what_cannot_be_fetched_says_why(
     ["file:///etc/passwd", "ftp://127.0.0.1/a", "/local", "http://", "http://[", "", "http://:80"],
 )
 async def test_only_the_web_is_asked(hass: HomeAssistant, url: str) -> None:
-    with pytest.raises(BlobFailed):
+    with pytest.raises(BlobFailed) as caught:
         await async_fetch(hass, url, 999)
+    if "://[" not in url and "://:" not in url:
+        assert str(caught.value) == "Only http, https and data URLs are fetched"
 
 
 async def test_a_server_that_is_away_or_too_slow_is_said_to_be(

@@ -283,6 +283,15 @@ async def test_what_an_action_raises_is_final_only_if_the_value_is_wrong(
         await EntityPoints(hass, [CHOSEN]).write("setpoint", 25)
 
 
+async def test_a_value_is_compared_as_near_as_the_entity_can_be_set(hass: HomeAssistant) -> None:
+    one_number(hass)
+    points = EntityPoints(hass, [CHOSEN])
+    assert points.shows(points.points[0], 25.3, 25.5)
+    assert not points.shows(points.points[0], 25.3, 26.0)
+    hass.states.async_remove("number.setpoint")
+    assert not points.shows(points.points[0], 25.3, 25.5)
+
+
 async def test_an_action_that_is_not_there_may_be_later(hass: HomeAssistant) -> None:
     one_number(hass)
     with pytest.raises(ServiceNotFound):
@@ -468,6 +477,7 @@ async def test_an_entity_goes_before_a_metric_of_its_name(
     assert proxy.points.block.present("level") == 5
     hass.states.async_set("sensor.level", "unavailable")
     await hass.async_block_till_done()
+    device.async_update_listeners()
     assert proxy.points.block.present("level") is None
     proxy.points.stop()
 
