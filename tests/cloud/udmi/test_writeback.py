@@ -315,6 +315,22 @@ async def test_somebody_who_holds_on_is_not_fought_for_ever(building: Building) 
     assert building.state_of("setpoint")["status"]["category"] == "pointset.point.failure"
 
 
+async def test_what_was_given_up_goes_back_once_a_site_lets_go_of_it_again(
+    building: Building,
+) -> None:
+    building.set("setpoint", 25, 50)
+    await building.pass_(10)
+    building.ignores = True
+    await building.pass_(3600)
+    building.ignores = False
+    await building.pass_(3600)
+    assert building.values["setpoint"] == 25.0
+    building.configure()
+    await building.pass_(10)
+    assert building.values["setpoint"] == 20.0
+    assert "status" not in building.state_of("setpoint")
+
+
 async def test_a_point_that_is_away_goes_back_when_it_is_there_again(building: Building) -> None:
     building.set("setpoint", 25, 50)
     await building.pass_(10)

@@ -198,6 +198,10 @@ class Writeback:
     def _end(self, name: str, held: _Held) -> None:
         """Have a point go back to what it showed, unless somebody has set it meanwhile."""
         if held.reverting:
+            if held.task is None and held.try_at is None:
+                # It was given up; that a site lets go of it again is a reason to try once more.
+                held.calls = held.failures = 0
+                self._begin(name, held)
             return
         overridden = held.state is ValueState.OVERRIDDEN
         held.state, held.status = ValueState.PENDING, None
