@@ -215,7 +215,7 @@ async def _configured(data: bytes) -> object:
         said.append(("state", device.state()))
         time += 5.0
         if (at := device.wake_at()) is not None and at <= time:
-            device.wake(lambda: time)
+            device.wake(lambda: time)  # noqa: B023 - it is called at once
     for block in device.blocks.values():
         if isinstance(block, Pointset | Blobset | Discovery):
             block.close()
