@@ -1,8 +1,10 @@
 """An account as a gateway at a UDMI site: captures, repairs and memory, with a real broker."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from homeassistant.config_entries import ConfigEntryState, ConfigSubentry
@@ -18,9 +20,12 @@ from pytest_homeassistant_custom_component.common import (
 )
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
+from custom_components.ulogger.cloud.errors import CloudUnavailable
 from custom_components.ulogger.cloud.udmi.auth import TOKEN_LASTS
+from custom_components.ulogger.cloud.udmi.config_state import StateTimer
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.diagnostics import async_get_config_entry_diagnostics
+from custom_components.ulogger.gateway.sent_parts import SentParts
 from custom_components.ulogger.gateway.udmi_site import EVENT_KEY_ROTATED
 from custom_components.ulogger.model.log_levels import LogLevels
 from demo.udmi.door import Way
@@ -113,6 +118,46 @@ async def test_a_device_that_the_site_does_not_name_waits_and_is_told_of(
     await until(hass, site, lambda: any("logentries" in e for e in proxy.events("system")))
     account.runtime_data.account.changed.notify()
     assert "udmi_not_attached" not in issues(hass)
+
+
+async def test_a_capture_waits_until_it_is_known_what_the_site_wants_to_hear(
+    hass: HomeAssistant, account: MockConfigEntry, upload: Upload, site: LocalSite
+) -> None:
+    site.expect("BLE-1", {})
+    subentry = await add_gateway(hass, account, upload, site)
+    destination = gateway_of(account, subentry).destination
+    await until(hass, site, lambda: destination.ready(log()))
+    proxy = destination.proxies["BLE-1"]
+    proxy.attached = False
+    assert not destination.ready(log())
+    proxy.attached = True
+    proxy.timer = StateTimer(time.monotonic, 60.0)
+    proxy.timer.connected()
+    assert not destination.ready(log())
+    with pytest.raises(CloudUnavailable):
+        await destination.deliver(log(), 1)
+    proxy.timer.configured()
+    assert destination.ready(log())
+
+
+async def test_what_was_sent_of_a_capture_is_remembered_over_reloads(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    upload: Upload,
+    site: LocalSite,
+    hass_storage: dict[str, Any],
+) -> None:
+    subentry = await add_gateway(hass, account, upload, site)
+    parts = SentParts(hass, account.entry_id, subentry.subentry_id)
+    await parts.note(log(), 1, SentParts.of(3, 0))
+    with patch.object(SentParts, "async_tidy") as tidy:
+        assert await hass.config_entries.async_reload(account.entry_id)
+    await hass.async_block_till_done()
+    [tidied] = tidy.await_args_list
+    assert subentry.subentry_id in tidied.args[2]
+    assert f"ulogger.sent.{account.entry_id}.{subentry.subentry_id}" in hass_storage
+    assert await hass.config_entries.async_remove(account.entry_id)
+    assert not [each for each in hass_storage if each.startswith("ulogger.sent.")]
 
 
 async def test_a_person_may_give_a_device_its_id(
@@ -295,8 +340,12 @@ async def test_diagnostics_show_how_it_stands_and_no_secret(
     subentry = await add_gateway(hass, account, upload, site)
     active = gateway_of(account, subentry)
     await until(hass, site, lambda: not active.waiting_proxies and active.connected)
+    said = f"nobody knows {site.door.client_id} with {site.door.password}"
+    await site.say("GAT-1", "errors", said.encode(), qos=0)
+    await until(hass, site, lambda: active.destination.errors)
     shown = await async_get_config_entry_diagnostics(hass, account)
     text = json.dumps(shown, default=str)
+    assert "nobody knows" in text
     assert site.door.password not in text
     assert site.door.client_id not in text
     assert '"attached": true' in text
