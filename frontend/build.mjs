@@ -31,6 +31,24 @@ const minifyStyles = {
   },
 };
 
+const LEGEND = /[^{}]*\.u-(?:title|legend|inline|series)[^{}]*\{[^}]*\}/g;
+
+/** Charts have no legend and no title here, and need no styles for them. */
+const minifyChartStyles = {
+  name: "minify-chart-styles",
+  setup({ onLoad }) {
+    onLoad({ filter: /uPlot\.min\.css$/ }, async ({ path }) => {
+      const source = await readFile(path, "utf8");
+      const { code } = await transform(source.replace(LEGEND, ""), {
+        loader: "css",
+        minify: true,
+        target: "es2022",
+      });
+      return { contents: code.trim(), loader: "text" };
+    });
+  },
+};
+
 await build({
   entryPoints: ["src/main.ts"],
   outfile: out,
@@ -41,7 +59,9 @@ await build({
   charset: "utf8",
   legalComments: "none",
   loader: { ".css": "text" },
-  plugins: [minifyStyles, minifyTemplates({ taggedOnly: true }), writeFiles()],
+  // Libraries name so what only they use; Lit's own names begin with `_$` and stay.
+  mangleProps: /^_[A-Za-z]/,
+  plugins: [minifyStyles, minifyChartStyles, minifyTemplates({ taggedOnly: true }), writeFiles()],
   write: false,
   tsconfig: "tsconfig.json",
   logLevel: "warning",

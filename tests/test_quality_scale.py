@@ -285,6 +285,8 @@ def test_every_error_has_a_text_and_every_text_an_error() -> None:
             keys = [keyword.value for keyword in node.keywords if keyword.arg == "translation_key"]
             if kind in {"_error", "_mistake", "mistake"}:
                 keys = node.args[:1]
+            elif kind == "send_not_found":
+                keys = node.args[2:]
             elif not kind.endswith(("Error", "NotReady", "AuthFailed")):
                 continue
             used |= {key.value for key in keys if isinstance(key, ast.Constant)}
@@ -324,6 +326,17 @@ def failures_of_pepeunit() -> set[str]:
             }:
                 found |= {key.value for key in node.args[:1] if isinstance(key, ast.Constant)}
     return found
+
+
+def test_the_panel_tells_errors_only_with_the_name_of_their_text() -> None:
+    """What ``send_error`` says by itself is English; ``panel/refusals.py`` names a text besides."""
+    senders = {
+        path.name
+        for path, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".send_error")
+    }
+    assert senders == {"refusals.py"}
 
 
 def test_every_error_that_is_raised_to_a_person_can_be_translated() -> None:

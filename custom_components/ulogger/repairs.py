@@ -24,6 +24,7 @@ from .const import CONF_DEVICE_LIMIT, DOMAIN
 from .firmware.matching import ImageKey
 from .flows.options_schema import MOST_DEVICES, device_limit_field
 from .gateway.gateway import UloggerConfigEntry
+from .gateway.own_texts import own_sentence
 from .gateway.pepeunit import ActivePepeunit
 from .model.plain_text import LONGEST_LINE, plain_text
 from .outbox.errors import OutboxError
@@ -304,13 +305,18 @@ class UnitFirmwareFlow(EntryFlow):
             for name in archive.images:
                 content = archive.files[name]
                 await entry.runtime_data.images.async_add(partial(bytes, content), ImageKey(), name)
-        except (ArchiveRefused, FirmwareRefused) as err:
-            return self.async_abort(
-                reason="image_refused",
-                description_placeholders={"detail": plain_text(err, LONGEST_LINE)},
-            )
+        except FirmwareRefused as err:
+            said = own_sentence(self.hass, err.reason, file=name, path=name)
+            return self._image_refused(said)
+        except ArchiveRefused as err:
+            said = own_sentence(self.hass, err.problem, device=entry.title, detail=err.detail)
+            return self._image_refused(said)
         await unit.updates.async_put_away()
         return self.async_create_entry(data={})
+
+    def _image_refused(self, why: str) -> RepairsFlowResult:
+        placeholders = {"detail": plain_text(why, LONGEST_LINE)}
+        return self.async_abort(reason="image_refused", description_placeholders=placeholders)
 
     async def async_step_put_away(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Delete the archive."""

@@ -23,6 +23,9 @@ export interface Hass {
   config: { time_zone: string };
   devices: Record<string, RegistryDevice>;
   themes?: { darkMode?: boolean };
+  /** Says a text of Home Assistant's or of an integration that was loaded; empty without one. */
+  localize(key: string, values?: object): string;
+  loadBackendTranslation(category: string, integration: string): Promise<unknown>;
   fetchWithAuth(path: string, init: RequestInit): Promise<Response>;
   callService(domain: string, service: string, data: object, target?: object): Promise<unknown>;
 }

@@ -117,12 +117,16 @@ export class UloggerPanel extends LitElement {
       (path, replace) => {
         this.go(path, replace);
       },
+      (key) => this.hass.localize(`component.ulogger.${key}`),
     );
   }
 
   private async speak(language: string): Promise<void> {
     this.language = language;
-    const localize = await loadTexts(language);
+    const [localize] = await Promise.all([
+      loadTexts(language),
+      ...["entity", "exceptions"].map((each) => this.hass.loadBackendTranslation(each, "ulogger")),
+    ]);
     if (this.language === language) this.localize = localize;
   }
 

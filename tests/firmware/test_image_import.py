@@ -168,7 +168,7 @@ def test_zstd_is_refused_with_its_name_where_python_lacks_it(
     monkeypatch.setattr(debug_sections, "zstd", None)
     with pytest.raises(InvalidImage, match="zstd") as refused:
         import_image(packed)
-    assert refused.value.reason == "image_unsupported"
+    assert refused.value.reason == "image_packed"
 
 
 @pytest.mark.parametrize("kind", ["zlib", "zlib-gnu", "zstd"])

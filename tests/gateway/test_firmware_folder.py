@@ -137,6 +137,12 @@ async def test_a_bad_file_is_shown_and_not_read_again_until_it_is_mended(
         await look(hass, 5)
         assert read.call_count == 1
     assert issues(hass) == {"firmware_refused"}
+    (told,) = (
+        each.translation_placeholders or {}
+        for each in ir.async_get(hass).issues.values()
+        if each.translation_key == "firmware_refused"
+    )
+    assert told["detail"] == "pump.elf is damaged or not whole. Copy it anew."
     assert caplog.text.count("can be used") == 1
     file.write_bytes(IMAGE)
     await look(hass, 2)

@@ -216,12 +216,15 @@ async def test_a_version_is_an_update_that_fetches_and_executes_nothing(
     assert (await response.read()).startswith(b"PK")
     refused = await flow.async_step_image()
     assert refused["reason"] == "image_refused"
+    assert "is no firmware image. The ELF file" in refused["description_placeholders"]["detail"]
     assert "pepeunit_firmware" in cards(hass)
     await flow.async_step_put_away()
     assert "pepeunit_firmware" not in cards(hass)
     assert not active.updates.files.archive.exists()
     assert (await client.get(link)).status == 404
-    assert (await flow.async_step_image())["reason"] == "image_refused"
+    gone = await flow.async_step_image()
+    assert gone["reason"] == "image_refused"
+    assert "archive" in gone["description_placeholders"]["detail"]
     await hass.config_entries.async_unload(account.entry_id)
     for step in (flow.async_step_init, flow.async_step_image, flow.async_step_put_away):
         assert (await step())["reason"] == "account_not_loaded"

@@ -10,7 +10,7 @@ from frontend.typescript import as_typescript, lines
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "custom_components/ulogger/panel/device-logs.js"
-LARGEST = 150 * 1024
+LARGEST = 150_000
 NODE = Path(sys.executable).parent / "node"
 
 

@@ -20,6 +20,7 @@ from custom_components.ulogger.model.identity import DeviceIdentity as Identity
 from tests.panel.support import ask, device_id, event, keep
 from tests.support.account import CRASH_DUMP, SENSOR, core_dump, log
 from tests.support.fixtures import AGENT
+from tests.support.flows import ENGLISH
 from tests.support.made_captures import core_dump as made_dump
 
 IMAGE = (AGENT / "v4-crash" / "firmware.elf").read_bytes()
@@ -182,16 +183,33 @@ async def test_what_is_not_there_is_an_error(
     here = {"account": account.entry_id}
     group = {"fingerprint": "nothing"}
     [log_id] = await keep(account, log())
-    for type_, data in (
-        ("crashes/get", {**here, "capture": 4711}),
-        ("crashes/get", {**here, "capture": log_id}),
-        ("crashes/get", {"account": "nobody", "capture": 1}),
-        ("crashes/occurrences", {**here, **group}),
-        ("crashes/occurrences", {"account": "nobody", **group}),
-        ("crashes/set_state", {**here, **group, "state": "open"}),
-        ("images/add", {"account": "nobody", "file_id": "none"}),
+    for type_, data, text in (
+        ("crashes/get", {**here, "capture": 4711}, "no_such_capture"),
+        ("crashes/get", {**here, "capture": log_id}, "core_dump_unreadable"),
+        ("crashes/get", {"account": "nobody", "capture": 1}, "account_not_loaded"),
+        ("crashes/occurrences", {**here, **group}, "crash_gone"),
+        ("crashes/occurrences", {"account": "nobody", **group}, "crash_gone"),
+        ("crashes/set_state", {**here, **group, "state": "open"}, "crash_gone"),
+        ("images/add", {"account": "nobody", "file_id": "none"}, "account_not_loaded"),
     ):
         await panel.send_json_auto_id({"type": f"ulogger/{type_}", **data})
         answer = await panel.receive_json()
         assert not answer["success"], type_
         assert answer["error"]["code"] in {"not_found", "no_such_capture"}, answer
+        assert answer["error"]["translation_domain"] == "ulogger"
+        assert answer["error"]["translation_key"] == text
+        said = ENGLISH["exceptions"][text]["message"]
+        assert said.format(**answer["error"].get("translation_placeholders") or {})
+
+
+async def test_an_image_is_refused_in_words_of_every_language(
+    account: MockConfigEntry, panel: MockHAClientWebSocket, upload_file: UploadFile
+) -> None:
+    file_id = await upload_file("notes.txt", b"no image")
+    message = {"type": "ulogger/images/add", "account": account.entry_id, "file_id": file_id}
+    await panel.send_json_auto_id(message)
+    error = (await panel.receive_json())["error"]
+    assert (error["translation_domain"], error["translation_key"]) == ("ulogger", "invalid_image")
+    assert error["translation_placeholders"]["file"] == "notes.txt"
+    # What is wrong with it in detail is in English, and for the log.
+    assert "{detail}" not in ENGLISH["exceptions"]["invalid_image"]["message"]

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
+from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.typing import MockHAClientWebSocket
 
+from custom_components.ulogger.collecting.device_state import SessionRecord
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity as Identity
@@ -174,7 +176,9 @@ async def test_a_timeline_tells_what_happened(
     assert marks == sorted(marks, key=lambda mark: mark[1])
     said_of = {mark["kind"]: mark["text"] for mark in timeline["marks"]}
     assert said_of["firmware"] in {"4.24.2 → 4.25.0", "4.25.0 → 4.24.2"}
-    assert "an access where nothing answers" in said_of["core_dump"]
+    assert said_of["core_dump"] == "0x0000007A"
+    why = {mark["kind"]: mark["why"] for mark in timeline["marks"]}
+    assert (why["core_dump"], why["log"], why["reboot"]) == ("data_bus_error", "", "")
     assert [each["name"] for each in timeline["metrics"]] == ["battery_mv"]
 
 
@@ -184,4 +188,15 @@ async def test_nobody_has_no_timeline(
     await panel.send_json_auto_id(
         {"type": "ulogger/devices/timeline", "device": "nobody", "since": 0}
     )
-    assert (await panel.receive_json())["error"]["code"] == "not_found"
+    error = (await panel.receive_json())["error"]
+    assert (error["code"], error["translation_key"]) == ("not_found", "device_gone")
+
+
+async def test_a_session_that_failed_says_of_what_in_a_word_that_is_translated(
+    account: MockConfigEntry, device: DeviceCoordinator, panel: MockHAClientWebSocket
+) -> None:
+    began = dt_util.utcnow()
+    device.timeline.append(SessionRecord(began, 1.5, "link_lost", "the link went down"))
+    [mark] = (await ask(panel, "devices/timeline", device=device_id(device), since=0))["marks"]
+    assert (mark["kind"], mark["why"]) == ("failed_session", "link_lost")
+    assert mark["text"] == "the link went down"

@@ -17,6 +17,8 @@ from custom_components.ulogger.gateway.log_search import LogSearch
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity as Identity
 from custom_components.ulogger.model.level import Level
+from custom_components.ulogger.outbox.errors import DiskFailed
+from custom_components.ulogger.outbox.outbox import Outbox
 from custom_components.ulogger.panel import logs
 from tests.panel.support import ARRIVED, ask, device_id, event, keep, log_of, said
 from tests.support.account import CRASH_LOG, SENSOR, meet
@@ -221,6 +223,39 @@ async def test_a_frame_that_is_not_there_is_an_error(
     await panel.send_json_auto_id({"type": "ulogger/logs/frame", "key": key})
     answer = await panel.receive_json()
     assert (answer["success"], answer["error"]["code"]) == (False, "not_found")
+    assert answer["error"]["translation_key"] == "line_gone"
+
+
+@pytest.mark.parametrize("of_one", [True, False])
+async def test_a_search_that_the_disk_fails_ends_and_says_so(
+    account: MockConfigEntry,
+    devices: list[DeviceCoordinator],
+    panel: MockHAClientWebSocket,
+    of_one: bool,
+) -> None:
+    filter_ = {"devices": [device_id(devices[0])]} if of_one else {}
+    with patch.object(Outbox, "logs", side_effect=DiskFailed("input/output error")):
+        await ask(panel, "logs/search", filter=filter_)
+        ended = await event(panel)
+    assert (ended["done"], ended["frames"], ended["more"]) == (True, [], False)
+    assert ended["failure"] == {
+        "code": "disk_failed",
+        "message": "input/output error",
+        "translation_domain": "ulogger",
+        "translation_key": "disk_failed",
+        "translation_placeholders": {"device": "DoorSenseV2 A87DE76F0011" if of_one else "uLogger"},
+    }
+
+
+async def test_a_frame_that_the_disk_fails_is_an_error_with_a_text(
+    account: MockConfigEntry, devices: list[DeviceCoordinator], panel: MockHAClientWebSocket
+) -> None:
+    [capture_id] = await keep(account, log_of(said("one")))
+    key = f"{account.entry_id}:{capture_id}:0"
+    with patch.object(Outbox, "read", side_effect=DiskFailed("input/output error")):
+        await panel.send_json_auto_id({"type": "ulogger/logs/frame", "key": key})
+        error = (await panel.receive_json())["error"]
+    assert (error["code"], error["translation_key"]) == ("disk_failed", "disk_failed")
 
 
 async def test_a_number_beyond_the_capture_is_an_error(

@@ -6,6 +6,7 @@ name, and goes with the last subentry that names it, or with the account.
 """
 
 import asyncio
+import logging
 import os
 import shutil
 import time
@@ -40,6 +41,8 @@ from ..firmware.steps import Steps
 from ..model.durable import sync_directory
 from ..model.identity import DeviceIdentity
 from .store import outbox_path
+
+_LOGGER = logging.getLogger(__name__)
 
 ENDING: Final = ".image"
 _TEMPORARY: Final = ".tmp"
@@ -254,8 +257,10 @@ def _refusals(reason: str) -> Iterator[None]:
     try:
         yield
     except InvalidImage as err:
+        _LOGGER.info("A firmware image is refused: %s", err)
         raise FirmwareRefused(err.reason, str(err)) from err
     except OSError as err:
+        _LOGGER.info("A firmware image is not taken: %s", err)
         raise FirmwareRefused(reason, err.strerror or type(err).__name__) from err
 
 

@@ -47,9 +47,15 @@ class DamagedImage(InvalidImage):
 
 
 class UnsupportedImage(InvalidImage):
-    """An image for another processor, or packed in a way that can't be read here."""
+    """An image for another processor."""
 
     reason = "image_unsupported"
+
+
+class PackedImage(InvalidImage):
+    """An image whose debug information is compressed in a way that can't be read here."""
+
+    reason = "image_packed"
 
 
 class EmptyImage(InvalidImage):

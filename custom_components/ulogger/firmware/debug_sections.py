@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..capture.errors import DamagedImage, ImageTooLarge, UnsupportedImage
+from ..capture.errors import DamagedImage, ImageTooLarge, PackedImage
 from .elf import COMPRESSED, ElfFile
 from .steps import Steps
 
@@ -58,7 +58,7 @@ def debug_sections(elf: ElfFile) -> Steps[DebugSections]:
     What was compressed goes to a file without a name, so that it takes no memory that the
     system could not take back. Raises DamagedImage when a section does not decompress to the
     size that it promises, ImageTooLarge when all would have more than 192 MiB, and
-    UnsupportedImage for a compression that this Python lacks.
+    PackedImage for a compression that this Python lacks.
     """
     found: dict[str, memoryview] = {}
     left = MOST_DECOMPRESSED
@@ -101,7 +101,7 @@ def _decompressed(name: str, method: int, size: int, data: memoryview) -> Steps[
         error = zstd.ZstdError
     else:
         kind = "zstd, which this Python can't read" if method == _ZSTD else f"method {method}"
-        raise UnsupportedImage(f"{name} is compressed with {kind}")
+        raise PackedImage(f"{name} is compressed with {kind}")
     with tempfile.TemporaryFile() as file:
         file.truncate(size)
         target = mmap.mmap(file.fileno(), size)

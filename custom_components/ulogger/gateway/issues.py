@@ -27,6 +27,7 @@ from .destinations import ActiveDestination
 from .gateway import UloggerConfigEntry
 from .issue import Issue
 from .newcomers import MOST_AT_ADDRESS
+from .own_texts import own_sentence
 from .pepeunit import ActivePepeunit
 from .thing_issues import thing_issues
 from .udmi_issues import site_issues
@@ -257,14 +258,11 @@ class Issues:
     def _firmware(self) -> Iterator[Issue]:
         folder = self._gateway.firmware_folder
         if folder.missing:
-            placeholders = {"path": folder.path, "detail": folder.missing}
-            yield Issue("firmware_folder_missing", placeholders=placeholders)
+            yield Issue("firmware_folder_missing", placeholders={"path": folder.path})
         for name, refused in folder.refused.items():
-            yield Issue(
-                "firmware_refused",
-                name,
-                placeholders={"file": f"{folder.path}/{name}", "detail": refused.detail},
-            )
+            path = f"{folder.path}/{name}"
+            said = own_sentence(self.hass, refused.reason, file=name, path=name)
+            yield Issue("firmware_refused", name, placeholders={"file": path, "detail": said})
         for subentry_id in self._gateway.images.lost:
             if (subentry := self._entry.subentries.get(subentry_id)) is not None:
                 yield Issue("firmware_lost", subentry_id, placeholders={"firmware": subentry.title})

@@ -10,6 +10,11 @@ from ..const import DOMAIN
 _ENGLISH: Final = "en"
 
 
+def own_sentence(hass: HomeAssistant, key: str, **values: str) -> str:
+    """Return what an error of the integration says, by its key among ``exceptions``."""
+    return (own_text(hass, f"exceptions.{key}.message") or key).format(**values)
+
+
 def own_text(hass: HomeAssistant, key: str) -> str | None:
     """Return the text that stands in ``translations/`` under a dotted key; None without one.
 

@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 import probatio
 from homeassistant.components.websocket_api import async_register_command
 from homeassistant.components.websocket_api.connection import ActiveConnection
-from homeassistant.components.websocket_api.const import ERR_NOT_FOUND
 from homeassistant.components.websocket_api.decorators import (
     async_response,
     require_admin,
@@ -40,6 +39,7 @@ from .frames import as_message
 from .gateways import Names, follow, loaded, of_account
 from .logs import signed
 from .messages import CrashDetails, CrashGroup, CrashOccurrence, Frame, Symbol
+from .refusals import send_failure, send_not_found
 
 DAYS: Final = 14
 DAY: Final = 86_400.0
@@ -132,6 +132,8 @@ def _group(account: str, group: Group, called: Mapping[DeviceKey, str], now: flo
         "account": account,
         "fingerprint": group.fingerprint,
         "reason": group.reason,
+        "fault_kind": group.fault_kind,
+        "place": group.place,
         "state": str(group.state),  # type: ignore[typeddict-item]
         "count": group.count,
         "first_seen": group.first_seen,
@@ -155,7 +157,7 @@ async def occurrences(
     gateway = of_account(hass, message["account"])
     group = None if gateway is None else gateway.crashes.groups.get(message["fingerprint"])
     if gateway is None or group is None:
-        connection.send_error(message["id"], ERR_NOT_FOUND, "There is no such crash.")
+        send_not_found(connection, message["id"], "crash_gone")
         return
     kept = {
         (row.capture_id, row.captured_at)
@@ -181,6 +183,8 @@ def _occurrence(gateway: Gateway, crash: Crash, names: Names, *, is_kept: bool) 
         "version": crash.version,
         "at": crash.at,
         "reason": crash.reason,
+        "fault_kind": crash.fault_kind,
+        "place": crash.place,
     }
 
 
@@ -199,7 +203,7 @@ async def set_state(
     """Set what people made of a group; on disk when the answer comes."""
     gateway, fingerprint = of_account(hass, message["account"]), message["fingerprint"]
     if gateway is None or gateway.crashes.groups.get(fingerprint) is None:
-        connection.send_error(message["id"], ERR_NOT_FOUND, "There is no such crash.")
+        send_not_found(connection, message["id"], "crash_gone")
         return
     await gateway.crashes.async_set_state(fingerprint, CrashState(message["state"]))
     connection.send_result(message["id"])
@@ -219,16 +223,18 @@ async def get_crash(
 ) -> None:
     """Return all that is known of one crash."""
     if (gateway := of_account(hass, message["account"])) is None:
-        connection.send_error(message["id"], ERR_NOT_FOUND, "The account is not loaded.")
+        send_not_found(connection, message["id"], "account_not_loaded")
         return
     try:
         capture = await gateway.account.outbox.read(message["capture"])
         dump, report, image = await hass.async_add_executor_job(_read, gateway, capture)
-    except (OutboxError, CaptureError) as err:
-        connection.send_error(message["id"], err.reason, str(err))
+    except OutboxError as err:
+        send_failure(connection, message["id"], err, gateway.entry.title)
         return
+    except CaptureError:
+        report = None
     if report is None:
-        connection.send_error(message["id"], ERR_NOT_FOUND, "The core dump tells nothing.")
+        send_not_found(connection, message["id"], "core_dump_unreadable")
         return
     names = Names(hass)
     device = gateway.devices.get(capture.device.key)
@@ -241,6 +247,8 @@ async def get_crash(
         "version": report.device.git_version,
         "at": capture.captured_at,
         "reason": report.reason,
+        "fault_kind": str(report.fault.kind),
+        "place": report.place,
     }
     links = _Links(
         signed(hass, capture_path(message["account"], message["capture"])),

@@ -6,7 +6,6 @@ import probatio
 from homeassistant.components.file_upload import process_uploaded_file
 from homeassistant.components.websocket_api import async_register_command
 from homeassistant.components.websocket_api.connection import ActiveConnection
-from homeassistant.components.websocket_api.const import ERR_NOT_FOUND
 from homeassistant.components.websocket_api.decorators import (
     async_response,
     require_admin,
@@ -27,6 +26,7 @@ from ..model.capture import CaptureKind
 from ..outbox.errors import OutboxError
 from .gateways import of_account
 from .messages import AddedImage
+from .refusals import send_not_found
 
 
 @callback
@@ -53,7 +53,7 @@ async def add_image(
     Where neither the image nor its name tells what it is of, it is of what crashed.
     """
     if (gateway := of_account(hass, message["account"])) is None:
-        connection.send_error(message["id"], ERR_NOT_FOUND, "The account is not loaded.")
+        send_not_found(connection, message["id"], "account_not_loaded")
         return
     name = ""
     try:

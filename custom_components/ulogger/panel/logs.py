@@ -10,7 +10,6 @@ import probatio
 from homeassistant.components.http.auth import async_sign_path
 from homeassistant.components.websocket_api import async_register_command
 from homeassistant.components.websocket_api.connection import ActiveConnection
-from homeassistant.components.websocket_api.const import ERR_NOT_FOUND
 from homeassistant.components.websocket_api.decorators import (
     async_response,
     require_admin,
@@ -18,6 +17,7 @@ from homeassistant.components.websocket_api.decorators import (
 )
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 
+from ..const import ULOGGER_TITLE
 from ..coordinator import DeviceCoordinator
 from ..firmware.compact_image import CompactImage
 from ..gateway.gateway import Gateway
@@ -26,11 +26,12 @@ from ..insight.reading import LogFrame, Reading
 from ..insight.search import Query, wants
 from ..model.capture import Capture
 from ..model.level import Level
-from ..outbox.errors import OutboxError
+from ..outbox.errors import NoSuchCapture, OutboxError
 from .downloads import LINK_VALID, capture_path
 from .frames import arguments, around, as_message, parse_key
 from .gateways import Names, devices_of, follow, of_account
 from .messages import Frame, FrameDetails, LogPlace, SearchEvent
+from .refusals import failure, send_failure, send_not_found
 
 MOST_FRAMES: Final = 100_000
 """Frames that one search answers with at most."""
@@ -130,6 +131,7 @@ async def _search(
                 "captures": found.captures,
                 "done": done,
                 "more": left == 0 and not found.done,
+                "failure": None,
             }
             connection.send_event(message["id"], event)
             if done:
@@ -137,7 +139,17 @@ async def _search(
             if lines:
                 most, seconds = AT_ONCE, AT_A_TIME
     except OutboxError as err:
-        connection.send_error(message["id"], err.reason, str(err))
+        of = names.name_of(devices[0]) if len(devices) == 1 else ULOGGER_TITLE
+        # The search was begun, and an answer to that is no error any more: it ends with one.
+        ended: SearchEvent = {
+            "frames": [],
+            "opened": 0,
+            "captures": 0,
+            "done": True,
+            "more": False,
+            "failure": failure(err, of),
+        }
+        connection.send_event(message["id"], ended)
 
 
 def _messages(sources: list[tuple[LogFrame, str, int, float, str, str]]) -> list[Frame]:
@@ -233,8 +245,11 @@ async def get_frame(
     """Return all that is known of one frame, and those beside it."""
     try:
         details = await _details(hass, *parse_key(message["key"]))
-    except (ValueError, OutboxError) as err:
-        connection.send_error(message["id"], ERR_NOT_FOUND, str(err))
+    except ValueError, NoSuchCapture:
+        send_not_found(connection, message["id"], "line_gone")
+        return
+    except OutboxError as err:
+        send_failure(connection, message["id"], err, ULOGGER_TITLE)
         return
     connection.send_result(message["id"], details)
 

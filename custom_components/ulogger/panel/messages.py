@@ -80,6 +80,16 @@ class FrameDetails(TypedDict):
     after: list[Frame]
 
 
+class Failure(TypedDict):
+    """An error as Home Assistant's frontend takes it; the key is of a text among *exceptions*."""
+
+    code: str
+    message: str
+    translation_domain: str
+    translation_key: str
+    translation_placeholders: dict[str, str]
+
+
 class SearchEvent(TypedDict):
     """A piece of a search's answer, the newest frames first over all pieces."""
 
@@ -90,6 +100,8 @@ class SearchEvent(TypedDict):
     done: bool
     more: bool
     """Whether the search ended at its limit."""
+    failure: Failure | None
+    """Why it ended before it was through."""
 
 
 class LiveEvent(TypedDict):
@@ -104,6 +116,10 @@ class CrashGroup(TypedDict):
     account: str
     fingerprint: str
     reason: str
+    """All of it in English; people are told the kind of fault and the place."""
+    fault_kind: str
+    """Empty where an earlier version stored only ``reason``."""
+    place: str
     state: CrashStateName
     count: int
     first_seen: float
@@ -160,6 +176,8 @@ class CrashOccurrence(TypedDict):
     version: str
     at: float
     reason: str
+    fault_kind: str
+    place: str
 
 
 class CrashDetails(TypedDict):
@@ -239,13 +257,18 @@ class DevicesEvent(TypedDict):
     removed: list[str]
 
 
+type MarkKind = Literal["session", "failed_session", "log", "core_dump", "reboot", "firmware"]
+
+
 class TimelineMark(TypedDict):
     """Something that happened to a device."""
 
     at: float
-    kind: Literal["session", "failed_session", "log", "core_dump", "reboot", "firmware"]
+    kind: MarkKind
     text: str
     until: float | None
+    why: str
+    """The kind of fault of a crash, whose place is the text; what a session failed of; or empty."""
 
 
 class Timeline(TypedDict):

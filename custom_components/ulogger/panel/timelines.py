@@ -8,7 +8,6 @@ from typing import Any, Final
 import probatio
 from homeassistant.components.websocket_api import async_register_command
 from homeassistant.components.websocket_api.connection import ActiveConnection
-from homeassistant.components.websocket_api.const import ERR_NOT_FOUND
 from homeassistant.components.websocket_api.decorators import (
     async_response,
     require_admin,
@@ -20,14 +19,15 @@ from ..collecting.device_state import SessionRecord
 from ..coordinator import DeviceCoordinator
 from ..gateway.gateway import Gateway
 from ..gateway.summary_file import SummaryRow
-from ..insight.crash_groups import CaptureKey
+from ..insight.crash_groups import CaptureKey, Occurrence
 from ..model.capture import CaptureKind
 from ..model.level import Level
 from ..outbox.errors import OutboxError
 from ..outbox.model import Row
-from .gateways import devices_of
+from .gateways import Names, devices_of
 from .measured import async_read_series
-from .messages import Timeline, TimelineMark
+from .messages import MarkKind, Timeline, TimelineMark
+from .refusals import send_failure, send_not_found
 
 MOST_CAPTURES: Final = 2_000
 """Captures of a device that a timeline looks at: the newest ones."""
@@ -61,7 +61,7 @@ async def get_timeline(
     """Return what happened to a device since a time."""
     device = next(iter(devices_of(hass, [message["device"]])), None)
     if device is None:
-        connection.send_error(message["id"], ERR_NOT_FOUND, "The device is not collected.")
+        send_not_found(connection, message["id"], "device_gone")
         return
     gateway: Gateway = device.account.entry.runtime_data
     key, since = device.identity.key, message["since"]
@@ -69,11 +69,11 @@ async def get_timeline(
         rows = await gateway.account.outbox.listing(key, limit=MOST_CAPTURES)
         summaries = await gateway.readings.async_summaries(key, MOST_CAPTURES)
     except OutboxError as err:
-        connection.send_error(message["id"], err.reason, str(err))
+        send_failure(connection, message["id"], err, Names(hass).name_of(device))
         return
     late = [each for each in summaries if each.captured_at >= since]
     series = await async_read_series(hass, gateway, late, MOST_READ, MOST_POINTS)
-    job = partial(_marks, list(device.timeline), _reasons(gateway, device), rows, summaries, since)
+    job = partial(_marks, list(device.timeline), _crashes(gateway, device), rows, summaries, since)
     timeline: Timeline = {
         "device": message["device"],
         "since": since,
@@ -84,10 +84,10 @@ async def get_timeline(
     connection.send_result(message["id"], timeline)
 
 
-def _reasons(gateway: Gateway, device: DeviceCoordinator) -> Mapping[CaptureKey, str]:
-    """Return in a line what each kept crash of a device was."""
+def _crashes(gateway: Gateway, device: DeviceCoordinator) -> Mapping[CaptureKey, Occurrence]:
+    """Return each kept crash of a device."""
     return {
-        key: each.reason
+        key: each
         for group in gateway.crashes.groups
         if device.identity.serial in group.devices
         for key, each in group.occurrences.items()
@@ -96,7 +96,7 @@ def _reasons(gateway: Gateway, device: DeviceCoordinator) -> Mapping[CaptureKey,
 
 def _marks(
     sessions: Sequence[SessionRecord],
-    reasons: Mapping[CaptureKey, str],
+    crashes: Mapping[CaptureKey, Occurrence],
     rows: Sequence[Row],
     summaries: Sequence[SummaryRow],
     since: float,
@@ -104,7 +104,7 @@ def _marks(
     """Return what happened, the earliest first; the rows have the newest first."""
     found = [
         *map(_session, sessions),
-        *_captures(rows, summaries, reasons),
+        *_captures(rows, summaries, crashes),
         *_changes(summaries),
     ]
     found = [mark for mark in found if mark["at"] >= since]
@@ -114,31 +114,39 @@ def _marks(
 
 def _session(session: SessionRecord) -> TimelineMark:
     began = session.began.timestamp()
+    until = began + session.seconds
+    if session.result != _OK:
+        text = session.detail or session.result
+        return _mark("failed_session", began, text, until, why=session.result)
     text = f"{session.captures} × {session.bytes:,} B".replace(",", "\N{NARROW NO-BREAK SPACE}")
-    return {
-        "at": began,
-        "kind": "session" if session.result == _OK else "failed_session",
-        "text": text if session.result == _OK else session.detail or session.result,
-        "until": began + session.seconds,
-    }
+    return _mark("session", began, text, until)
+
+
+def _mark(
+    kind: MarkKind, at: float, text: str, until: float | None = None, *, why: str = ""
+) -> TimelineMark:
+    return {"at": at, "kind": kind, "text": text, "until": until, "why": why}
 
 
 def _captures(
-    rows: Iterable[Row], summaries: Iterable[SummaryRow], reasons: Mapping[CaptureKey, str]
+    rows: Iterable[Row],
+    summaries: Iterable[SummaryRow],
+    crashes: Mapping[CaptureKey, Occurrence],
 ) -> Iterable[TimelineMark]:
     known = {(each.capture_id, each.captured_at): each for each in summaries}
     for row in rows:
         summary = known.get((row.capture_id, row.captured_at))
+        size = f"{row.size} B"
         if row.kind is CaptureKind.CORE_DUMP:
-            text = reasons.get(CaptureKey(str(row.capture_id), row.captured_at), "")
+            crash = crashes.get(CaptureKey(str(row.capture_id), row.captured_at))
+            yield _mark(
+                "core_dump",
+                row.captured_at,
+                crash.place or crash.reason if crash else size,
+                why=crash.fault_kind if crash else "",
+            )
         else:
-            text = _levels(summary) if summary else ""
-        yield {
-            "at": row.captured_at,
-            "kind": "core_dump" if row.kind is CaptureKind.CORE_DUMP else "log",
-            "text": text or f"{row.size} B",
-            "until": None,
-        }
+            yield _mark("log", row.captured_at, _levels(summary) if summary else size)
 
 
 def _levels(row: SummaryRow) -> str:
@@ -155,10 +163,10 @@ def _changes(summaries: Sequence[SummaryRow]) -> Iterable[TimelineMark]:
         version = row.git_version
         if before is not None and version and before.git_version != version:
             text = f"{before.git_version} → {version}"
-            yield {"at": row.captured_at, "kind": "firmware", "text": text, "until": None}
+            yield _mark("firmware", row.captured_at, text)
         before = row
         anchor = row.summary.anchor
         # Ticks that count from 0 although an earlier log is known: the device began anew.
         if anchor is not None and anchor.base == 0 and row.before is not None and not row.continues:
             booted = anchor.at - anchor.tick / anchor.rate_hz
-            yield {"at": booted, "kind": "reboot", "text": version, "until": None}
+            yield _mark("reboot", booted, version)

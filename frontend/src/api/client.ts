@@ -4,6 +4,7 @@ import type {
   CrashGroup,
   CrashOccurrence,
   DevicesEvent,
+  Failure,
   FrameDetails,
   LiveEvent,
   LogFilter,
@@ -34,7 +35,11 @@ export class Client {
     onEvent: (event: SearchEvent) => void,
     onError: (error: unknown) => void,
   ): Stop {
-    return this.subscribe({ type: "ulogger/logs/search", filter, limit }, onEvent, onError, false);
+    const heard = (event: SearchEvent): void => {
+      if (event.failure) onError(this.told(event.failure));
+      else onEvent(event);
+    };
+    return this.subscribe({ type: "ulogger/logs/search", filter, limit }, heard, onError, false);
   }
 
   /** Hears of the frames of each capture that comes from now on. */
@@ -89,7 +94,7 @@ export class Client {
 
   /** Has an action of the integration done for devices. */
   async act(action: string, devices: string[], data: object = {}): Promise<void> {
-    await this.hass().callService("ulogger", action, data, { device_id: devices });
+    await this.translated(this.hass().callService("ulogger", action, data, { device_id: devices }));
   }
 
   async setLive(devices: string[], live: boolean): Promise<void> {
@@ -97,7 +102,28 @@ export class Client {
   }
 
   private ask(message: object): Promise<unknown> {
-    return this.hass().connection.sendMessagePromise(message);
+    return this.translated(this.hass().connection.sendMessagePromise(message));
+  }
+
+  private async translated<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      throw this.told(error);
+    }
+  }
+
+  /** Returns an error in the user's language where it names its text, else as it is. */
+  private told(error: unknown): unknown {
+    const { translation_domain, translation_key, translation_placeholders } = (error ??
+      {}) as Partial<Failure>;
+    const message =
+      translation_key &&
+      this.hass().localize(
+        `component.${String(translation_domain)}.exceptions.${translation_key}.message`,
+        translation_placeholders,
+      );
+    return message ? new Error(message) : error;
   }
 
   private subscribe(
@@ -122,7 +148,7 @@ export class Client {
         if (stopped) end();
       })
       .catch((error: unknown) => {
-        if (!stopped) onError(error);
+        if (!stopped) onError(this.told(error));
       });
     return () => {
       if (stopped) return;

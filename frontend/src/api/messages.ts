@@ -50,12 +50,21 @@ export interface FrameDetails {
   after: Frame[];
 }
 
+export interface Failure {
+  code: string;
+  message: string;
+  translation_domain: string;
+  translation_key: string;
+  translation_placeholders: Record<string, string>;
+}
+
 export interface SearchEvent {
   frames: Frame[];
   opened: number;
   captures: number;
   done: boolean;
   more: boolean;
+  failure: Failure | null;
 }
 
 export interface LiveEvent {
@@ -66,6 +75,8 @@ export interface CrashGroup {
   account: string;
   fingerprint: string;
   reason: string;
+  fault_kind: string;
+  place: string;
   state: CrashStateName;
   count: number;
   first_seen: number;
@@ -109,6 +120,8 @@ export interface CrashOccurrence {
   version: string;
   at: number;
   reason: string;
+  fault_kind: string;
+  place: string;
 }
 
 export interface CrashDetails {
@@ -172,12 +185,14 @@ export interface DevicesEvent {
   devices: Device[];
   removed: string[];
 }
+export type MarkKind = "session" | "failed_session" | "log" | "core_dump" | "reboot" | "firmware";
 
 export interface TimelineMark {
   at: number;
-  kind: "session" | "failed_session" | "log" | "core_dump" | "reboot" | "firmware";
+  kind: MarkKind;
   text: string;
   until: number | null;
+  why: string;
 }
 
 export interface Timeline {

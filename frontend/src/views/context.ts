@@ -3,6 +3,8 @@ import type { RegistryDevice } from "../hass";
 import type { Times } from "../model/times";
 import type { Localize } from "../texts";
 
+const KINDS = "entity.event.device_event.state_attributes.fault_kind.state.";
+
 /** What every view is given: it changes only with the language, the time zone and the devices. */
 export class PanelContext {
   constructor(
@@ -13,7 +15,16 @@ export class PanelContext {
     readonly isDark: () => boolean,
     /** Shows another path of the panel. */
     readonly go: (path: string, replace?: boolean) => void,
+    /** Says a text of the integration that Home Assistant's frontend has; empty without one. */
+    readonly own: (key: string) => string,
   ) {}
+
+  /** A crash in a line; what an earlier version stored is as it was. */
+  readonly crash = (kind: string, place: string, reason: string): string => {
+    if (kind === "unreadable") return this.localize("crash_unreadable");
+    const fault = kind && this.own(KINDS + kind);
+    return fault ? this.localize("crash_in", { fault, place }) : reason;
+  };
 
   /** The IDs of the devices that log; gateways and destinations don't. */
   get logging(): string[] {

@@ -80,7 +80,8 @@ export class CrashGroupView extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    const { localize, go } = this.context;
+    const { localize, go, crash } = this.context;
+    const { fault_kind, place, reason: said, fingerprint } = this.group;
     const shown = this.occurrences.find(
       ({ capture }) => capture !== null && (this.capture === null || capture === this.capture),
     );
@@ -93,7 +94,7 @@ export class CrashGroupView extends LitElement {
         >
           ← ${localize("back")}
         </button>
-        <h2>${this.group.reason || this.group.fingerprint}</h2>
+        <h2>${crash(fault_kind, place, said) || fingerprint}</h2>
         <span>${localize(`state_${this.group.state}`)}</span>
         ${this.buttons}
       </div>

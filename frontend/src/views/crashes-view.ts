@@ -125,7 +125,7 @@ export class CrashesView extends LitElement {
   }
 
   private row(group: CrashGroup): TemplateResult {
-    const { localize, times, go, isDark } = this.context;
+    const { localize, times, go, isDark, crash } = this.context;
     const path = `crashes/${encodeURIComponent(group.account)}/${encodeURIComponent(group.fingerprint)}`;
     return html`
       <tr>
@@ -136,7 +136,7 @@ export class CrashesView extends LitElement {
               event.preventDefault();
               go(path);
             }}
-            >${group.reason || group.fingerprint}</a
+            >${crash(group.fault_kind, group.place, group.reason) || group.fingerprint}</a
           >
         </td>
         <td class="state ${group.state}">${localize(`state_${group.state}`)}</td>

@@ -161,13 +161,19 @@ export class DeviceTimeline extends LitElement {
             (mark) => html`
               <li>
                 <span class="mono">${times.full(mark.at)}</span>
-                <strong>${localize(NAMES[mark.kind])}</strong> ${mark.text}
+                <strong>${localize(NAMES[mark.kind])}</strong> ${this.said(mark)}
               </li>
             `,
           )}
         </ol>
       </section>
     `;
+  }
+
+  private said({ kind, text, why }: TimelineMark): string {
+    const { crash, own } = this.context;
+    if (kind === "core_dump") return crash(why, text, text);
+    return (why && own(`entity.sensor.last_error.state.${why}`)) || text;
   }
 
   /** A row for each kind, a dot for each mark. */
