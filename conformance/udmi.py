@@ -22,7 +22,7 @@ from typing import Any, Final
 from demo.api import ApiError
 from demo.udmi.checking import Schemas
 
-from . import udmi_devices, udmi_life, udmi_points
+from . import udmi_devices, udmi_life, udmi_points, udmi_tokens
 from .udmi_stage import NotSo, Scenario, Stage
 
 SIDE_BY_SIDE: Final = (
@@ -33,6 +33,7 @@ SIDE_BY_SIDE: Final = (
     udmi_life.LATCH_ALONE,
     udmi_life.REDIRECTS,
     udmi_life.KEYS,
+    udmi_tokens.TOKENS_ALONE,
 )
 """Each has a gateway, or blocks of one, for itself."""
 AT_LAST: Final = (udmi_devices.PROXIES | udmi_life.ENDS,)

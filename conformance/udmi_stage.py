@@ -61,6 +61,11 @@ class NotSo(Exception):
     """Something is not as UDMI has it."""
 
 
+def utc_now() -> dt.datetime:
+    """Return the present moment."""
+    return dt.datetime.now(dt.UTC)
+
+
 def expect(condition: object, what: str) -> None:
     """Raise NotSo unless a condition holds."""
     if not condition:

@@ -184,6 +184,10 @@ def _config(data: bytes) -> object:
 async def _configured(data: bytes) -> object:
     """Take a config, let time pass, and hold all that is said to the rules of the site."""
     time = 0.0
+
+    def now_is() -> float:
+        return time
+
     said: list[tuple[str, object]] = []
     device = UdmiDevice(
         "BLE-1",
@@ -198,14 +202,14 @@ async def _configured(data: bytes) -> object:
         [Point("level", "Cel", writable=True, reference="number.level"), Point("door")],
         changed=device.changed,
         publish=lambda subfolder, payload: said.append((f"events/{subfolder}", payload)),
-        clock=lambda: time,
+        clock=now_is,
         now=lambda: _NOW + dt.timedelta(seconds=time),
         write=_write,
         check=_check,
     )
-    device.add(System(device.changed, lambda: time, lifecycle))
+    device.add(System(device.changed, now_is, lifecycle))
     device.add(pointset)
-    add_others(device, said, lambda: time)
+    add_others(device, said, now_is)
     pointset.report("level", 1.5)
     device.on_entry = lambda entry: said.append(("events/system", {"logentries": [entry]}))
     good = device.configure(data)
@@ -215,7 +219,7 @@ async def _configured(data: bytes) -> object:
         said.append(("state", device.state()))
         time += 5.0
         if (at := device.wake_at()) is not None and at <= time:
-            device.wake(lambda: time)
+            device.wake(now_is)
     for block in device.blocks.values():
         if isinstance(block, Pointset | Blobset | Discovery):
             block.close()

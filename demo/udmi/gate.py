@@ -8,8 +8,8 @@ import asyncio
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from ..cloud.broker import HOST
@@ -135,9 +135,15 @@ class SiteGate:
         self.admissions.append(time.time())
         return until
 
-    def _while_valid(self, until: float | None) -> asyncio.Timeout:
+    @asynccontextmanager
+    async def _while_valid(self, until: float | None) -> AsyncGenerator[None]:
         """End a session when what was shown for it expires, as brokers with tokens do."""
-        return asyncio.timeout(None if until is None else max(0.0, until - time.time()))
+        left = None if until is None else max(0.0, until - self.door.now()) / self.door.speed
+        try:
+            async with asyncio.timeout(left) as valid:
+                yield
+        finally:
+            self.counters["expired"] += valid.expired()
 
     async def _pass(
         self,

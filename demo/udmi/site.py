@@ -217,9 +217,14 @@ class LocalSite:
         self._latest = max(now, self._latest + dt.timedelta(milliseconds=1))
         device.config |= {"version": VERSION, "timestamp": as_text(self._latest)}
 
+    @staticmethod
+    def encoded(message: object) -> bytes:
+        """Return what is said; bytes are as they are."""
+        return message if isinstance(message, bytes) else json.dumps(message).encode()
+
     async def say(self, device: str, rest: str, message: object, *, qos: int = 1) -> None:
-        """Publish something for a device; bytes go as they are."""
-        payload = message if isinstance(message, bytes) else json.dumps(message).encode()
+        """Publish something for a device."""
+        payload = self.encoded(message)
         if self._client is None:
             raise aiomqtt.MqttError("the site is not connected")
         await self._client.publish(f"{self.prefix}/{device}/{rest}", payload, qos=qos)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from homeassistant.config_entries import ConfigEntryState, ConfigSubentry
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
@@ -68,6 +70,12 @@ def issues(hass: HomeAssistant) -> set[str | None]:
     return {each.translation_key for each in registry.issues.values() if each.domain == DOMAIN}
 
 
+def is_connected(account: MockConfigEntry, subentry: ConfigSubentry) -> bool:
+    """Whether the account is loaded and its gateway connected."""
+    loaded = account.state is ConfigEntryState.LOADED
+    return loaded and gateway_of(account, subentry).connected
+
+
 # Captures
 
 
@@ -114,8 +122,6 @@ async def test_a_person_may_give_a_device_its_id(
     [device] = [
         each for each in (account.runtime_data.devices.values()) if each.identity.key == SENSOR.key
     ]
-    from homeassistant.helpers import device_registry as dr
-
     registered = dr.async_get(hass).async_get_device_by_identifier(
         device.identifier, account.entry_id
     )
@@ -204,7 +210,7 @@ async def test_a_site_switches_the_gateway_off_and_a_person_has_it_back(
     site.gateway.config["system"] = {"operation": {"mode": "active"}}
     shown = card(hass, client, "udmi_shut_down")
     await shown.answer(await shown.open())
-    await until(hass, site, lambda: gateway_of(account, subentry).connected)
+    await until(hass, site, lambda: is_connected(account, subentry))
     assert "udmi_shut_down" not in issues(hass)
 
 
