@@ -374,12 +374,17 @@ REDIRECTS: Final[dict[str, Scenario]] = {
     "redirected": redirected,
     "redirect_asks": redirect_asks,
 }
-KEYS: Final[dict[str, Scenario]] = {"connect_token": connect_token, "key_rotated": key_rotated}
+KEYS: Final[dict[str, Scenario]] = {
+    "connect_token": connect_token,
+    "key_rotated": key_rotated,
+}
 LATCH_ALONE: Final[dict[str, Scenario]] = {
     "state_latched": state_latched,
     "connect_openly": connect_openly,
 }
-CERTIFICATE: Final[dict[str, Scenario]] = {"connect_certificate": connect_certificate}
+CERTIFICATE: Final[dict[str, Scenario]] = {
+    "connect_certificate": connect_certificate,
+}
 ENDS: Final[dict[str, Scenario]] = {
     "connect_again": connect_again,
     "restarted": restarted,
