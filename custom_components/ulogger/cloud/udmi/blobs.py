@@ -15,7 +15,6 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -23,6 +22,7 @@ from typing import Any, Final
 from .block import BlobFailed, BlobHandler, Changed, Now
 from .data_url import FETCH, is_data_url, read_data_url
 from .generations import read_generation
+from .outcome import outcome
 from .status import Severity, make_status
 
 KEY: Final = re.compile(r"_?[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -186,28 +186,27 @@ class Blobset:
                 blob.task = None
 
     async def _one(self, key: str, blob: _Blob, wanted: Wanted) -> None:
-        problem, category = "", APPLY
         try:
-            content = await self._content(key, wanted)
-            # From here on it counts as applied, whatever comes in between.
-            blob.applying = True
-            blob.generation, blob.phase, blob.status = wanted.generation, "apply", None
-            self._remember(blob, wanted.generation)
-            await self._keep()
-            self._changed()
-            self._tell(self._entry(key, "it is applied", APPLY, Severity.NOTICE))
-            await self._kinds[key].handle(content, wanted.generation)
-        except BlobFailed as err:
-            problem, category = str(err), err.category
-        except Exception as err:  # noqa: BLE001
-            problem = str(err) or type(err).__name__
+            error = await outcome(self._fetch_and_apply(key, blob, wanted))
         finally:
             blob.applying = False
+        problem = "" if error is None else str(error) or type(error).__name__
+        category = error.category if isinstance(error, BlobFailed) else APPLY
         self._remember(blob, wanted.generation)
         self._finish(key, blob, wanted.generation, problem, category)
         # If that fails, a restart finds it interrupted, and it still is not applied again.
-        with suppress(Exception):
-            await self._keep()
+        await outcome(self._keep())
+
+    async def _fetch_and_apply(self, key: str, blob: _Blob, wanted: Wanted) -> None:
+        content = await self._content(key, wanted)
+        # From here on it counts as applied, whatever comes in between.
+        blob.applying = True
+        blob.generation, blob.phase, blob.status = wanted.generation, "apply", None
+        self._remember(blob, wanted.generation)
+        await self._keep()
+        self._changed()
+        self._tell(self._entry(key, "it is applied", APPLY, Severity.NOTICE))
+        await self._kinds[key].handle(content, wanted.generation)
 
     async def _content(self, key: str, wanted: Wanted) -> bytes:
         """Return a blob's content as its hash has it; raises BlobFailed."""

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from ...model.backoff import Backoff, never
 from .block import Changed, Clock, Now
+from .outcome import outcome
 from .points import InvalidValue, Point, Value, as_value, same
 from .status import Severity, make_status, read_stamp
 
@@ -249,17 +250,15 @@ class Writeback:
             # It was away when it was asked for; what it shows first is what it goes back to.
             held.baseline = self._read(held.point.name)
             self._keep()
+        problem, refused = "", False
         try:
             async with asyncio.timeout(WRITE_LIMIT):
-                await self._write(held.point.name, target)
-        except InvalidValue as err:
-            problem, refused = str(err), True
+                error = await outcome(self._write(held.point.name, target))
         except TimeoutError:
-            problem, refused = f"it took longer than {WRITE_LIMIT:.0f} s", False
-        except Exception as err:  # noqa: BLE001
-            problem, refused = str(err) or type(err).__name__, False
+            problem = f"it took longer than {WRITE_LIMIT:.0f} s"
         else:
-            problem, refused = "", False
+            refused = isinstance(error, InvalidValue)
+            problem = "" if error is None else str(error) or type(error).__name__
         if self._held.get(name) is not held or held.turn != turn:
             return
         held.task = None
