@@ -16,6 +16,9 @@ from .verdict import Evidence, Outage, duplicates, lost_pieces, out_of_order
 MUST_BE_ZERO_AT_EACH = ("lost", "duplicated_unexplained", "out_of_order", "foreign", "delayed")
 MOST_DELAY = 6.0
 """Seconds from the device's release until a destination has a log, with nothing wrong there."""
+TIMES_AS_LONG = 3
+"""Where the machine is slow, how many times as long as 19 of 20 took with nothing wrong at all."""
+FEWEST_HEALTHY = 5
 
 type Journey = tuple[float, float]
 """When a device was released of a log, and when that arrived."""
@@ -46,6 +49,7 @@ class Judgement:
     while_other_dead: int = 0
     timed_while_other_dead: int = 0
     longest_delay_while_other_dead_s: float = 0.0
+    most_delay_s: float = MOST_DELAY
     delayed: int = 0
     details: list[str] = field(default_factory=list)
 
@@ -148,6 +152,14 @@ def until_caught_up(
     return longer
 
 
+def most_delay(healthy: Iterable[float]) -> float:
+    """Return how many seconds a log may take, by what those took that nothing was in the way of."""
+    took = sorted(max(0.0, each) for each in healthy)
+    if len(took) < FEWEST_HEALTHY:
+        return MOST_DELAY
+    return max(MOST_DELAY, TIMES_AS_LONG * took[len(took) * 19 // 20])
+
+
 def compare_troubles(
     judgement: Judgement,
     ledger: Ledger,
@@ -158,8 +170,16 @@ def compare_troubles(
     """Note what came while the other destination was dead, and how long that took.
 
     Logs are timed where nothing but the other one was in trouble, from the device's release to
-    the arrival.
+    the arrival, and compared with those of times when nothing was wrong.
     """
+    of_logs = list(of_logs)
+    judgement.most_delay_s = most_delay(
+        came - since
+        for since, came in of_logs
+        if not any(
+            each.start <= came and since <= each.end for each in (*own.excused, *others_dead)
+        )
+    )
     judgement.dead = len(own.dead)
     judgement.dead_s = sum(each.end - each.start for each in own.dead)
     judgement.while_other_dead = sum(
@@ -176,7 +196,7 @@ def compare_troubles(
         judgement.longest_delay_while_other_dead_s = max(
             judgement.longest_delay_while_other_dead_s, delay
         )
-        if delay > MOST_DELAY:
+        if delay > judgement.most_delay_s:
             judgement.delayed += 1
             judgement.details.append(
                 f"{judgement.name}: a log came after {delay:.1f} s while the other one was dead"

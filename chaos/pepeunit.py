@@ -1,4 +1,8 @@
-"""A Pepeunit that is away, frozen, or drops what it acknowledges, and what its log says at last."""
+"""A Pepeunit that is away, frozen, or drops what it acknowledges, and what its log says at last.
+
+A unit's token is good all the time: one that is refused is tried again after ten minutes, and by a
+person at once, which takes longer than a storm (`tests/gateway/test_pepeunit.py` has that).
+"""
 
 import asyncio
 import contextlib
@@ -46,8 +50,7 @@ class FrailPepeunit:
             elif how == FROZEN:
                 pepeunit.broker.freeze()
             elif how == DROPPED:
-                pepeunit.gate.allowed.clear()
-                await pepeunit.gate.drop()
+                await pepeunit.gate.stop()
             else:
                 pepeunit.allow(denied=(self.unit.topic("log"),))
             yield
@@ -56,6 +59,8 @@ class FrailPepeunit:
                 await asyncio.shield(asyncio.create_task(pepeunit.broker.astart()))
             elif how == FROZEN:
                 pepeunit.broker.thaw()
+            elif how == DROPPED:
+                await asyncio.shield(asyncio.create_task(pepeunit.gate.start()))
             else:
                 pepeunit.allow()
             outage = Outage(start, time.time())

@@ -124,12 +124,17 @@ def unmarked_repeats(devices: Iterable[TracedDevice], snapshot: Snapshot) -> Ite
     for device in devices:
         serial = device.identity.serial
         rows = [row for row in snapshot.rows if row.key[1] == serial]
-        seen: set[int] = set()
+        seen: dict[int, int] = {}
         for row in rows:
             numbers = snapshot.frames.get(row.capture_id, frozenset())
-            if not (row.may_repeat or seen.isdisjoint(numbers)):
-                yield f"{serial}: capture {row.capture_id} repeats frames without a mark"
-            seen |= numbers
+            again = seen.keys() & numbers
+            if again and not row.may_repeat:
+                yield (
+                    f"{serial}: capture {row.capture_id} repeats {len(again)} of {len(numbers)} "
+                    f"frames, those of {sorted({seen[each] for each in again})}, without a mark; "
+                    f"it came at {row.captured_at:.1f} and goes on from {row.continues}"
+                )
+            seen |= dict.fromkeys(numbers, row.capture_id)
         plain = Counter(
             snapshot.contents[row.capture_id][2]
             for row in rows

@@ -13,7 +13,7 @@ import aiohttp
 from custom_components.ulogger.model.identity import ULOGGER
 from demo.api import ApiError
 from demo.cloud.service import Received
-from demo.folder import DATA, FolderReader
+from demo.folder import FolderReader
 from demo.harness import Harness
 
 from .clesyde import FrailClesyde
@@ -32,7 +32,7 @@ from .destinations import (
 from .device import APPLICATION, TracedDevice
 from .disk import SmallDisk
 from .folder import FrailFolder
-from .ledger import Ledger
+from .ledger import Ledger, content_of
 from .outbox import OutboxReader, Snapshot
 from .pepeunit import FrailPepeunit
 from .site import FrailSite
@@ -44,6 +44,8 @@ SAVED_SECONDS = 30.0
 LOOK = 0.25
 SETTLED = 30.0
 """Seconds after a trouble's end within which a destination has everything that had to wait."""
+USUAL_START = 15.0
+"""Seconds that Home Assistant takes to start on a machine that is not slow."""
 LOOKED_AGAIN = 45.0
 """The same for a folder: it is looked at twice a minute."""
 
@@ -85,6 +87,7 @@ class World:
         self._unreachable: list[Outage] = []
         self._disk_full: list[Outage] = []
         self.evidence = Evidence()
+        self._slowest_start = 0.0
         self.lost: dict[str, int] = {}
         self.damaged = 0
         self.arrived = asyncio.Event()
@@ -100,7 +103,9 @@ class World:
         self.demo = self._harness()
         self.ledger.cloud = self.demo.cloud
         self.demo.cloud.on_message = self._take
+        since = time.monotonic()
         await self.demo.start()
+        self._slowest_start = time.monotonic() - since
         entry = await self.demo.set_up_account()
         self.folder_id = entry["folder_id"]
         self.unit_id = entry["pepeunit_id"]
@@ -196,7 +201,9 @@ class World:
 
     async def start_again(self) -> None:
         """Start Home Assistant after an end."""
+        since = time.monotonic()
         await self.demo.hass.start()
+        self._slowest_start = max(self._slowest_start, time.monotonic() - since)
         async with self._signing_in:
             await self.demo.api.sign_in()
         if self._down_since is not None:
@@ -280,13 +287,42 @@ class World:
         """Whether every device is empty, and all that they erased is at each destination."""
         return all(device.empty for device in self.devices) and self.caught_up()
 
-    def in_cloud(self) -> int:
-        """Count the captures that have arrived in the cloud."""
-        return len(self.ledger.arrivals)
+    def patience(self, seconds: float) -> float:
+        """Return how long to wait for what takes so long at most on a usual machine.
 
-    def in_folder(self) -> int:
-        """Count the captures in the folder; it must be usable. Blocks."""
-        return sum(1 for _ in self.folder.path.glob(f"*/*{DATA}"))
+        How slow this one is shows whenever Home Assistant starts.
+        """
+        return seconds * max(1.0, self._slowest_start / USUAL_START)
+
+    def has_healthy(self, count: int) -> bool:
+        """Whether so many logs are everywhere."""
+        return self.in_cloud(0.0) >= count <= self.beside_the_cloud(0.0)
+
+    def in_cloud(self, since: float) -> int:
+        """Count the logs in the cloud of which devices were released since a moment."""
+        return sum(released >= since for released, _ in journeys(self.devices, self.ledger))
+
+    def beside_the_cloud(self, since: float) -> int:
+        """Count the logs released since a moment that all have but the cloud.
+
+        The folder must be usable.
+        """
+        self._read_folder()
+        logs = {content for content, at in self.filed.arrivals.items() if at[0] >= since}
+        filed = {each.capture_id: each for each in self._reader.captures.values()}
+        there = (
+            self.frail_collector.complete(filed)
+            & self.frail_unit.complete()
+            & self.frail_thing.numbers()
+        )
+        everywhere = {
+            content_of(filed[each].serial, filed[each].kind, filed[each].data)
+            for each in there & filed.keys()
+        }
+        found = Ledger(self.demo.cloud, self._by_serial)
+        found.arrivals |= {each: self.filed.arrivals[each] for each in logs & everywhere}
+        found.numbers = {each: self.filed.numbers.get(each, []) for each in found.arrivals}
+        return sum(released >= since for released, _ in journeys(self.devices, found))
 
     def caught_up(self) -> bool:
         """Whether all that was erased is at each destination; the folder must be usable."""
@@ -355,8 +391,8 @@ class World:
         both = [*self._down, *self._disk_full]
         to_collector = journeys(self.devices, came)
         excused = [
-            *until_caught_up(both, SETTLED, to_collector),
-            *until_caught_up(frail.dead, LIFTED, to_collector),
+            *until_caught_up(both, self.patience(SETTLED), to_collector),
+            *until_caught_up(frail.dead, self.patience(LIFTED), to_collector),
         ]
         compare_troubles(collector, came, to_collector, Trouble(frail.dead, excused), others)
         return collector
@@ -392,8 +428,8 @@ class World:
         others = [*self.folder.dead, *self._unreachable]
         to_thing = journeys(self.devices, came)
         excused = [
-            *until_caught_up([*self._down, *self._disk_full], SETTLED, to_thing),
-            *until_caught_up(frail.dead, LIFTED, to_thing),
+            *until_caught_up([*self._down, *self._disk_full], self.patience(SETTLED), to_thing),
+            *until_caught_up(frail.dead, self.patience(LIFTED), to_thing),
         ]
         compare_troubles(thing, came, to_thing, Trouble(frail.dead, excused), others)
         return thing
@@ -413,8 +449,10 @@ class World:
         both = [*self._down, *self._disk_full]
         to_unit = journeys(self.devices, came)
         excused = [
-            *until_caught_up(both, SETTLED, to_unit),
-            *until_caught_up([*frail.dead, *frail.evidence.denials], LIFTED, to_unit),
+            *until_caught_up(both, self.patience(SETTLED), to_unit),
+            *until_caught_up(
+                [*frail.dead, *frail.evidence.denials], self.patience(LIFTED), to_unit
+            ),
         ]
         compare_troubles(unit, came, to_unit, Trouble(frail.dead, excused), others)
         return unit
@@ -425,12 +463,12 @@ class World:
         dead = self.folder.dead
         to_cloud, to_folder = journeys(self.devices, came), journeys(self.devices, filed)
         of_cloud = [
-            *until_caught_up([*both, *self.evidence.outages], SETTLED, to_cloud),
-            *until_caught_up(self.evidence.denials, LIFTED, to_cloud),
+            *until_caught_up([*both, *self.evidence.outages], self.patience(SETTLED), to_cloud),
+            *until_caught_up(self.evidence.denials, self.patience(LIFTED), to_cloud),
         ]
         of_folder = [
-            *until_caught_up(both, SETTLED, to_folder),
-            *until_caught_up(dead, LOOKED_AGAIN, to_folder),
+            *until_caught_up(both, self.patience(SETTLED), to_folder),
+            *until_caught_up(dead, self.patience(LOOKED_AGAIN), to_folder),
         ]
         compare_troubles(cloud, came, to_cloud, Trouble(self._unreachable, of_cloud), dead)
         compare_troubles(folder, filed, to_folder, Trouble(dead, of_folder), self._unreachable)

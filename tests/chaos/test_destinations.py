@@ -18,6 +18,7 @@ from chaos.destinations import (
     journeys,
     judge,
     misfiled,
+    most_delay,
     until_caught_up,
 )
 from chaos.device import TracedDevice
@@ -249,3 +250,23 @@ def test_every_promise_has_to_be_kept_at_each_destination():
         for destination, numbers in clean.items():
             wrong = {**clean, destination: {**numbers, name: 1}}
             assert not passed({**report, "destinations": wrong})
+
+
+def test_a_slow_machine_is_given_as_much_time_as_it_takes_with_nothing_wrong():
+    assert most_delay([]) == MOST_DELAY
+    assert most_delay([0.1] * 20) == MOST_DELAY
+    assert most_delay([4.0] * 20) == 12.0
+    # One that was slow by chance is no measure, and few say nothing.
+    assert most_delay([0.1] * 39 + [60.0]) == MOST_DELAY
+    assert most_delay([60.0] * 4) == MOST_DELAY
+
+
+@pytest.mark.parametrize(("healthy", "delayed"), [(0.2, 1), (4.0, 0)])
+def test_a_log_is_late_by_the_measure_of_the_same_run(traced, healthy, delayed):
+    dead = [Outage(2000.0, 2020.0)]
+    journeys = [(START + number, START + number + healthy) for number in range(20)]
+    judgement = Judgement("otlp")
+    ledger = ledger_of(traced)
+    compare_troubles(judgement, ledger, [*journeys, (2001.0, 2010.0)], Trouble([], []), dead)
+    assert judgement.timed_while_other_dead == 1
+    assert judgement.delayed == delayed

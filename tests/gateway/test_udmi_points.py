@@ -348,6 +348,10 @@ class Proxy:
             dt_util.utcnow(),
         )
 
+    async def settled(self) -> None:
+        await self.points.block.writeback.async_wait()
+        await self._device.hass.async_block_till_done()
+
     @property
     def standing(self) -> str | None:
         state = self.points.block.state()["points"]["setpoint"]
@@ -364,12 +368,12 @@ async def test_a_site_sets_an_entity_and_gives_it_back(
         "input_number", "set_value", {"entity_id": entity_id, "value": 20}, blocking=True
     )
     proxy.set(25, 60)
-    await hass.async_block_till_done()
+    await proxy.settled()
     assert hass.states.get(entity_id).state == "25.0"
     assert proxy.standing == "applied"
     freezer.tick(61)
     proxy.points.block.wake()
-    await hass.async_block_till_done()
+    await proxy.settled()
     assert hass.states.get(entity_id).state == "20.0"
     assert proxy.standing is None
     assert proxy.memory == {}
@@ -383,13 +387,13 @@ async def test_a_value_that_was_set_outlives_a_restart(
     proxy = Proxy(device, {"point": "setpoint", "entity": entity_id, "writable": True})
     before = hass.states.get(entity_id).state
     proxy.set(25, 60)
-    await hass.async_block_till_done()
+    await proxy.settled()
     proxy.points.stop()
     proxy.make()
     assert proxy.standing == "applied"
     freezer.tick(61)
     proxy.points.block.wake()
-    await hass.async_block_till_done()
+    await proxy.settled()
     assert hass.states.get(entity_id).state == before
     proxy.points.stop()
 
@@ -401,9 +405,9 @@ async def test_what_a_site_lets_go_of_goes_back(
     proxy = Proxy(device, {"point": "setpoint", "entity": entity_id, "writable": True})
     before = hass.states.get(entity_id).state
     proxy.set(25)
-    await hass.async_block_till_done()
+    await proxy.settled()
     proxy.points.release()
-    await hass.async_block_till_done()
+    await proxy.settled()
     assert hass.states.get(entity_id).state == before
     assert proxy.memory == {}
 
@@ -432,7 +436,7 @@ async def test_somebody_at_the_thermostat_overrides_a_site(
     entity_id = await add_entity(hass, "input_number")
     proxy = Proxy(device, {"point": "setpoint", "entity": entity_id, "writable": True})
     proxy.set(25)
-    await hass.async_block_till_done()
+    await proxy.settled()
     await hass.services.async_call(
         "input_number", "set_value", {"entity_id": entity_id, "value": 18}, blocking=True
     )

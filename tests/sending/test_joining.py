@@ -223,7 +223,7 @@ def test_a_denied_topic_is_told_by_the_next_message(scene) -> None:
 def test_what_goes_on_from_another_goes_alone(scene) -> None:
     async def act(pump: Pump, cloud: JoiningCloud) -> None:
         first, second = given_off([Visit(2000, ((100, line(n)),)) for n in range(2)])
-        (whole,) = given_off([Visit(4000, ((100, line(1)), (3000, line(9))))], start=62_000)
+        (whole,) = given_off([Visit(6000, ((100, line(1)), (3000, line(9))))], start=62_000)
         await pump.outbox.add(first)
         await pump.outbox.erased(CLOCK.key)
         await pump.outbox.add(second)

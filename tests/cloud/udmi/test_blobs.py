@@ -263,10 +263,6 @@ async def test_what_a_restart_interrupts_is_not_applied_again(site: Site) -> Non
     await site.image(1)
     assert site.problem == "blobset.blob.abort"
     assert len(site.applied) == 1
-    site.blobs.settle("image", generation(1))
-    assert site.state == {"phase": "final", "generation": generation(1)}
-    site.blobs.settle("image", generation(1), "the new endpoint does not answer")
-    assert site.problem == "blobset.blob.apply"
 
 
 async def test_what_cannot_be_remembered_is_not_applied(site: Site) -> None:

@@ -6,9 +6,9 @@ What the state says of a blob:
     final   its handler is done; or the status says at which step it failed
 
 Invariants: a generation of a blob is handed to its handler at most once, over restarts too: it is
-remembered before it is. One that a restart has interrupted is final, and says so, unless `settle`
-was called for it. A blob is fetched, or applied, one after another; another generation takes the
-place of one that is still being fetched, and waits for one that is being applied.
+remembered before it is. One that a restart has interrupted is final, and says so. A blob
+is fetched, or applied, one after another; another generation takes the place of one that is
+still being fetched, and waits for one that is being applied.
 """
 
 import asyncio
@@ -233,12 +233,6 @@ class Blobset:
             blob.status = self._entry(key, problem, category, Severity.ERROR)
             self._tell(blob.status)
         self._changed()
-
-    def settle(self, key: str, generation: str, problem: str = "") -> None:
-        """Note how a blob went whose handler a restart has interrupted."""
-        blob = self._blobs.setdefault(key, _Blob())
-        self._remember(blob, generation)
-        self._finish(key, blob, generation, problem)
 
     def _entry(self, key: str, text: str, category: str, level: int) -> Mapping[str, Any]:
         return make_status(f"Blob {key}: {text}", category, level, self._now())

@@ -421,6 +421,11 @@ class Writeback:
                 self._held[name] = held
                 self._seen(name, held, self._read(point.name))
 
+    async def async_wait(self) -> None:
+        """Wait until nothing is being written."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def close(self) -> None:
         """Stop writing; what is set stays in `memory`."""
         for task in self._tasks:
