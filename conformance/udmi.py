@@ -28,7 +28,7 @@ from .udmi_stage import NotSo, Scenario, Stage
 SIDE_BY_SIDE: Final = (
     udmi_life.CONFIGS | udmi_points.SAMPLING,
     udmi_points.WRITEBACK | udmi_devices.ATTACHING,
-    udmi_devices.LOGS | udmi_devices.DISCOVERY | udmi_devices.UNKNOWN,
+    udmi_devices.LOGS | udmi_devices.DISCOVERY,
     udmi_life.CERTIFICATE | udmi_devices.BLOBS,
     udmi_life.LATCH_ALONE,
     udmi_life.REDIRECTS,

@@ -344,7 +344,5 @@ BLOBS: Final[dict[str, Scenario]] = {
 }
 ATTACHING: Final[dict[str, Scenario]] = {
     "proxies_attached": proxies_attached,
-}
-UNKNOWN: Final[dict[str, Scenario]] = {
     "proxies_unknown": proxies_unknown,
 }
