@@ -27,7 +27,7 @@ from .udmi_stage import NotSo, Scenario, Stage
 
 SIDE_BY_SIDE: Final = (
     udmi_life.CONFIGS | udmi_points.SAMPLING,
-    udmi_points.WRITEBACK,
+    udmi_points.WRITEBACK | udmi_devices.ATTACHING,
     udmi_devices.LOGS | udmi_devices.DISCOVERY,
     udmi_life.CERTIFICATE | udmi_devices.BLOBS,
     udmi_life.LATCH_ALONE,
@@ -36,7 +36,7 @@ SIDE_BY_SIDE: Final = (
     udmi_tokens.TOKENS_ALONE,
 )
 """Each has a gateway, or blocks of one, for itself."""
-AT_LAST: Final = (udmi_devices.PROXIES | udmi_life.ENDS,)
+AT_LAST: Final = (udmi_life.ENDS,)
 """What disturbs all others, one after another."""
 
 

@@ -342,7 +342,7 @@ BLOBS: Final[dict[str, Scenario]] = {
     "blob_refused": blob_refused,
     "blob_applied": blob_applied,
 }
-PROXIES: Final[dict[str, Scenario]] = {
+ATTACHING: Final[dict[str, Scenario]] = {
     "proxies_attached": proxies_attached,
     "proxies_unknown": proxies_unknown,
 }

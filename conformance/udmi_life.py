@@ -247,6 +247,8 @@ async def redirect_asks(stage: Stage) -> None:
 async def key_rotated(stage: Stage) -> None:
     """11: a new key on command, told to the site; the old one comes back where it is not taken."""
     site = stage.places["keyed"]
+    system = {"metrics_rate_sec": 0, "min_loglevel": 100}
+    await stage.configure(site.gateway, site=site, system=system)
     [first] = site.door.keys
     # The site takes what the gateway tells it of its new key.
     told = asyncio.create_task(_register_told_keys(stage, site))
@@ -260,6 +262,12 @@ async def key_rotated(stage: Stage) -> None:
         lambda: site.gate.counters["admitted"] > admitted, "the new key is not used", site=site
     )
     await stage.configure(site.gateway, site=site)
+    # It tells that it begins, and that it is done.
+    await stage.until(
+        lambda: [e["category"] for e in site.gateway.entries()].count("system.auth.login") >= 2,
+        "it is not told that the key was rotated",
+        site=site,
+    )
     # A key that nobody registers is no way to be locked out.
     refused, admitted = len(site.gate.refusals), site.gate.counters["admitted"]
     await site.command(site.gateway.id, "rotate_key", {})
@@ -374,12 +382,17 @@ REDIRECTS: Final[dict[str, Scenario]] = {
     "redirected": redirected,
     "redirect_asks": redirect_asks,
 }
-KEYS: Final[dict[str, Scenario]] = {"connect_token": connect_token, "key_rotated": key_rotated}
+KEYS: Final[dict[str, Scenario]] = {
+    "connect_token": connect_token,
+    "key_rotated": key_rotated,
+}
 LATCH_ALONE: Final[dict[str, Scenario]] = {
     "state_latched": state_latched,
     "connect_openly": connect_openly,
 }
-CERTIFICATE: Final[dict[str, Scenario]] = {"connect_certificate": connect_certificate}
+CERTIFICATE: Final[dict[str, Scenario]] = {
+    "connect_certificate": connect_certificate,
+}
 ENDS: Final[dict[str, Scenario]] = {
     "connect_again": connect_again,
     "restarted": restarted,

@@ -104,4 +104,6 @@ async def _speak(link: UdmiLink, site: LocalSite) -> int:
     return number
 
 
-TOKENS_ALONE: Final[dict[str, Scenario]] = {"tokens_replaced": tokens_replaced}
+TOKENS_ALONE: Final[dict[str, Scenario]] = {
+    "tokens_replaced": tokens_replaced,
+}

@@ -59,14 +59,15 @@ _SCHEMA = {
 
 def _env(data: bytes) -> object:
     env = Env.parse(data)
-    if Env.parse(env.text) != env:
+    # It is kept as UTF-8.
+    if Env.parse(env.text.encode()) != env:
         raise AssertionError("an env.json is another one when it is kept")
     return env
 
 
 def _schema(data: bytes) -> object:
     schema = Schema.parse(data)
-    if Schema.parse(schema.text) != schema:
+    if Schema.parse(schema.text.encode()) != schema:
         raise AssertionError("a schema.json is another one when it is kept")
     for section in schema.sections:
         for topics in section.values():
@@ -110,10 +111,22 @@ def _archives() -> list[bytes]:
             member = tarfile.TarInfo(name)
             member.size = 4
             packed.addfile(member, io.BytesIO(b"\x7fELF"))
+    announced = tarfile.TarInfo("announced")
+    announced.type, announced.size = tarfile.GNUTYPE_LONGNAME, 5
+    chain = (announced.tobuf(tarfile.GNU_FORMAT) + b"name".ljust(512, b"\0")) * 3000
+    return [
+        tar.getvalue()[:3072],
+        zlib.compress(tar.getvalue()),
+        zlib.compress(chain + tar.getvalue()),
+        *map(_zipped, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)),
+    ]
+
+
+def _zipped(method: int) -> bytes:
     zipped = io.BytesIO()
-    with zipfile.ZipFile(zipped, "w") as packed_zip:
-        packed_zip.writestr(zipfile.ZipInfo("main.py"), b"print()")
-    return [tar.getvalue()[:3072], zlib.compress(tar.getvalue()), zipped.getvalue()]
+    with zipfile.ZipFile(zipped, "w", method) as packed:
+        packed.writestr("main.py", b"print()" * 9)
+    return zipped.getvalue()
 
 
 TARGETS = (

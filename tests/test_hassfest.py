@@ -246,6 +246,7 @@ FLOW = {"flow_title", "step", "error", "abort", "progress", "create_entry", "ini
 TOP = {
     *("title", "config", "config_subentries", "options", "selector", "system_health", "entity"),
     *("device", "exceptions", "issues", "services", "conditions", "triggers", "device_automation"),
+    "common",
 }
 
 

@@ -171,6 +171,15 @@ async def test_a_long_quarantine_is_listed_in_part(
     assert menu["description_placeholders"]["captures"].endswith("\n- …")
 
 
+async def test_a_quarantine_that_was_emptied_meanwhile_can_be_kept_all_the_same(
+    hass: HomeAssistant, client: Any, account: MockConfigEntry, quarantine: Outbox
+) -> None:
+    repair = card(hass, client, "quarantine")
+    menu = await repair.open()
+    ir.async_delete_issue(hass, repair.issue.domain, repair.issue.issue_id)
+    assert (await repair.answer(menu, next_step_id="keep"))["reason"] == "kept"
+
+
 def dismissed(hass: HomeAssistant, kind: str) -> bool:
     """Say whether the card of a kind is ignored."""
     (issue,) = (each for each in ir.async_get(hass).issues.values() if each.translation_key == kind)

@@ -15,6 +15,7 @@ from .account.store import DeviceRecord
 from .collecting.collection import AnotherIdentified
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
+from .collecting.kept import kept
 from .collecting.shown_upload import ShownUpload
 from .model.capture import Capture
 from .model.heard import Heard
@@ -34,7 +35,8 @@ class DeviceCoordinator(DeviceCollector):
         another_identified: AnotherIdentified,
     ) -> None:
         super().__init__(hass, account, record, another_identified=another_identified)
-        self._shown_upload = ShownUpload(hass, self.async_update_listeners)
+        shown = kept(hass, account.entry_id, record.identity.key).upload
+        self._shown_upload = ShownUpload(hass, self.async_update_listeners, shown)
 
     # What entities ask
 
@@ -121,18 +123,16 @@ class DeviceCoordinator(DeviceCollector):
     @override
     def _session_ended(self, task: asyncio.Task[list[Added]]) -> None:
         super()._session_ended(task)
-        self._update_shown_upload()
-
-    def _update_shown_upload(self) -> None:
-        counters = self.data.counters
-        more = self._task is not None or counters.waiting > 0
-        self._shown_upload.update(counters.last_upload, more=more)
+        if self.data.counters.last_upload != self.last_upload:
+            # What came last may not be counted yet, as waiting or as uploaded.
+            self.account.refresh_soon()
 
     @callback
     def counters_changed(self, counters: DeviceCounters) -> None:
         """Show what the outbox counts for this device now."""
         self.show(counters=counters)
-        self._update_shown_upload()
+        more = self._task is not None or counters.waiting > 0
+        self._shown_upload.update(counters.last_upload, more=more)
         before = DaysInARow(self.record.quota_day, self.record.quota_days)
         if self.identity.key not in self.account.over_quota():
             return

@@ -409,6 +409,7 @@ FLOWS = {
     "certificate_expired": CertificateFlow,
     "certificate_expires": CertificateFlow,
     "certificate_refused": CertificateFlow,
+    "clesyde_denied": DeniedFlow,
     "device_limit": DeviceLimitFlow,
     "left_behind": LeftBehindFlow,
     "new_devices_at_address": NewDevicesAtAddressFlow,

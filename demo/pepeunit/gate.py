@@ -61,6 +61,7 @@ class Gate:
             self._sessions.add(task)
             task.add_done_callback(self._sessions.discard)
         client_id = ""
+        heard: set[str] = set()
         try:
             first, body, packet = await _read(reader)
             client_id, user = _client(body)
@@ -69,7 +70,7 @@ class Gate:
                 writer.write(NOT_AUTHORISED)
                 await writer.drain()
                 return
-            self.subscribed[client_id] = set()
+            self.subscribed[client_id] = heard
             behind, before = await asyncio.open_connection(HOST, self._broker.port)
             try:
                 before.write(packet)
@@ -81,7 +82,9 @@ class Gate:
         except* OSError, EOFError, asyncio.CancelledError, ValueError:
             pass
         finally:
-            self.subscribed.pop(client_id, None)
+            # A unit that connected again meanwhile keeps what it has subscribed to since.
+            if self.subscribed.get(client_id) is heard:
+                del self.subscribed[client_id]
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
@@ -131,9 +134,10 @@ class Gate:
                     self.counters["unheard"] += 1
                     codes = bytes(0 if each in allowed else DENIED_FILTER for each in filters)
                     return bytes((0x90, 2 + len(filters))) + body[:2] + codes
-                self.subscribed[client_id].update(filters)
+                self.subscribed.setdefault(client_id, set()).update(filters)
             case 10:
-                self.subscribed[client_id].difference_update(_filters(body[2:], options=0))
+                gone = _filters(body[2:], options=0)
+                self.subscribed.setdefault(client_id, set()).difference_update(gone)
         return None
 
 

@@ -146,17 +146,22 @@ class Phone:
         await self.page.get_by_role("button", name="Log in", exact=True).first.click()
         await self.page.locator("ha-panel-lovelace, ha-sidebar, ha-drawer").first.wait_for()
 
-    async def speak(self, language: str) -> None:
-        """Have all of Home Assistant in a language; entities are named when they are added."""
-        self.language = language
-        await self.demo.api.command("config/core/update", language=language)
+    async def name_entities(self) -> None:
+        """Have entities named in the language that is spoken, as they are when they are added."""
+        await self.demo.api.command("config/core/update", language=self.language)
         await self.demo.api.request(
             "POST", f"/api/config/config_entries/entry/{self.entry_id}/reload"
         )
+
+    async def speak(self, language: str) -> None:
+        """Have all pages in a language."""
+        self.language = language
         await self.page.evaluate(
             "language => localStorage.setItem('selectedLanguage', JSON.stringify(language))",
             language,
         )
+        await self.load("/config/integrations/integration/ulogger")
+        await self.page.locator("ha-config-entry-row").first.wait_for()
 
     def text(self, key: str) -> str:
         """Return a text of ours by its dotted key."""

@@ -8,7 +8,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
-from custom_components.ulogger.collecting.shown_upload import SHOWN_EVERY, ShownUpload
+from custom_components.ulogger.collecting.shown_upload import SHOWN_EVERY, Shown, ShownUpload
 
 
 @pytest.fixture
@@ -42,6 +42,22 @@ def test_several_uploads_in_a_row_are_one(shown: ShownUpload, changed: Mock) -> 
     assert shown.moment == 21.0
     shown.update(21.0, more=False)
     assert changed.call_count == 2
+
+
+def test_an_upload_after_a_reload_waits_for_what_follows_it(
+    hass: HomeAssistant, changed: Mock
+) -> None:
+    shown = Shown()
+    before = ShownUpload(hass, changed, shown)
+    before.update(None, more=False)
+    before.stop()
+    after = ShownUpload(hass, changed, shown)
+    after.update(20.0, more=True)
+    assert after.moment is None
+    after.update(21.0, more=False)
+    assert after.moment == 21.0
+    changed.assert_called_once_with()
+    after.stop()
 
 
 async def test_many_uploads_in_a_row_are_shown_once_a_minute(

@@ -29,10 +29,13 @@ async def test_an_automation_is_saved_in_the_interface_and_there_after_a_restart
 ) -> None:
     async with Harness(tmp_path, make_fleet(1, Buffers.load())) as demo:
         await demo.api.request("POST", "/api/config/automation/config/saved", AUTOMATION)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "automation.crash" not in await demo.api.states():  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             while (await demo.api.request("GET", "/api/config"))["state"] != "RUNNING":  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            # A restart in the middle of an import would leave its trace in the log.
+            while not await demo.api.discovered("ulogger"):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         before = demo.hass.pid
         # It may be gone before it has answered.

@@ -1,6 +1,7 @@
 """A thing at Clesyde is registered or uploaded and checked; what fails leaves nothing behind."""
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from homeassistant.core import HomeAssistant
@@ -8,7 +9,11 @@ from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import instance_id
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
+from custom_components.ulogger.account.destination_keys import async_keep_keys
+from custom_components.ulogger.account.key_store import SecretsNotKept
+from custom_components.ulogger.cloud.clesyde.errors import ThingError
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.flows import clesyde_checks, clesyde_flow
 from demo.clesyde.platform import TOKEN, LocalClesyde
 from demo.cloud.certificates import Issued
 from tests.support.clesyde import NO_TOPICS, RAW, SERIAL, clesyde, register
@@ -94,6 +99,24 @@ async def test_what_is_typed_wrong_is_named(
 ) -> None:
     form = await register(hass, account, clesyde, **typed)
     expect_form(form, "provision", errors, destination="clesyde")
+    assert not kept(hass_storage)
+    assert not account.subentries
+
+
+async def test_keys_that_the_disk_takes_half_stay_nowhere(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    clesyde: LocalClesyde,
+    hass_storage: dict[str, Any],
+) -> None:
+    async def half(*given: Any) -> None:
+        await async_keep_keys(*given)
+        raise SecretsNotKept("told so")
+
+    form = await register(hass, account, clesyde)
+    with patch("custom_components.ulogger.flows.clesyde_flow.async_keep_keys", half):
+        form = await answer(hass, form, **NO_TOPICS)
+    expect_form(form, "captures", {"base": "secrets_not_kept"}, destination="clesyde")
     assert not kept(hass_storage)
     assert not account.subentries
 
@@ -232,3 +255,61 @@ async def test_a_thing_is_registered_anew_and_its_topics_stay(
     [subentry] = account.subentries.values()
     assert subentry.data["keys"] != before
     assert subentry.data["logs_topic"] == "up/logs"
+
+
+@pytest.fixture
+async def upload_form(
+    hass: HomeAssistant, account: MockConfigEntry, clesyde: LocalClesyde
+) -> dict[str, Any]:
+    """Return the form for the folder of a thing that is registered already."""
+    menu = await add_destination(hass, account.entry_id, "clesyde")
+    form: dict[str, Any] = await answer(hass, menu, next_step_id="upload")
+    return form
+
+
+async def test_a_file_that_is_gone_is_asked_for_again(
+    hass: HomeAssistant, upload_form: dict[str, Any], clesyde: LocalClesyde, upload: Upload
+) -> None:
+    typed = await uploaded(upload, clesyde)
+    form = await answer(hass, upload_form, **{**typed, "iot_key": "0" * 32})
+    expect_form(form, "upload", {"base": "upload_gone"}, destination="clesyde")
+
+
+async def test_an_uploaded_thing_is_tried_on_its_broker(
+    hass: HomeAssistant, upload_form: dict[str, Any], clesyde: LocalClesyde, upload: Upload
+) -> None:
+    typed = await uploaded(upload, clesyde)
+    await clesyde.broker.astop()
+    form = await answer(hass, upload_form, **typed)
+    expect_form(form, "upload", {"base": "cannot_connect"}, destination="clesyde")
+    await clesyde.broker.astart()
+    expect_form(await answer(hass, form, **typed), "captures", destination="clesyde")
+
+
+async def test_keys_that_the_disk_does_not_take_make_no_destination(
+    hass: HomeAssistant, account: MockConfigEntry, clesyde: LocalClesyde
+) -> None:
+    form = await register(hass, account, clesyde)
+    full = patch.object(clesyde_flow, "async_keep_keys", side_effect=SecretsNotKept("full"))
+    with full:
+        form = await answer(hass, form, **NO_TOPICS)
+    expect_form(form, "captures", {"base": "secrets_not_kept"}, destination="clesyde")
+    assert not account.subentries
+    assert (await answer(hass, form, **NO_TOPICS))["type"] is FlowResultType.CREATE_ENTRY
+    [subentry] = account.subentries.values()
+    before = dict(subentry.data)
+    menu = await account.start_subentry_reconfigure_flow(hass, subentry.subentry_id)
+    form = await answer(hass, menu, next_step_id="provision")
+    with full:
+        done = await answer(hass, form, api=clesyde.api, serial=SERIAL, token=TOKEN)
+    expect_abort(done, "secrets_not_kept", destination="clesyde")
+    assert dict(next(iter(account.subentries.values())).data) == before
+
+
+async def test_a_certificate_that_makes_no_connection_is_named(
+    hass: HomeAssistant, account: MockConfigEntry, clesyde: LocalClesyde
+) -> None:
+    unusable = ThingError("key_mismatch", "they do not belong together", field="iot_cert")
+    with patch.object(clesyde_checks, "client_context", side_effect=unusable):
+        form = await register(hass, account, clesyde)
+    expect_form(form, "provision", {"base": "key_mismatch"}, destination="clesyde")

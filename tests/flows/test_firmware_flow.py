@@ -14,6 +14,7 @@ from custom_components.ulogger.account.firmware_images import image_directory
 from custom_components.ulogger.const import SUBENTRY_FIRMWARE
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.firmware.elf import LARGEST_IMAGE
+from custom_components.ulogger.flows.firmware_flow import FirmwareImageFlow
 from tests.support.fixtures import AGENT
 from tests.support.flows import ENGLISH, Upload, make_upload
 
@@ -251,3 +252,26 @@ async def test_a_folder_to_watch_needs_to_be_allowed(
     await hass.config_entries.options.async_configure(form["flow_id"], typed)
     assert account.options["firmware_folder"] == ""
     await hass.async_block_till_done()
+
+
+async def test_another_image_in_a_form_that_was_refused_takes_the_place_of_the_first(
+    hass: HomeAssistant, account: MockConfigEntry, upload: Upload
+) -> None:
+    result = await fill(hass, await begin(hass, account), image=await upload(IMAGE))
+    await fill(hass, result, **suggested(result))
+    (subentry,) = account.subentries.values()
+    form = await account.start_subentry_reconfigure_flow(hass, subentry.subentry_id)
+    for image in (OTHER_IMAGE, IMAGE):
+        form = await fill(hass, form, version=" ", image=await upload(image))
+        expect_form(form, "reconfigure", {"version": "no_version"})
+        # The one that is at work, and the one that was uploaded last.
+        assert files(hass, account) <= 2
+
+
+async def test_what_an_image_is_of_is_not_asked_before_there_is_one(
+    hass: HomeAssistant, account: MockConfigEntry
+) -> None:
+    result = await begin(hass, account)
+    flow = hass.config_entries.subentries._progress[result["flow_id"]]
+    assert isinstance(flow, FirmwareImageFlow)
+    expect_form(await flow.async_step_about({"version": "1"}), "user")

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 from homeassistant.config_entries import ConfigSubentry
 from homeassistant.core import HomeAssistant
-from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.data_entry_flow import FlowResultType, InvalidData
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.cloud.folder import writing
@@ -300,3 +300,12 @@ async def test_a_change_is_checked_like_a_new_destination(
     refused(await change(hass, account, only(account), path=str(media / "b")), "folder_taken")
     refused(await change(hass, account, only(account), path="b"), "not_absolute")
     assert only(account).data == data
+
+
+@pytest.mark.parametrize("typed", [float("inf"), float("nan")])
+async def test_what_is_no_number_is_none(
+    hass: HomeAssistant, account: MockConfigEntry, media: Path, typed: float
+) -> None:
+    with pytest.raises(InvalidData):
+        await add(hass, account, media / "captures", keep_days=typed)
+    assert not account.subentries

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import pytest_socket
@@ -13,7 +14,9 @@ from homeassistant.data_entry_flow import FlowResultType
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.account.destination_keys import async_load_keys
+from custom_components.ulogger.cloud.tls import UnusableFiles
 from custom_components.ulogger.const import DOMAIN
+from custom_components.ulogger.flows import otlp_checks
 from demo.otlp import LocalCollector
 from tests.support.collector import FORM, collector, fill, server_context
 from tests.support.flows import Upload, answer, expect_abort, expect_form, suggestions
@@ -217,3 +220,29 @@ async def test_a_disk_that_does_not_take_the_headers_is_named(
     refused(done, base="secrets_not_kept")
     assert FORM["include_kept"]
     assert not account.subentries
+
+
+async def test_files_that_are_gone_or_no_certificates_are_told_at_their_section(
+    hass: HomeAssistant, account: MockConfigEntry, upload: Upload, collector: LocalCollector
+) -> None:
+    gone = "0" * 32
+    for files, reason in (
+        ({"ca": gone}, "upload_gone"),
+        ({"ca": await upload(b"nothing")}, "unusable_files"),
+        ({"certificate": await upload(b"nothing"), "private_key": gone}, "upload_gone"),
+        (
+            {"certificate": await upload(b"nothing"), "private_key": await upload(b"nothing")},
+            "unusable_files",
+        ),
+    ):
+        refused(await fill(hass, account, collector.url, tls=files), tls=reason)
+    assert not account.subentries
+
+
+async def test_files_that_make_no_connection_are_told_at_their_section(
+    hass: HomeAssistant, account: MockConfigEntry, collector: LocalCollector
+) -> None:
+    unusable = UnusableFiles("no certificate authority")
+    with patch.object(otlp_checks, "client_context", side_effect=unusable):
+        done = await fill(hass, account, "https://127.0.0.1:9", unencrypted=False)
+    refused(done, tls="unusable_files")

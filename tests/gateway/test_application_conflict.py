@@ -80,3 +80,31 @@ async def test_moved_devices_are_collected_by_the_other_and_captures_stay_with_t
     assert not first.runtime_data.devices
     assert await waiting(first) == 1
     assert await waiting(second) == 1
+
+
+@pytest.mark.parametrize("step_id", ["keep", "move"])
+async def test_an_account_that_went_meanwhile_gets_and_gives_nothing(
+    hass: HomeAssistant, road: Road, client: Any, accounts: Any, step_id: str
+) -> None:
+    first, second, _ = accounts
+    repair = card(hass, client, "application_conflict")
+    step = await repair.open()
+    await hass.config_entries.async_unload(second.entry_id)
+    done = await repair.answer(step, next_step_id=step_id)
+    assert (done["type"], done["reason"]) == ("abort", "account_not_loaded")
+    assert is_approved(first.options, APPLICATION)
+    assert is_approved(second.options, APPLICATION)
+
+
+async def test_an_account_that_is_not_loaded_gives_its_application_up_all_the_same(
+    hass: HomeAssistant, road: Road, client: Any, accounts: Any
+) -> None:
+    first, second, _ = accounts
+    repair = card(hass, client, "application_conflict")
+    step = await repair.open()
+    await hass.config_entries.async_unload(first.entry_id)
+    await repair.answer(step, next_step_id="move")
+    await hass.async_block_till_done()
+    assert not is_approved(first.options, APPLICATION)
+    assert first.state is ConfigEntryState.NOT_LOADED
+    assert approving_entry(hass, APPLICATION) is second

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -384,4 +385,7 @@ async def test_a_thing_has_entities_of_its_own(
     assert states["binary_sensor.connection"] == "on"
     assert states["binary_sensor.remote_access"] == states["switch.remote_access"] == "off"
     assert states["sensor.remote_token_expiry"] == "unknown"
-    assert states["sensor.certificate_expiry"] > "2026"
+    keys = thing_of(only_clesyde, subentry).keys
+    for key, about in (("certificate", keys.iot), ("remote_certificate", keys.remote)):
+        shown_until = datetime.fromisoformat(states[f"sensor.{key}_expiry"])
+        assert shown_until == about.until.replace(microsecond=0)

@@ -61,6 +61,19 @@ async def test_the_state_of_this_machine_comes_at_its_interval(
     assert pepeunit.invalid == []
 
 
+async def test_a_shorter_interval_counts_at_once(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    unit.env_override = {"PU_STATE_SEND_INTERVAL": 86_400}
+    await add_unit(hass, account, pepeunit, unit)
+    await pepeunit.wait_until(lambda: pepeunit.of(unit.topic("state")))
+    unit.env_override = {"PU_STATE_SEND_INTERVAL": 1}
+    await pepeunit.command(unit, "EnvUpdate")
+    await pepeunit.wait_until(lambda: len(pepeunit.of(unit.topic("state"))) == 2)
+    first, second = (each.at for each in pepeunit.messages if each.topic == unit.topic("state"))
+    assert second - first >= 1.0
+
+
 async def test_a_capture_that_can_not_be_read_waits(
     hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
 ) -> None:

@@ -229,7 +229,8 @@ async def test_a_token_is_renewed_before_it_ends(
     ids = entity_ids(web, account, subentry)
     state = web.states.get(ids["sensor.remote_token_expiry"])
     assert state is not None
-    assert state.state > "2026"
+    now = dt.datetime.now(dt.UTC)
+    assert now < dt.datetime.fromisoformat(state.state) < now + 2 * clesyde.token_life
 
 
 async def test_turned_off_it_is_gone_and_stays_off_over_a_restart(

@@ -23,7 +23,9 @@ from custom_components.ulogger.cloud.clesyde.errors import ThingError
 from custom_components.ulogger.cloud.clesyde.keys import ThingKeys, stored
 from custom_components.ulogger.cloud.clesyde.thing import Thing
 from custom_components.ulogger.cloud.destination import ConnectionState
+from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.gateway.remote_guard import RemoteGuard
+from custom_components.ulogger.repairs import async_create_fix_flow
 from tests.support.account import ToldTransport, load, log
 from tests.support.clesyde import SERIAL, issued
 from tests.support.flows import ENGLISH
@@ -167,6 +169,26 @@ async def test_a_connection_that_ends_for_a_reason_says_so_until_it_is_back(
     assert shown(hass) == {}
 
 
+async def test_a_topic_that_is_denied_is_told_until_it_is_tried_again(
+    hass: HomeAssistant, thing: ThingWorld, time_passes: Pass
+) -> None:
+    await thing.begin()
+    thing.transport.tell(ConnectionState.CONNECTED)
+    topic = f"c/d/{SERIAL}/logs"
+    thing.transport.deny(topic)
+    await hass.async_block_till_done()
+    issue = shown(hass)["clesyde_denied"]
+    placeholders = issue.translation_placeholders
+    assert placeholders is not None
+    assert (placeholders["destination"], placeholders["topic"]) == (TITLE, topic)
+    flow = await async_create_fix_flow(hass, issue.issue_id, issue.data)
+    flow.hass, flow.handler, flow.issue_id = hass, DOMAIN, issue.issue_id
+    await flow.async_step_confirm({})
+    await hass.async_block_till_done()
+    assert thing.transport.forgiven == 1
+    assert shown(hass) == {}
+
+
 async def test_an_hour_without_clesyde_is_told_until_it_is_back(
     hass: HomeAssistant, thing: ThingWorld, time_passes: Pass
 ) -> None:
@@ -258,6 +280,17 @@ async def test_a_remote_certificate_that_can_not_be_served_is_told_until_it_can(
         assert "no certificate that can be shown" in said
         await thing.destination.want_remote(wanted=False)
         await time_passes(MINUTE)
+        assert shown(hass) == {}
+
+
+async def test_a_web_server_that_has_not_started_is_no_fault_of_a_certificate(
+    hass: HomeAssistant, thing: ThingWorld, time_passes: Pass
+) -> None:
+    with patch.object(RemoteGuard, "make_server", return_value=None):
+        await thing.begin(wanted=True)
+        thing.transport.tell(ConnectionState.CONNECTED)
+        await thing.until_failed("starting")
+        await time_passes(11 * MINUTE)
         assert shown(hass) == {}
 
 

@@ -230,6 +230,18 @@ async def test_a_version_is_an_update_that_fetches_and_executes_nothing(
         assert (await step())["reason"] == "account_not_loaded"
 
 
+async def test_a_command_says_which_version_is_meant_where_the_api_does_not(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    update = entity(hass, active, UPDATE, "program")
+    await until(lambda: active.updates.target is not None)
+    pepeunit.refusing = (500, "down")
+    await pepeunit.command(unit, "Update", PU_COMMIT_VERSION="beef")
+    await until(lambda: hass.states.get(update).attributes["latest_version"] == "beef")  # type: ignore[union-attr]
+    assert hass.states.get(update).state == "on"  # type: ignore[union-attr]
+
+
 async def test_an_image_in_an_archive_becomes_a_firmware_image(
     hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
 ) -> None:

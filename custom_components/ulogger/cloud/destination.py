@@ -42,6 +42,11 @@ class Destination(Protocol):
         """Whether a capture could be delivered now."""
         return self.state is ConnectionState.CONNECTED
 
+    @property
+    def denied_topics(self) -> Sequence[str]:
+        """Topics that it denies: what belongs there waits, and is tried ever less often."""
+        return ()
+
     async def run(self) -> None:
         """Keep up what delivering needs, until cancelled."""
 

@@ -10,16 +10,18 @@ from ..agent.memory import TransferMemory
 from ..const import DOMAIN
 from ..model.identity import DeviceKey
 from .device_state import SessionRecord
+from .shown_upload import Shown
 
 TIMELINE_LENGTH = 50
 
 
 @dataclass(slots=True)
 class Kept:
-    """The unfinished transfer of one device, and its last sessions."""
+    """The unfinished transfer of one device, its last sessions, and the upload that is shown."""
 
     memory: TransferMemory = field(default_factory=TransferMemory)
     timeline: deque[SessionRecord] = field(default_factory=lambda: deque(maxlen=TIMELINE_LENGTH))
+    upload: Shown = field(default_factory=Shown)
 
 
 @callback

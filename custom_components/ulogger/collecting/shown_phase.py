@@ -14,8 +14,12 @@ from homeassistant.helpers.event import async_call_later
 
 from .device_state import LASTING, Phase
 
-SHOWN_AFTER: Final = 10.0
-"""Seconds after which it is shown that a device is busy, whoever wanted that."""
+SHOWN_AFTER: Final = 30.0
+"""Seconds after which it is shown that a device is busy, whoever wanted that.
+
+Ten devices that are due at once wait for a slot of three, one after the other, and that is nothing
+to tell of.
+"""
 
 
 class ShownPhase:

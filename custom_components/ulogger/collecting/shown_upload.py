@@ -6,6 +6,7 @@ and once a minute while more does.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -16,30 +17,41 @@ SHOWN_EVERY: Final = 60.0
 """Seconds between two uploads that are shown while more is to follow."""
 
 
+@dataclass(slots=True)
+class Shown:
+    """What is shown: it stays over a reload, which is no reason for a line of its own."""
+
+    moment: float | None = None
+    known: bool = False
+
+
 class ShownUpload:
     """The upload that *Last upload* shows; ``changed`` is called when it is another one."""
 
-    def __init__(self, hass: HomeAssistant, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, hass: HomeAssistant, changed: Callable[[], None], shown: Shown | None = None
+    ) -> None:
+        """Go on with what was *shown* before, if anything."""
         self._hass = hass
         self._changed = changed
-        self._last: float | None = None
-        self._shown: float | None = None
-        self._known = self._over = False
+        self._shown = Shown() if shown is None else shown
+        self._last = self._shown.moment
+        self._over = False
         self._timer: CALLBACK_TYPE | None = None
 
     @property
     def moment(self) -> float | None:
         """Unix seconds of the upload that is shown; None for none."""
-        return self._shown
+        return self._shown.moment
 
     @callback
     def update(self, last: float | None, *, more: bool) -> None:
         """Take note of the *last* upload, and of whether *more* is to follow it soon."""
         self._last = last
-        if not more or not self._known:
-            self._known = True
+        if not more or not self._shown.known:
+            self._shown.known = True
             self._show()
-        elif last != self._shown and self._timer is None and not self._over:
+        elif last != self._shown.moment and self._timer is None and not self._over:
             self._timer = async_call_later(self._hass, SHOWN_EVERY, self._long)
 
     @callback
@@ -50,8 +62,8 @@ class ShownUpload:
 
     def _show(self) -> None:
         self._wait_no_longer()
-        if self._shown != self._last:
-            self._shown = self._last
+        if self._shown.moment != self._last:
+            self._shown.moment = self._last
             self._changed()
 
     def _wait_no_longer(self) -> None:

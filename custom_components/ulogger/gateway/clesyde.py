@@ -15,7 +15,7 @@ from ..account.key_store import SecretsNotKept
 from ..cloud.clesyde.captures import Choice
 from ..cloud.clesyde.certificates import client_context
 from ..cloud.clesyde.clesyde import OFFLINE, ClesydeDestination
-from ..cloud.clesyde.errors import ThingError
+from ..cloud.clesyde.errors import HTTP_NOT_THERE, ThingError
 from ..cloud.clesyde.keys import STORED_THING, STORED_WANTED, ThingKeys, stored
 from ..cloud.clesyde.remote import RemoteAccess
 from ..cloud.clesyde.shadow_sync import ShadowSync
@@ -143,7 +143,7 @@ def choice_of(data: Mapping[str, Any]) -> Choice:
 async def _async_connector(keys: ThingKeys, guard: RemoteGuard) -> Connector:
     """Return what a tunnel ends in; raises ThingError."""
     if (server := guard.make_server()) is None:
-        raise ThingError("http_not_there", "Home Assistant's web server has not started")
+        raise ThingError(HTTP_NOT_THERE, "Home Assistant's web server has not started")
     return TransportConnector(server, await keys.context())
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import ssl
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, override
 
@@ -106,9 +107,18 @@ class ActivePepeunit(ActiveDestination):
                 if not self.connected:
                     await up.wait()
                 await self._tell_state_once()
-                await asyncio.sleep(self.destination.env.state_interval + LATER)
+                await self._until_due(self.account.hass.loop.time())
         finally:
             end()
+
+    async def _until_due(self, told_at: float) -> None:
+        """Wait until a state is due again; the interval may become another one meanwhile."""
+        now = self.account.hass.loop.time
+        while (left := told_at + self.destination.env.state_interval + LATER - now()) > 0:
+            self.updates.env_taken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self.updates.env_taken.wait()
 
     async def _tell_state_once(self) -> None:
         if not self.connected:

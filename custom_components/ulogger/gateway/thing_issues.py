@@ -27,6 +27,9 @@ def thing_issues(active: ActiveDestination) -> Iterator[Issue]:
             yield Issue("clesyde_refused", active.id, severity=severity, placeholders=placeholders)
         case ConnectionState.CLIENT_ID_CONFLICT:
             yield Issue("clesyde_name_conflict", active.id, placeholders=placeholders)
+    for topic in active.destination.denied_topics:
+        said = {**placeholders, "topic": topic}
+        yield Issue("clesyde_denied", f"{active.id}-{topic}", fixable=True, placeholders=said)
     if isinstance(active.destination, OffersRemoteAccess):
         yield from _with_keys(active, active.destination, placeholders)
 
@@ -52,6 +55,8 @@ def _with_keys(
     if (failure := thing.remote_failure) is None or now - failure[1] < REMOTE_PATIENCE:
         return
     match failure[0]:
+        case "starting":
+            return
         case "no_token":
             yield Issue("remote_no_token", about, placeholders=placeholders)
         case "certificate":

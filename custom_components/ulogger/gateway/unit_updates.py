@@ -43,7 +43,7 @@ class UnitUpdates:
 
     ``tls`` says whom to trust as the API. ``failures`` says for ``env`` and ``schema`` why the
     last one could not be taken, ``forbidden`` whether the API refuses the unit; ``changed`` is
-    called when something is other than before.
+    called when something is other than before. ``env_taken`` is set with each ``env.json``.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class UnitUpdates:
         self.images: list[str] = []
         self.fetched = False
         self.forbidden = False
+        self.env_taken = asyncio.Event()
         self._destination = destination
         self._try_connection = try_connection
         self._changed = changed
@@ -97,6 +98,10 @@ class UnitUpdates:
                 await do[command.kind]()
             except KEPT as err:
                 _LOGGER.debug("%s of Pepeunit was not done: %s", command.kind, err)
+                if command.kind is CommandKind.UPDATE and command.commit is not None:
+                    # The API does not say which version is meant, but the command does.
+                    self.target = TargetVersion(command.commit, None)
+                    self._changed()
 
     # Files
 
@@ -114,6 +119,7 @@ class UnitUpdates:
             raise
         self._ring = deque(self._ring, maxlen=env.log_length)
         self._destination.apply_env(env)
+        self.env_taken.set()
         self._succeeded("env")
         return env
 

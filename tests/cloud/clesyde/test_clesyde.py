@@ -111,6 +111,35 @@ async def test_a_status_that_is_denied_keeps_neither_shadow_nor_remote_access_aw
         assert world.thing.counters["status_denied"] == 1
 
 
+async def test_filters_that_may_not_be_listened_to_are_denied_until_they_may(
+    keys: ThingKeys,
+) -> None:
+    world = World(keys)
+    told: list[list[str]] = []
+    world.thing.on_denied = lambda: told.append(list(world.thing.denied_topics))
+    asked: list[str] = []
+    world.transport.ask_again = asked.append  # type: ignore[method-assign]
+    answers: dict[str, tuple[Any, Any]] = {}
+
+    async def subscribe(topic: str, _heard: Any, refused: Any, *, on_allowed: Any) -> None:
+        answers[topic] = (refused, on_allowed)
+
+    world.transport.subscribe = subscribe  # type: ignore[assignment, method-assign]
+    await world.thing._listen()
+    assert set(answers) == set(world.thing.topics.filters)
+    refused, allowed = answers["c/platform"]
+    allowed()
+    refused()
+    refused()
+    assert told == [["c/platform"]]
+    world.transport.denied = ["c/d/HA-1/logs"]
+    assert world.thing.denied_topics == ["c/d/HA-1/logs", "c/platform"]
+    world.thing.forgive()
+    assert asked == ["c/platform"]
+    allowed()
+    assert told[-1] == []
+
+
 async def test_what_is_left_of_a_wish_is_passed_on_and_what_has_ended_is_not(
     keys: ThingKeys,
 ) -> None:

@@ -1,6 +1,9 @@
 """What comes from Clesyde is read whatever it is, and what goes there fits."""
 
+import base64
+import json
 import ssl
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,12 +34,19 @@ from custom_components.ulogger.cloud.clesyde.shadow import (
     merged,
     parse_delta,
 )
-from custom_components.ulogger.cloud.clesyde.thing import Thing
+from custom_components.ulogger.cloud.clesyde.thing import (
+    CONFIG_FILE,
+    PEM_FILES,
+    Thing,
+    thing_from_files,
+)
 from custom_components.ulogger.cloud.clesyde.topics import Topics, usable_topic
 from custom_components.ulogger.cloud.clesyde.wishes import Settable, read_wishes
 from custom_components.ulogger.cloud.errors import InvalidMessage
+from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
+from tests.support.account import log
 from tests.support.clesyde import issued
 
 DEVICE = DeviceIdentity(42, "A" * 100, "sensor", "1.0", "abc")
@@ -69,6 +79,15 @@ def test_a_report_fits_the_shadow_beside_what_is_desired(count: int, size: int, 
         assert len(state["devices"]) + state.get("devicesOmitted", 0) == count
 
 
+def test_the_devices_seen_last_are_reported_as_long_as_there_is_room() -> None:
+    devices = [(f"42-{number:03}", {"state": "idle"}) for number in range(500)]
+    state = bounded({"collectInterval": 5}, devices, {})
+    shown = list(state["devices"])
+    assert shown == [name for name, _ in devices[: len(shown)]]
+    assert state["devicesOmitted"] == 500 - len(shown)
+    assert len(encoded({"desired": {}, "reported": state})) > LARGEST_DOCUMENT - 400
+
+
 def test_a_delta_is_read_in_both_shapes() -> None:
     assert parse_delta(b'{"version": 3, "state": {"a": 1}}').state == {"a": 1}
     deep = parse_delta(b'{"state": {"desired": {"a": 1, "b": 2}, "delta": {"b": 2}}}')
@@ -91,6 +110,11 @@ def test_a_number_out_of_its_range_is_refused(value: object) -> None:
     assert wishes.refused == {"interval": "a whole number from 1 to 9"}
 
 
+@pytest.mark.parametrize("number", [12, "12", "0012"])
+def test_a_serial_number_is_the_same_however_it_is_written(number: object) -> None:
+    assert read_wishes({"remoteCertSn": number}, {}, NOW).certificate == "12"
+
+
 def test_a_wish_that_has_ended_is_refused() -> None:
     wish = {"level": "debug", "until": NOW - 1}
     wishes = read_wishes({"logLevels": {"42-A": wish}}, {}, NOW)
@@ -105,6 +129,24 @@ def test_every_message_fits_and_together_they_are_the_capture(size: int) -> None
     found = messages(choice, 7, capture, None, None)
     assert all(len(payload) <= LARGEST_PAYLOAD for _, payload in found)
     assert len(found) == max(1, -(-len(capture.data) // RAW_BYTES))
+    parts = [json.loads(payload) for _, payload in found]
+    assert b"".join(base64.b64decode(each["data"]) for each in parts) == capture.data
+    assert [each["part"] for each in parts] == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("text", ["a", "ü" * 500, '"' * 5000], ids=["short", "wide", "long"])
+def test_a_long_log_is_split_between_its_frames(text: str) -> None:
+    capture = log()
+    frame = read(capture).frames[0]
+    frames = tuple(frame._replace(number=number, text=text) for number in range(1500))
+    reading = replace(read(capture), frames=frames)
+    found = messages(Choice(logs="logs"), 7, capture, reading, None)
+    assert len(found) > 1
+    assert all(len(payload) <= LARGEST_PAYLOAD for _, payload in found)
+    parts = [json.loads(payload) for _, payload in found]
+    numbers = [each["number"] for part in parts for each in part["frames"]]
+    assert numbers == list(range(1500))
+    assert {part["parts"] for part in parts} == {len(found)}
 
 
 @pytest.mark.parametrize("topic", ["", "a b", "a/+", "#", "status", "remotecr", "a//b", "a/b/c/d"])
@@ -132,6 +174,15 @@ def test_a_token_has_to_be_renewed_before_it_ends() -> None:
     assert short.due(NOW) == pytest.approx(30)
     with pytest.raises(InvalidMessage):
         parse_token(f'{{"valid": {NOW - 1}, "token": "t"}}'.encode(), keys, NOW)
+
+
+@pytest.mark.parametrize("missing", [CONFIG_FILE, *(f"{each}.pem" for each in PEM_FILES)])
+def test_a_folder_without_one_of_its_files_is_no_thing(missing: str) -> None:
+    files = dict.fromkeys((CONFIG_FILE, *(f"{each}.pem" for each in PEM_FILES)), b"{}")
+    del files[missing]
+    with pytest.raises(ThingError) as caught:
+        thing_from_files("HA-1", files)
+    assert (caught.value.reason, caught.value.detail) == ("file_missing", missing)
 
 
 def test_keys_are_in_no_representation() -> None:

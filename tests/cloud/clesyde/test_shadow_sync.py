@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from custom_components.ulogger.cloud.clesyde.shadow_sync import REPORT_EVERY, Devices, ShadowSync
+from custom_components.ulogger.cloud.clesyde.shadow_sync import Devices, ShadowSync
 from custom_components.ulogger.cloud.clesyde.wishes import Settable, Wishes
 from demo.clesyde.shadows import Shadow
 
 NOW = 1_795_225_292.0
+MINUTE = 60.0
 
 
 class Owner:
@@ -139,11 +140,11 @@ async def test_a_cloud_that_refuses_reports_is_asked_once_a_minute(code: int) ->
         world.owner.interval = 16
         world.sync.report_soon()
         before = len(world.published)
-        await world.pass_(10 * REPORT_EVERY)
+        await world.pass_(10 * MINUTE)
         assert 10 <= len(world.published) - before <= 25
         assert world.sync.last_rejection == f"{code} told so"
         world.refusals = []
-        await world.pass_(REPORT_EVERY)
+        await world.pass_(MINUTE)
         assert world.shadow.reported["interval"] == 16
 
 
@@ -152,11 +153,11 @@ async def test_a_shadow_that_may_not_be_read_is_asked_for_once_a_minute() -> Non
         world.unreadable = True
         world.sync.connected()
         before = len(world.published)
-        await world.pass_(10 * REPORT_EVERY)
+        await world.pass_(10 * MINUTE)
         assert 9 <= len(world.published) - before <= 12
         world.unreadable = False
         world.owner.interval = 16
-        await world.pass_(REPORT_EVERY)
+        await world.pass_(MINUTE)
         assert world.shadow.reported["interval"] == 16
 
 
@@ -172,10 +173,10 @@ async def test_a_conflict_is_resolved_at_once_and_many_are_not_chased() -> None:
         world.owner.interval = 17
         world.sync.report_soon()
         before = len(world.published)
-        await world.pass_(10 * REPORT_EVERY)
+        await world.pass_(10 * MINUTE)
         assert len(world.published) - before <= 40
         world.refusals = []
-        await world.pass_(REPORT_EVERY)
+        await world.pass_(MINUTE)
         assert world.shadow.reported["interval"] == 17
 
 

@@ -67,7 +67,7 @@ class Running:
             reading_of=self.reading,
             run=in_thread,
             mapped=mapped or Mapped(frozenset(unit.inputs), frozenset(unit.outputs)),
-            make=more.pop("make", quick_transport),
+            make=quick_transport,
             **more,
         )
 

@@ -1,5 +1,6 @@
 """The REST API: what is asked, what comes back, and what is made of a refusal."""
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -8,6 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 import trustme
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from custom_components.ulogger.cloud.pepeunit import rest
 from custom_components.ulogger.cloud.pepeunit.archive import Archive
@@ -16,7 +19,7 @@ from custom_components.ulogger.cloud.pepeunit.errors import InvalidFile, RestErr
 from custom_components.ulogger.cloud.pepeunit.rest import RestClient, answered_version, api_context
 from custom_components.ulogger.cloud.pepeunit.schema import Schema
 from custom_components.ulogger.model.reason import Reason
-from demo.pepeunit.service import LocalPepeunit
+from demo.pepeunit.service import API, LocalPepeunit
 from demo.pepeunit.units import Unit
 
 
@@ -118,6 +121,45 @@ async def test_a_refusal_says_why(
         assert caught.value.detail.startswith("403: 1: No Access: because")
         assert len(caught.value.detail) <= 300
         assert unit.token not in str(caught.value)
+
+
+async def test_an_api_that_does_not_answer_is_not_waited_for(
+    session: aiohttp.ClientSession,
+    pepeunit: LocalPepeunit,
+    unit: Unit,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    defaults = RestClient._request.__kwdefaults__
+    assert 0 < defaults["seconds"] <= 60
+    monkeypatch.setitem(defaults, "seconds", 0.2)
+
+    async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(nothing, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        env = Env.parse({**pepeunit.env(unit), "PU_DOMAIN": f"127.0.0.1:{port}"})
+        with pytest.raises(RestError, match="no answer in time") as caught:
+            async with asyncio.timeout(3):
+                await RestClient(session, env).target_version()
+        assert caught.value.failure is RestFailure.UNREACHABLE
+
+
+async def test_the_token_goes_nowhere_that_a_redirect_leads_to(
+    session: aiohttp.ClientSession, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    async def elsewhere(_request: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect(f"http://127.0.0.1:{pepeunit.http_port}{API}/units")
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", elsewhere)
+    async with TestServer(app) as server:
+        env = Env.parse({**pepeunit.env(unit), "PU_DOMAIN": f"127.0.0.1:{server.port}"})
+        with pytest.raises(RestError) as caught:
+            await RestClient(session, env).target_version()
+    assert caught.value.failure is RestFailure.FAILED
+    assert pepeunit.requests == []
 
 
 async def test_a_list_of_faults_is_shown_too(api: RestClient, pepeunit: LocalPepeunit) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import ssl
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -12,13 +14,15 @@ from custom_components.ulogger.cloud.errors import (
     CloudUnavailable,
     MessageRefused,
 )
+from custom_components.ulogger.cloud.mqtt.broker import Broker
+from custom_components.ulogger.cloud.mqtt.rate_limit import RateLimit
 from custom_components.ulogger.cloud.pepeunit import echoes, link
 from custom_components.ulogger.cloud.pepeunit.cipher import decrypt, encrypt
 from custom_components.ulogger.cloud.pepeunit.commands import Command, CommandKind
 from custom_components.ulogger.cloud.pepeunit.env import Env
 from custom_components.ulogger.cloud.pepeunit.errors import SilentlyDenied
 from custom_components.ulogger.cloud.pepeunit.link import Security
-from custom_components.ulogger.cloud.pepeunit.records import LogRecord
+from custom_components.ulogger.cloud.pepeunit.records import LARGEST_MESSAGE, LogRecord
 from custom_components.ulogger.cloud.pepeunit.schema import Schema
 from custom_components.ulogger.cloud.pepeunit.unit import Mapped
 from custom_components.ulogger.model.backoff import Backoff, never
@@ -260,20 +264,33 @@ async def test_at_most_30_messages_a_second_leave(
     assert pepeunit.most_in_a_second(unit) <= 30
 
 
-async def test_a_connection_that_is_made_anew_has_no_second_of_its_own(
-    running: Running, pepeunit: LocalPepeunit, unit: Unit
+@pytest.mark.parametrize("size", [1, 100, 40_000, LARGEST_MESSAGE])
+async def test_no_second_takes_more_than_the_broker_does(
+    monkeypatch: pytest.MonkeyPatch, unit: Unit, size: int
 ) -> None:
-    # As it is used: only tests make transports that come back at once.
-    ours = await running.start(running.unit(unit, make=None))
-    topic = unit.topic("temperature")
-    for number in range(60):
-        ours.put_output("temperature", str(number))
-    for keepalive in (30, 31, 32):
-        before = len(pepeunit.of(topic))
-        await pepeunit.wait_until(lambda before=before: len(pepeunit.of(topic)) > before + 2)  # type: ignore[misc]
-        ours.apply_env(Env.parse({**pepeunit.env(unit), "PU_MQTT_KEEPALIVE": keepalive}))
-    await pepeunit.wait_until(lambda: pepeunit.of(topic)[-1:] == [b"59"])
-    assert pepeunit.most_in_a_second(unit) <= 30
+    now = 0.0
+    paces: list[RateLimit] = []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def transport(_broker: Broker, *, pace: RateLimit, **_more: Any) -> None:
+        paces.append(pace)
+
+    monkeypatch.setattr(link, "RateLimit", partial(RateLimit, clock=lambda: now, sleep=sleep))
+    monkeypatch.setattr(link, "MqttTransport", transport)
+    make = link.paced_transports()
+    env = Env.parse(unit.env("127.0.0.1", 1883, 80))
+    went: list[float] = []
+    for number in range(200):
+        # Each may go over another connection.
+        make(Security(None).broker(env))
+        await paces[number].take(size)
+        went.append(now)
+    most = max(sum(at <= each < at + 1 for each in went) for at in went)
+    assert 1 <= most <= 30
+    assert most * size <= 1_000_000
 
 
 async def test_a_long_value_goes_and_comes_whole_or_not_at_all(

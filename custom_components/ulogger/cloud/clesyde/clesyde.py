@@ -5,9 +5,10 @@ import logging
 import math
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple, override
 
 from ...insight.crash_report import CrashReport
@@ -98,6 +99,7 @@ class ClesydeDestination(Destination):
         self._report_of = report_of
         self._run_in_executor = run_in_executor
         self._now = now
+        self._unheard: dict[str, None] = {}
         self._levels: dict[DeviceKey, _Wish] = {}
         self._unfinished: OrderedDict[int, deque[tuple[str, bytes]]] = OrderedDict()
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
@@ -145,10 +147,18 @@ class ClesydeDestination(Destination):
             with suppress(asyncio.CancelledError):
                 await connection
 
+    @property
+    @override
+    def denied_topics(self) -> Sequence[str]:
+        """Topics on which nothing may be said, and filters that may not be listened to."""
+        return [*self.transport.denied_topics, *self._unheard]
+
     @override
     def forgive(self) -> None:
         """Try at once what the broker denied: its policy may have been changed."""
         self.transport.forgive()
+        for each in self._unheard:
+            self.transport.ask_again(each)
 
     def _state_changed(self, state: ConnectionState) -> None:
         if state is ConnectionState.CONNECTED:
@@ -163,9 +173,8 @@ class ClesydeDestination(Destination):
 
     async def _announce(self) -> None:
         """Say that we are here once answers can be heard, and begin to ask."""
-        heard = [await self.transport.subscribed(each) for each in self.topics.filters]
-        if not all(heard):
-            self.counters["filters_refused"] += heard.count(False)
+        for each in self.topics.filters:
+            await self.transport.subscribed(each)
         try:
             await self.transport.publish(self.topics.status, ONLINE)
         except CloudError:
@@ -195,7 +204,24 @@ class ClesydeDestination(Destination):
 
     async def _listen_to(self, topic_filter: str) -> None:
         with suppress(CloudError):
-            await self.transport.subscribe(topic_filter, self._received)
+            await self.transport.subscribe(
+                topic_filter,
+                self._received,
+                partial(self._answered, topic_filter, allowed=False),
+                on_allowed=partial(self._answered, topic_filter, allowed=True),
+            )
+
+    def _answered(self, topic_filter: str, *, allowed: bool) -> None:
+        """Note whether the broker lets a filter be listened to."""
+        if allowed is (topic_filter not in self._unheard):
+            return
+        if allowed:
+            del self._unheard[topic_filter]
+        else:
+            self._unheard[topic_filter] = None
+            self.counters["filters_refused"] += 1
+        if self.on_denied is not None:
+            self.on_denied()
 
     def _received(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001
         try:

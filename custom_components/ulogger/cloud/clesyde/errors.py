@@ -10,6 +10,7 @@ TOKEN_REFUSED: Final = "token_refused"  # noqa: S105 - a word
 API_FAILED: Final = "api_failed"
 ANSWER_INVALID: Final = "answer_invalid"
 REGISTRATION_REFUSED: Final = "registration_refused"
+HTTP_NOT_THERE: Final = "http_not_there"
 
 
 class ThingError(Exception):

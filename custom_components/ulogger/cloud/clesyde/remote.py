@@ -29,7 +29,7 @@ from snitun.utils.aes import generate_aes_keyset  # type: ignore[import-untyped]
 
 from ...model.backoff import Backoff
 from ..errors import CloudError, InvalidMessage
-from .errors import ThingError
+from .errors import HTTP_NOT_THERE, ThingError
 from .shadow import encoded
 
 _LOGGER = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ LOOK_EVERY: Final = 300.0
 """Seconds between looks at whether a token ends soon."""
 RENEW_BEFORE: Final = 15 * 60.0
 RENEW_RETRY: Final = 60.0
+STARTING: Final = "starting"
+"""Why there is no tunnel yet: nothing is there that it could lead to."""
 LARGEST_ANSWER: Final = 16 * 1024
 LONGEST_TOKEN: Final = 8 * 1024
 _LATEST: Final = 253_402_300_799.0
@@ -237,7 +239,8 @@ class RemoteAccess:
             async with asyncio.timeout(CONNECT_WITHIN):
                 await peer.start(connector, token.token, *token.keys, throttling=token.throttling)
         except ThingError as err:
-            raise RemoteFailed("certificate", str(err)) from err
+            reason = STARTING if err.reason == HTTP_NOT_THERE else "certificate"
+            raise RemoteFailed(reason, str(err)) from err
         except TimeoutError as err:
             raise RemoteFailed("timeout", "the SniTun server did not answer in time") from err
         except (SniTunConnectionError, OSError) as err:

@@ -72,7 +72,7 @@ def read_wishes(desired: Mapping[str, Any], settable: Mapping[str, Settable], no
                 refused[name] = why
         elif name == CERTIFICATE:
             if _is_number(value):
-                certificate = str(value)
+                certificate = str(int(value))
             else:
                 refused[name] = "a certificate's serial number in decimal digits"
         elif name != LOG_LEVELS:
