@@ -1,6 +1,7 @@
 """An account as a gateway at a UDMI site: captures, repairs and memory, with a real broker."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from pytest_homeassistant_custom_component.common import (
 from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.ulogger.cloud.errors import CloudUnavailable
+from custom_components.ulogger.cloud.udmi import udmi
 from custom_components.ulogger.cloud.udmi.auth import TOKEN_LASTS
 from custom_components.ulogger.cloud.udmi.config_state import StateTimer
 from custom_components.ulogger.const import DOMAIN
@@ -118,6 +120,22 @@ async def test_a_device_that_the_site_does_not_name_waits_and_is_told_of(
     await until(hass, site, lambda: any("logentries" in e for e in proxy.events("system")))
     account.runtime_data.account.changed.notify()
     assert "udmi_not_attached" not in issues(hass)
+
+
+async def test_nothing_waits_any_longer_once_the_site_has_taken_a_device_in(
+    hass: HomeAssistant, account: MockConfigEntry, upload: Upload, site: LocalSite
+) -> None:
+    subentry = await add_gateway(hass, account, upload, site)
+    active = gateway_of(account, subentry)
+    await until(hass, site, lambda: active.connected)
+    with patch.object(udmi, "ATTACH_PATIENCE", 0.01):
+        await account.runtime_data.account.outbox.add(log())
+        account.runtime_data._wake()
+        device = account.runtime_data.devices[SENSOR.key]
+        await until(hass, site, lambda: device.data.last_error == "not_attached")
+    assert active.delivery._holds.next_end() < math.inf
+    active.attached()
+    assert active.delivery._holds.next_end() == math.inf
 
 
 async def test_a_capture_waits_until_it_is_known_what_the_site_wants_to_hear(

@@ -159,7 +159,8 @@ class UdmiDestination(Destination):
                     await self._attached.wait()
                 return
         proxy = self._proxy_of(capture.device.key)
-        raise NotAttached(f"the site's config does not name the proxy {proxy or '-'}")
+        said = f"the site's config does not name the proxy {proxy or '-'}"
+        raise NotAttached(said, sent=False)
 
     @override
     async def deliver(self, capture: Capture, capture_id: int) -> None:
