@@ -20,6 +20,7 @@ from demo.device.virtual import DEMO_AIR
 from .clesyde import pick as pick_for_thing
 from .collector import pick as pick_for_collector
 from .pepeunit import DENIED, pick
+from .site import pick as pick_for_site
 from .world import World
 
 RECOVERY_SECONDS = 120.0
@@ -82,6 +83,7 @@ class Storm:
             beside.append(asyncio.create_task(self._spoil_collector()))
             beside.append(asyncio.create_task(self._spoil_pepeunit()))
             beside.append(asyncio.create_task(self._spoil_clesyde()))
+            beside.append(asyncio.create_task(self._spoil_site()))
             await self._do("home_assistant_kill", self._heavy)
             while (left := end - time.monotonic()) > 0:
                 await asyncio.sleep(min(left, self._random.uniform(1, 6)))
@@ -123,6 +125,8 @@ class Storm:
         async with self._unusable_pepeunit("alone"):
             await self._until_others_came(seconds, world.in_cloud)
         async with self._unusable_clesyde("alone"):
+            await self._until_others_came(seconds, world.in_cloud)
+        async with self._unusable_site("alone"):
             await self._until_others_came(seconds, world.in_cloud)
 
     async def _until_others_came(self, seconds: float, came: Callable[[float], int]) -> None:
@@ -195,6 +199,21 @@ class Storm:
             await asyncio.sleep(self._thing_random.uniform(10, 40))
             async with self._unusable_clesyde():
                 await asyncio.sleep(self._thing_random.uniform(5, 15))
+
+    @asynccontextmanager
+    async def _unusable_site(self, remark: str = "") -> AsyncIterator[None]:
+        how = pick_for_site(self._random)
+        self.faults[f"udmi_{how}"] += 1
+        self._say(f"udmi_{how} {remark}".rstrip())
+        async with self._world.frail_site.unusable(how):
+            yield
+
+    async def _spoil_site(self) -> None:
+        """Have the UDMI site be unusable for a while, again and again, whatever else goes on."""
+        while True:
+            await asyncio.sleep(self._random.uniform(10, 40))
+            async with self._unusable_site():
+                await asyncio.sleep(self._random.uniform(5, 15))
 
     async def _lightly(self) -> None:
         while True:

@@ -35,6 +35,7 @@ from .folder import FrailFolder
 from .ledger import Ledger, content_of
 from .outbox import OutboxReader, Snapshot
 from .pepeunit import FrailPepeunit
+from .site import FrailSite
 from .verdict import LIFTED, Evidence, Kill, Outage, lost_pieces
 
 COLLECT_MINUTES = 1
@@ -66,12 +67,15 @@ class World:
         self.unit_id = ""
         self.frail_thing = FrailClesyde(directory / "clesyde")
         self.thing_id = ""
+        self.frail_site = FrailSite(directory / "udmi", len(devices))
+        self.site_id = ""
         self.demo = Harness(
             directory,
             devices,
             folder=self.folder.path,
             pepeunit=self.frail_unit.pepeunit,
             clesyde=self.frail_thing.clesyde,
+            site=self.frail_site.site,
         )
         self.ledger = Ledger(self.demo.cloud, by_serial)
         self.folder_id = ""
@@ -107,6 +111,7 @@ class World:
         self.unit_id = entry["pepeunit_id"]
         self.thing_id = entry["clesyde_id"]
         self.otlp_id = await self.demo.add_collector(entry["entry_id"]) or ""
+        self.site_id = await self.demo.add_site(entry["entry_id"]) or ""
         await self._set_options(entry["entry_id"])
         await self._until_saved()
 
@@ -121,6 +126,7 @@ class World:
             collector=self.frail_collector.collector,
             pepeunit=self.frail_unit.pepeunit,
             clesyde=self.frail_thing.clesyde,
+            site=self.frail_site.site,
         )
 
     async def stop(self) -> None:
@@ -128,6 +134,7 @@ class World:
         self.demo.broker.thaw()
         self.frail_unit.pepeunit.broker.thaw()
         self.frail_thing.clesyde.broker.thaw()
+        self.frail_site.site.broker.thaw()
         await self.demo.stop()
         await asyncio.to_thread(self.disk.unmount)
         await asyncio.to_thread(self.folder.disk.unmount)
@@ -177,6 +184,7 @@ class World:
         self.frail_collector.evidence.kills.append(Kill(at, snapshot.waiting(self.otlp_id)))
         self.frail_unit.evidence.kills.append(Kill(at, snapshot.waiting(self.unit_id)))
         self.frail_thing.evidence.kills.append(Kill(at, snapshot.waiting(self.thing_id)))
+        self.frail_site.evidence.kills.append(Kill(at, snapshot.waiting(self.site_id)))
 
     async def stop_hass(self) -> None:
         """Stop Home Assistant in good order, and look at what its outbox holds."""
@@ -329,6 +337,7 @@ class World:
             numbers <= self.frail_collector.complete(filed)
             and numbers <= self.frail_unit.complete()
             and numbers <= self.frail_thing.numbers()
+            and numbers <= self.frail_site.complete(filed)
         )
 
     def _read_folder(self) -> None:
@@ -364,6 +373,7 @@ class World:
             "otlp": self._judge_collector(snapshot, reader),
             "pepeunit": self._judge_unit(snapshot, reader),
             "clesyde": self._judge_thing(snapshot),
+            "udmi": self._judge_site(snapshot, reader),
         }
 
     def _judge_collector(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
@@ -386,6 +396,24 @@ class World:
         ]
         compare_troubles(collector, came, to_collector, Trouble(frail.dead, excused), others)
         return collector
+
+    def _judge_site(self, snapshot: Snapshot, reader: FolderReader) -> Judgement:
+        """Judge what came to the site; the folder tells which bytes a number stands for."""
+        frail = self.frail_site
+        files = {each.capture_id: each for each in reader.captures.values()}
+        came = frail.ledger(self.demo.cloud, self._by_serial, files)
+        site = judge("udmi", self.site_id, self.devices, snapshot, came, frail.evidence)
+        absent = snapshot.delivered(self.site_id) - frail.complete(files)
+        site.lost += len(absent)
+        site.details += [f"udmi: capture {each} was delivered, and is not whole" for each in absent]
+        others = [*self.folder.dead, *self._unreachable]
+        to_site = journeys(self.devices, came)
+        excused = [
+            *until_caught_up([*self._down, *self._disk_full], SETTLED, to_site),
+            *until_caught_up(frail.dead, LIFTED, to_site),
+        ]
+        compare_troubles(site, came, to_site, Trouble(frail.dead, excused), others)
+        return site
 
     def _judge_thing(self, snapshot: Snapshot) -> Judgement:
         """Judge what came to the thing's topics."""

@@ -8,6 +8,7 @@ CLOUDS: Final = {
     "clesyde": "conformance.clesyde",
     "otlp": "conformance.otlp",
     "pepeunit": "conformance.pepeunit",
+    "udmi": "conformance.udmi",
 }
 """Modules with ``main(arguments) -> int`` by the names of their clouds."""
 

@@ -38,10 +38,15 @@ from .pepeunit.reading import compare_records
 from .pepeunit.service import LocalPepeunit
 from .pepeunit.units import Unit
 from .readback import wait_until_read
+from .udmi.comparing import compare_entries
+from .udmi.door import Way
+from .udmi.site import LocalSite
 
 DEMO_DIRECTORY = REPOSITORY / ".demo"
-FOLDER, OTLP, PEPEUNIT, CLESYDE = "folder", "otlp", "pepeunit", "clesyde"
-DESTINATIONS = (FOLDER, OTLP, PEPEUNIT, CLESYDE)
+FOLDER, OTLP, PEPEUNIT, CLESYDE, UDMI = "folder", "otlp", "pepeunit", "clesyde", "udmi"
+DESTINATIONS = (FOLDER, OTLP, PEPEUNIT, CLESYDE, UDMI)
+SITE_LEVEL = 200
+"""From which level on the local site wants to hear what devices log: no debugging."""
 LIVING = 6
 PATIENCE_SECONDS = 120.0
 PATIENCE_SECONDS_PER_BYTE = 1 / 1000
@@ -66,7 +71,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         choices=DESTINATIONS,
         default=[],
         help="where captures go beside the cloud: a directory, a collector, the log of a unit of a "
-        "local Pepeunit, a thing of a local Clesyde; may be repeated",
+        "local Pepeunit, a thing of a local Clesyde, the gateway of a local UDMI site; may be "
+        "repeated",
     )
     parser.add_argument(
         "--no-cloud",
@@ -134,6 +140,11 @@ def make_harness(
     if PEPEUNIT in options.destination:
         unit = Unit.make(inputs=["lamp"], outputs=["temperature"])
         pepeunit = LocalPepeunit(directory / PEPEUNIT, units=[unit])
+    site = None
+    if UDMI in options.destination:
+        site = LocalSite(directory / UDMI, way=Way.JWT)
+        for number in range(1, len(devices) + 1):
+            site.expect(f"BLE-{number}", {"system": {"min_loglevel": SITE_LEVEL}})
     return Harness(
         directory,
         devices,
@@ -143,6 +154,7 @@ def make_harness(
         collector=LocalCollector() if OTLP in options.destination else None,
         pepeunit=pepeunit,
         clesyde=LocalClesyde(directory / CLESYDE) if CLESYDE in options.destination else None,
+        site=site,
     )
 
 
@@ -165,6 +177,7 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
         if symbols is not None:
             await demo.add_firmware(entry["entry_id"], symbols)
         await demo.add_collector(entry["entry_id"])
+        await demo.add_site(entry["entry_id"])
         say(f"Account set up; waiting for {2 * options.devices} captures, {patience:.0f} s at most")
         end = time.monotonic() + patience
         destinations: dict[str, Comparison] = {}
@@ -205,6 +218,14 @@ async def check(options: argparse.Namespace, buffers: Buffers, directory: Path) 
 
             left = end - time.monotonic()
             destinations[CLESYDE] = await wait_until_there(devices, at_thing, left)
+        if (site := demo.site) is not None:
+            image = await asyncio.to_thread(FirmwareImage.load, symbols) if symbols else None
+
+            async def at_site() -> Comparison:
+                return await asyncio.to_thread(compare_entries, devices, site, image)
+
+            left = end - time.monotonic()
+            destinations[UDMI] = await wait_until_there(devices, at_site, left)
         kept = None
         if not destinations:
 
@@ -260,11 +281,13 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
         if symbols is not None:
             await demo.add_firmware(entry["entry_id"], symbols)
         await demo.add_collector(entry["entry_id"])
+        await demo.add_site(entry["entry_id"])
         if living:
             await make_ready(demo, entry)
         received = f"  what the cloud received: {demo.directory / 'cloud'}\n"
         filed = f"  what went into the folder: {demo.folder}\n"
         fleet = f"  Clesyde's broker and API: {demo.directory / CLESYDE}\n"
+        building = f"  UDMI's broker: {demo.directory / UDMI}\n"
         logged = f"  Pepeunit's broker and API: {demo.directory / PEPEUNIT}\n"
         say(
             f"\n  {demo.hass.url}/ulogger\n"
@@ -273,7 +296,8 @@ async def show(options: argparse.Namespace, buffers: Buffers, directory: Path) -
             f"{'' if options.no_cloud else received}"
             f"{filed if demo.folder else ''}"
             f"{logged if demo.pepeunit else ''}"
-            f"{fleet if demo.clesyde else ''}\n"
+            f"{fleet if demo.clesyde else ''}"
+            f"{building if demo.site else ''}\n"
             f"{entry['title']} is set up; Ctrl-C ends everything."
         )
         if living:

@@ -39,6 +39,8 @@ from .hass import Hass, free_port
 from .otlp import LocalCollector
 from .pepeunit.service import LocalPepeunit
 from .readback import image_keys
+from .udmi.gateways import add_gateway
+from .udmi.site import LocalSite
 
 CUSTOMER_ID = 4711
 THING = "HA-4711"
@@ -66,20 +68,24 @@ class Harness:
         *,
         port: int | None = None,
         environment: Mapping[str, str] | None = None,
+        configuration: str = "",
         gated: bool = False,
         to_cloud: bool = True,
         folder: Path | None = None,
         collector: LocalCollector | None = None,
         pepeunit: LocalPepeunit | None = None,
         clesyde: LocalClesyde | None = None,
+        site: LocalSite | None = None,
     ) -> None:
         """Prepare; nothing runs yet. ``port`` is the browser's, a free one by default.
 
-        ``environment`` holds further variables of Home Assistant's process. The account of a
+        ``environment`` holds further variables of Home Assistant's process, ``configuration``
+        further lines of its ``configuration.yaml``. The account of a
         ``gated`` demo reaches its broker through `gate`, which can have a policy; one that is not
         ``to_cloud`` has none, and captures are only here. ``folder`` is a directory that captures
         go to as well, ``collector`` one that they go to once `add_collector` was called. Of
-        ``pepeunit`` it becomes the unit, at ``clesyde`` a thing.
+        ``pepeunit`` it becomes the unit, at ``clesyde`` a thing, and of ``site`` the gateway once
+        `add_site` was called.
         """
         self.directory = directory
         self.devices = list(devices)
@@ -89,10 +95,12 @@ class Harness:
         self.radio = RadioServer(self.devices)
         self._port = port or free_port()
         self._environment = environment
+        self._configuration = configuration
         self.folder = folder
         self.collector = collector
         self.pepeunit = pepeunit
         self.clesyde = clesyde
+        self.site = site
         self._gated = gated
         self._to_cloud = to_cloud
         self._hass: Hass | None = None
@@ -139,12 +147,15 @@ class Harness:
             await self.pepeunit.start()
         if self.clesyde is not None:
             await self.clesyde.start()
+        if self.site is not None:
+            await self.site.start()
         await self.radio.start()
         self._hass = Hass(
             self.directory / "config",
             port=self._port,
             radio_port=self.radio.port,
             environment=self._environment,
+            configuration=self._configuration,
         )
         self._api = Api(self.hass.url)
         await asyncio.to_thread(self.hass.write_configuration)
@@ -170,6 +181,8 @@ class Harness:
             await self.pepeunit.stop()
         if self.clesyde is not None:
             await self.clesyde.stop()
+        if self.site is not None:
+            await self.site.stop()
         await self.cloud.stop()
         await self.gate.stop()
         await self.broker.astop()
@@ -242,6 +255,15 @@ class Harness:
             CONF_INCLUDE_KEPT: True,
         }
         return await self._add_destination(entry_id, c.SUBENTRY_OTLP, answers)
+
+    async def add_site(self, entry_id: str) -> str | None:
+        """Make the account the gateway of the site; returns the destination's ID.
+
+        What was collected before goes there with the images that the account has by now.
+        """
+        if self.site is None:
+            return None
+        return await add_gateway(self.api, entry_id, self.site)
 
     async def _add_destination(self, entry_id: str, kind: str, answers: Json) -> str:
         """Fill in the form of a destination; returns the destination's ID."""

@@ -81,7 +81,8 @@ def free_port() -> int:
 class Hass:
     """One configuration directory and, now and then, a process that runs it.
 
-    ``environment`` holds further variables of the process.
+    ``environment`` holds further variables of the process, ``configuration`` further lines of
+    ``configuration.yaml``.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Hass:
         port: int,
         radio_port: int,
         environment: Mapping[str, str] | None = None,
+        configuration: str = "",
     ) -> None:
         """Prepare to run in ``config``, serving the browser on ``port``."""
         self.config = config
@@ -101,6 +103,7 @@ class Hass:
         self.images = config / "firmware"
         self._radio_port = radio_port
         self._environment = dict(environment or {})
+        self._configuration = configuration
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -124,6 +127,7 @@ class Hass:
                 (components / name).symlink_to(source)
         (self.config / "configuration.yaml").write_text(
             CONFIGURATION.format(radio_port=self._radio_port, images=self.images)
+            + self._configuration
         )
         for name, empty in EDITABLE.items():
             if not (self.config / name).exists():

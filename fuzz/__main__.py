@@ -28,6 +28,7 @@ TABLES = (
     "fuzz.otlp_targets",
     "fuzz.clesyde_targets",
     "fuzz.pepeunit_targets",
+    "fuzz.udmi_targets",
 )
 FOUND = ROOT / "build" / "fuzz"
 

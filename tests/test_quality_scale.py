@@ -361,7 +361,7 @@ def test_the_sensor_of_the_last_error_can_tell_every_reason() -> None:
 
 
 def test_every_issue_has_texts_and_every_text_an_issue() -> None:
-    names = ("issues", "thing_issues", "unit_issues")
+    names = ("issues", "thing_issues", "udmi_issues", "unit_issues")
     rules = [(PACKAGE / f"gateway/{name}.py").read_text() for name in names]
     code = inspect.getsource(repairs) + "".join(rules)
     raised = set(re.findall(r"Issue\(\s*\"(\w+)\"", "".join(rules)))

@@ -19,11 +19,18 @@ from .account.firmware_images import async_remove_images
 from .account.key_store import async_remove_secrets, async_take_secrets_out
 from .account.removal import async_remove_outbox, async_take_over
 from .account.store import AccountStore, outbox_path
+from .account.udmi_memory import async_remove_udmi
 from .account.unit_files import async_remove_units
 from .actions.devices import async_register_actions
 from .assistant.api import async_offer_to_assistants
 from .collecting.kept import forget_kept
-from .const import CONF_CONNECTION, CONNECTION_MQTT, DOMAIN, ENTRY_VERSION, SUBENTRY_CLESYDE
+from .const import (
+    CONF_CONNECTION,
+    CONNECTION_MQTT,
+    DOMAIN,
+    ENTRY_VERSION,
+    SUBENTRY_CLESYDE,
+)
 from .entity import give_up_states
 from .gateway.destinations import ActiveDestination
 from .gateway.device_news import DeviceNews
@@ -39,6 +46,7 @@ from .gateway.metric_statistics import MetricStatistics
 from .gateway.otlp import async_otlp_destinations, async_remove_otlp, start_entity_gauges
 from .gateway.pepeunit import async_pepeunit_destinations
 from .gateway.readings import async_remove_readings
+from .gateway.udmi import async_udmi_destinations
 from .gateway.ulogger import async_set_up_over_http, async_set_up_ulogger
 from .outbox.errors import OutboxError
 from .outbox.outbox import Outbox
@@ -101,6 +109,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> b
         *await async_otlp_destinations(account),
         *await async_pepeunit_destinations(account),
         *await _async_clesyde(account),
+        *await async_udmi_destinations(account),
     ]
     gateway = entry.runtime_data = Gateway(account, ulogger, destinations, over_http)
     account.register_device()
@@ -158,6 +167,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: UloggerConfigEntry) -> 
     """Delete the account's secrets, tokens and outbox; captures that wait are not deleted."""
     await async_tidy_keys(hass, entry, all_of_them=True)
     await async_remove_otlp(hass, entry)
+    await async_remove_udmi(hass, entry)
     await async_remove_units(hass, entry)
     close_pointless_cards(hass)
     forget_kept(hass, entry.entry_id)

@@ -42,6 +42,7 @@ from .const import (
     SUBENTRY_FOLDER,
     SUBENTRY_OTLP,
     SUBENTRY_PEPEUNIT,
+    SUBENTRY_UDMI,
     SUBENTRY_ULOGGER,
     WITHOUT_CAPTURES,
 )
@@ -62,6 +63,7 @@ from .flows.folder_flow import FolderSubentryFlow
 from .flows.options_flow import UloggerOptionsFlow
 from .flows.otlp_flow import OtlpSubentryFlow
 from .flows.pepeunit_flow import PepeunitSubentryFlow
+from .flows.udmi_flow import UdmiSubentryFlow
 from .flows.ulogger_flow import UloggerSubentryFlow
 from .flows.uploaded_files import Uploads
 from .gateway.gateway import UloggerConfigEntry
@@ -103,6 +105,7 @@ class UloggerConfigFlow(
             SUBENTRY_FOLDER: FolderSubentryFlow,
             SUBENTRY_OTLP: OtlpSubentryFlow,
             SUBENTRY_PEPEUNIT: PepeunitSubentryFlow,
+            SUBENTRY_UDMI: UdmiSubentryFlow,
         }
         # Asked before an entry of an earlier version is migrated, too.
         if config_entry.data.get(CONF_CONNECTION) in WITHOUT_CAPTURES:

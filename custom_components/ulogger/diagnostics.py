@@ -23,6 +23,7 @@ from .account.destination_keys import async_load_keys
 from .account.firmware_images import image_title
 from .account.key_store import async_load_secrets
 from .account.store import AccountStore
+from .account.udmi_keys import CONF_PASSWORD
 from .account.unit_files import unit_secrets
 from .const import (
     CONF_API_TOKEN,
@@ -30,6 +31,7 @@ from .const import (
     CONF_CERTIFICATE,
     CONF_CLIENT_SUFFIX,
     CONF_CUSTOMER_ID,
+    CONF_ENDPOINT,
     CONF_HEADERS,
     CONF_KEYS,
     CONF_PATH,
@@ -41,6 +43,7 @@ from .const import (
     SUBENTRY_CLESYDE,
     SUBENTRY_FOLDER,
     SUBENTRY_OTLP,
+    SUBENTRY_UDMI,
 )
 from .coordinator import DeviceCoordinator
 from .gateway.gateway import Gateway, UloggerConfigEntry
@@ -288,6 +291,10 @@ async def _without_secrets(
     for each in entry.get_subentries_of_type(SUBENTRY_OTLP):
         keys = await async_load_keys(hass, entry, each.data[CONF_KEYS]) or {}
         values |= {each.data[CONF_URL], *map(str, keys.get(CONF_HEADERS, {}).values())}
+    for each in entry.get_subentries_of_type(SUBENTRY_UDMI):
+        keys = await async_load_keys(hass, entry, each.data[CONF_KEYS]) or {}
+        # A client ID names the site and the building.
+        values |= {each.data[CONF_ENDPOINT]["client_id"], str(keys.get(CONF_PASSWORD, ""))}
     # The topics of a thing name it.
     for each in entry.get_subentries_of_type(SUBENTRY_CLESYDE):
         values |= {str(each.data[name]) for name in (CONF_SERIAL, CONF_THING)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import probatio
 from homeassistant.components.http.auth import async_sign_path
@@ -31,9 +31,8 @@ from .outbox.errors import OutboxError
 from .outbox.model import CaptureState, Row
 from .outbox.outbox import Outbox
 from .panel.downloads import LINK_VALID, quarantine_path, unit_archive_path
-
-type IssueData = dict[str, str | int | float | None]
-type UserInput = dict[str, str] | None
+from .repair_flow import EntryFlow, Flow, IssueData, UserInput
+from .site_repairs import RedirectFlow, SwitchedOffFlow
 
 ROWS_SHOWN = 20
 
@@ -46,51 +45,7 @@ async def async_create_fix_flow(
     return FLOWS[kind](data or {})
 
 
-class _Flow(RepairsFlow):
-    """What all flows share: the words of the issue go into their texts."""
-
-    @property
-    def placeholders(self) -> dict[str, str]:
-        """The placeholders of the issue itself."""
-        issue = ir.async_get(self.hass).async_get_issue(self.handler, self.issue_id)
-        return dict(issue.translation_placeholders or {}) if issue is not None else {}
-
-    def ask(self, step_id: str) -> RepairsFlowResult:
-        """Show a step that asks for nothing but a confirmation."""
-        return self.async_show_form(
-            step_id=step_id,
-            data_schema=probatio.Schema({}),
-            description_placeholders=self.placeholders,
-        )
-
-
-class _EntryFlow(_Flow):
-    """A flow about an account that is loaded."""
-
-    def __init__(self, data: IssueData) -> None:
-        self._entry_id = str(data["entry_id"])
-
-    @property
-    def entry(self) -> UloggerConfigEntry | None:
-        """The account, unless it is gone or not at work."""
-        entry = self.hass.config_entries.async_get_entry(self._entry_id)
-        if entry is None or entry.state is not ConfigEntryState.LOADED:
-            return None
-        return cast("UloggerConfigEntry", entry)
-
-    def not_loaded(self) -> RepairsFlowResult:
-        """End the flow, because there is no account at work that it could change."""
-        return self.async_abort(reason="account_not_loaded")
-
-    def failed(self, err: OutboxError) -> RepairsFlowResult:
-        """End the flow, because the disk or the outbox did not do what was asked."""
-        return self.async_abort(
-            reason="outbox_failed",
-            description_placeholders={"detail": plain_text(err, LONGEST_LINE)},
-        )
-
-
-class CertificateFlow(_EntryFlow):
+class CertificateFlow(EntryFlow):
     """Leads into the flow that takes a new certificate."""
 
     async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
@@ -124,7 +79,7 @@ class CertificateFlow(_EntryFlow):
         return begun["flow_id"]
 
 
-class DeniedFlow(_EntryFlow):
+class DeniedFlow(EntryFlow):
     """The broker's policy denies a topic: try again, now that somebody has changed it."""
 
     async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
@@ -141,7 +96,7 @@ class DeniedFlow(_EntryFlow):
         return self.async_create_entry(data={})
 
 
-class QuarantineFlow(_EntryFlow):
+class QuarantineFlow(EntryFlow):
     """Keep, export or discard what can't be delivered."""
 
     async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
@@ -204,7 +159,7 @@ class QuarantineFlow(_EntryFlow):
         return self.async_create_entry(data={})
 
 
-class RecoveredFlow(_EntryFlow):
+class RecoveredFlow(EntryFlow):
     """Take note that the outbox was damaged."""
 
     async def async_step_init(self, user_input: UserInput = None) -> RepairsFlowResult:
@@ -225,7 +180,7 @@ class RecoveredFlow(_EntryFlow):
         return self.async_create_entry(data={})
 
 
-class _NewcomersFlow(_EntryFlow):
+class _NewcomersFlow(EntryFlow):
     """New devices are turned away: let them in, or leave it at that."""
 
     def menu(self, choice: str, **placeholders: str) -> RepairsFlowResult:
@@ -309,7 +264,7 @@ class NewDevicesAtAddressFlow(_NewcomersFlow):
         return self.async_create_entry(data={})
 
 
-class UnitFirmwareFlow(_EntryFlow):
+class UnitFirmwareFlow(EntryFlow):
     """A unit's program was fetched: download it, take it as a firmware image, or put it away."""
 
     def __init__(self, data: IssueData) -> None:
@@ -371,7 +326,7 @@ class UnitFirmwareFlow(_EntryFlow):
         return self.async_create_entry(data={})
 
 
-class ApplicationConflictFlow(_EntryFlow):
+class ApplicationConflictFlow(EntryFlow):
     """Two accounts were given one application: a person says whose it is."""
 
     def __init__(self, data: IssueData) -> None:
@@ -418,7 +373,7 @@ class ApplicationConflictFlow(_EntryFlow):
             self.hass.config_entries.async_schedule_reload(entry.entry_id)
 
 
-class LeftBehindFlow(_Flow):
+class LeftBehindFlow(Flow):
     """An account was removed while captures waited: keep them for later, or delete them."""
 
     def __init__(self, data: IssueData) -> None:
@@ -464,4 +419,6 @@ FLOWS = {
     "quarantine": QuarantineFlow,
     "registration_denied": DeniedFlow,
     "topic_denied": DeniedFlow,
+    "udmi_shut_down": SwitchedOffFlow,
+    "udmi_redirect": RedirectFlow,
 }

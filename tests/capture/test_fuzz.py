@@ -13,6 +13,7 @@ from fuzz import (
     insight_targets,
     otlp_targets,
     pepeunit_targets,
+    udmi_targets,
 )
 from fuzz.mutations import mutated
 from fuzz.target import LARGEST, SAMPLED, Broken, Target, Trial
@@ -25,6 +26,7 @@ TARGETS = (
     *cloud_targets.TARGETS,
     *otlp_targets.TARGETS,
     *pepeunit_targets.TARGETS,
+    *udmi_targets.TARGETS,
 )
 
 

@@ -30,7 +30,9 @@ async def test_nothing_is_lost_and_nothing_comes_twice_without_a_cause() -> None
     assert (report["lost"], report["duplicated_unexplained"]) == (0, 0)
     assert report["faults"]["home_assistant_kill"] > 0
     assert report["captures"] > 0
-    assert report["destinations"].keys() == {"ulogger", "folder", "otlp", "pepeunit", "clesyde"}
+    assert report["destinations"].keys() == {
+        *("ulogger", "folder", "otlp", "pepeunit", "clesyde", "udmi"),
+    }
     for name, there in report["destinations"].items():
         assert there["captures"] == report["captures"], name
         assert (there["lost"], there["duplicated_unexplained"], there["undelivered"]) == (0, 0, 0)

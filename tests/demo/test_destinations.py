@@ -27,6 +27,7 @@ THERE = {"captures": 4, "identical": True}
             {"pepeunit": THERE, "clesyde": THERE},
             None,
         ),
+        (("--no-cloud", "--destination", "udmi"), {"udmi": THERE}, None),
     ],
     ids=[
         "folder",
@@ -37,6 +38,7 @@ THERE = {"captures": 4, "identical": True}
         "pepeunit-alone",
         "clesyde",
         "pepeunit-and-clesyde-alone",
+        "udmi-alone",
     ],
 )
 async def test_check_finds_every_capture_wherever_it_was_to_go(arguments, destinations, kept):

@@ -28,7 +28,7 @@ from tests.support.flows import (
 
 pytestmark = pytest.mark.usefixtures("socket_enabled", "set_up")
 
-ADDED_TO_ANY = {"clesyde", "firmware_image", "folder", "otlp", "pepeunit"}
+ADDED_TO_ANY = {"clesyde", "firmware_image", "folder", "otlp", "pepeunit", "udmi"}
 SUFFIX = "5eed5eed"
 
 

@@ -30,6 +30,8 @@ from .newcomers import MOST_AT_ADDRESS
 from .own_texts import own_sentence
 from .pepeunit import ActivePepeunit
 from .thing_issues import thing_issues
+from .udmi_issues import site_issues
+from .udmi_site import ActiveUdmi
 from .unit_issues import unit_issues
 
 EVALUATE_EVERY = timedelta(minutes=1)
@@ -151,6 +153,7 @@ class Issues:
             self._folders,
             self._collectors,
             self._things,
+            self._sites,
             self._units,
             self._firmware,
             self._bluetooth,
@@ -246,6 +249,11 @@ class Issues:
             each = self._gateway.destinations.get(subentry.subentry_id)
             if each is not None:
                 yield from thing_issues(each)
+
+    def _sites(self) -> Iterator[Issue]:
+        for each in self._gateway.destinations.values():
+            if isinstance(each, ActiveUdmi):
+                yield from site_issues(each)
 
     def _firmware(self) -> Iterator[Issue]:
         folder = self._gateway.firmware_folder

@@ -39,6 +39,7 @@ from ..const import (
     CONF_URL,
     DOMAIN,
     SUBENTRY_OTLP,
+    SUBENTRY_UDMI,
 )
 from ..firmware.symbols import CodePlace
 from ..insight.reading import Reading
@@ -60,7 +61,10 @@ async def async_otlp_destinations(account: Account) -> list[ActiveDestination]:
     hass, entry = account.hass, account.entry
     await async_tidy_keys(hass, entry)
     subentries = list(entry.get_subentries_of_type(SUBENTRY_OTLP))
-    await SentParts.async_tidy(hass, entry.entry_id, {each.subentry_id for each in subentries})
+    # Files of other destinations that keep there what was sent are none of ours.
+    kept = {each.subentry_id for each in entry.get_subentries_of_type(SUBENTRY_UDMI)}
+    kept |= {each.subentry_id for each in subentries}
+    await SentParts.async_tidy(hass, entry.entry_id, kept)
     found = []
     for subentry in subentries:
         endpoint = await async_endpoint(hass, entry, subentry)
@@ -112,8 +116,9 @@ async def async_gateway_identity(hass: HomeAssistant, entry: ConfigEntry[Any]) -
 
 async def async_remove_otlp(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Delete what a removed account noted of what its collectors have; keys go with the others."""
-    for subentry in entry.get_subentries_of_type(SUBENTRY_OTLP):
-        await SentParts(hass, entry.entry_id, subentry.subentry_id).async_remove()
+    for subentry_type in (SUBENTRY_OTLP, SUBENTRY_UDMI):
+        for subentry in entry.get_subentries_of_type(subentry_type):
+            await SentParts(hass, entry.entry_id, subentry.subentry_id).async_remove()
 
 
 async def _ids(account: Account) -> set[int]:

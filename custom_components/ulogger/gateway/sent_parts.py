@@ -33,6 +33,11 @@ class SentParts(Progress):
         self._done: dict[int, None] = {}
         self._saving = asyncio.Lock()
 
+    @staticmethod
+    def of(records: int, gauges: int) -> Sent:
+        """Return how much of a capture is there, as it is noted."""
+        return Sent(records, gauges)
+
     async def async_load(self, there: Collection[int]) -> None:
         """Recall what was sent of the captures that are still there."""
         stored = await self._store.async_load() or {}

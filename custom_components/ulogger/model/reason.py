@@ -64,6 +64,7 @@ class Reason(StrEnum):
     COLLECTOR_OVERLOADED = "collector_overloaded"
     NOT_A_COLLECTOR = "not_a_collector"
     REDIRECTED = "redirected"
+    NOT_ATTACHED = "not_attached"
 
     # A directory
     FOLDER_FAILED = "folder_failed"

@@ -13,6 +13,7 @@ from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.http import KEY_HASS, HomeAssistantView
 
+from ..account.udmi_keys import async_registration
 from ..capture.core_dump import CoreDump
 from ..capture.errors import CaptureError
 from ..cloud.pepeunit.errors import ArchiveRefused
@@ -54,6 +55,7 @@ def async_register_downloads(hass: HomeAssistant) -> None:
     hass.http.register_view(CoreView())
     hass.http.register_view(QuarantineView())
     hass.http.register_view(UnitArchiveView())
+    hass.http.register_view(UdmiKeyView())
 
 
 def file_name(capture: Capture, capture_id: int, suffix: str = "bin") -> str:
@@ -182,3 +184,21 @@ def _zip(captures: dict[int, Capture]) -> bytes:
         for capture_id, capture in captures.items():
             file.writestr(file_name(capture, capture_id), capture.data)
     return archive.getvalue()
+
+
+class UdmiKeyView(HomeAssistantView):
+    """What a UDMI site has to know of a gateway's key: public key and certificate."""
+
+    url = "/api/ulogger/{entry_id}/udmi_keys/{keys_id}"
+    name = "api:ulogger:udmi_key"
+
+    @require_admin
+    async def get(self, request: web.Request, entry_id: str, keys_id: str) -> web.Response:
+        """Send the file; the private part never leaves."""
+        hass = request.app[KEY_HASS]
+        entry = hass.config_entries.async_get_entry(entry_id)
+        if entry is None or entry.domain != DOMAIN:
+            raise web.HTTPNotFound
+        if (text := await async_registration(hass, entry, keys_id)) is None:
+            raise web.HTTPNotFound
+        return _attachment(text.encode(), "udmi-gateway.pem", "application/x-pem-file")

@@ -92,6 +92,27 @@ async def test_what_was_unsubscribed_is_not_heard_any_longer(
     assert heard.empty()
 
 
+async def test_a_connection_is_renewed_in_order_and_nothing_in_flight_is_lost(
+    broker: LocalBroker, cloud_service: LocalCloud, transports: Transports
+) -> None:
+    transport = await transports.connected(broker)
+    states = States(transport)
+    sending = [
+        asyncio.create_task(transport.publish("binlog/v0/42/0/7", bytes([number])))
+        for number in range(10)
+    ]
+    # They are on the way after one turn, and acknowledged after some.
+    await asyncio.sleep(0)
+    await transport.renew()
+    await asyncio.gather(*sending)
+    await until_connected(transport, 10)
+    assert states.seen == [ConnectionState.CONNECTING, ConnectionState.CONNECTED]
+    assert transport.counters["renewed"] == 1
+    assert not transport.counters["connection_lost"]
+    await transport.publish("binlog/v0/42/0/7", b"after")
+    assert broker.log.count("as cust-42-ha-test") == 2
+
+
 async def test_without_a_connection_sending_fails_at_once(
     broker: LocalBroker, transports: Transports
 ) -> None:

@@ -64,7 +64,8 @@ class MqttTransport:
     and a refused certificate slow the attempts down to one in ten minutes.
 
     ``largest`` is the bytes of one message, ``most_filters`` how many filters are subscribed to at
-    once; by default AWS IoT's limits.
+    once; by default AWS IoT's limits. ``unwelcome_delay`` is how many seconds at most pass between
+    attempts where the broker does not want us.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class MqttTransport:
         most_filters: int = MOST_FILTERS,
         acknowledge_timeout: float = ACKNOWLEDGE_TIMEOUT,
         backoff: Backoff | None = None,
+        unwelcome_delay: float = UNWELCOME_DELAY,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         now: Callable[[], float] = time.time,
@@ -94,6 +96,7 @@ class MqttTransport:
         self._largest = largest
         self._acknowledge_timeout = acknowledge_timeout
         self._backoff = backoff or Backoff()
+        self._unwelcome_delay = unwelcome_delay
         self._clock = clock
         self._sleep = sleep
         self._now = now
@@ -113,7 +116,7 @@ class MqttTransport:
         self._breaker.on_denied = self._denied_changed
         self._failures = 0
         self._quick_ends = 0
-        self._accused = self._blamed = False
+        self._accused = self._blamed = self._renewing = False
         self._wake = asyncio.Event()
 
     # State
@@ -148,6 +151,13 @@ class MqttTransport:
     def retry_now(self) -> None:
         """Don't wait any longer before the next attempt."""
         self._wake.set()
+
+    async def renew(self) -> None:
+        """Connect anew, with credentials that are asked for anew; nothing in flight is lost."""
+        async with self._all_slots():
+            if (connection := self._connection) is not None:
+                self._renewing = True
+                await connection.close()
 
     def diagnostics(self) -> Mapping[str, Any]:
         """Return what helps to find out why a connection is bad; nothing in it is secret."""
@@ -334,12 +344,18 @@ class MqttTransport:
         self._subscriber.give_up()
         if isinstance(err, CredentialsRefused):
             self._enter(ConnectionState.CREDENTIALS_REFUSED, err.reason)
-            return self._backoff.spread(UNWELCOME_DELAY)
+            return self._backoff.spread(self._unwelcome_delay)
         self._enter(ConnectionState.DISCONNECTED, err.reason)
         return self._backoff.delay(self._failures)
 
     def _ended(self, lived: float, *, by_broker: bool) -> float:
         """Note the end of a connection that there was."""
+        renewing, self._renewing = self._renewing, False
+        if renewing and not by_broker:
+            self.counters["renewed"] += 1
+            self._failures = self._quick_ends = 0
+            self._enter(ConnectionState.CONNECTING, "renewed")
+            return 0.0
         self.counters["connection_lost"] += 1
         self.last_failure = CloudUnavailable("the connection was lost")
         if self._subscriber.blamed:
@@ -354,7 +370,7 @@ class MqttTransport:
             self._failures += 1
         if self._quick_ends > CONFLICTS:
             self._enter(ConnectionState.CLIENT_ID_CONFLICT, "client_id_conflict")
-            return self._backoff.spread(UNWELCOME_DELAY)
+            return self._backoff.spread(self._unwelcome_delay)
         self._enter(ConnectionState.DISCONNECTED, "closed" if by_broker else "link_lost")
         return self._backoff.delay(self._failures)
 

@@ -1,0 +1,1 @@
+"""A building's management cloud that speaks UDMI, on this machine."""
