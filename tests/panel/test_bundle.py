@@ -1,11 +1,13 @@
 """What Home Assistant loads is what the sources give."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from custom_components.ulogger.insight.faults import NAMES
 from frontend.typescript import as_typescript, lines
 
 ROOT = Path(__file__).parents[2]
@@ -36,3 +38,11 @@ def test_a_type_without_an_equivalent_is_refused() -> None:
     """Nothing is typed as anything."""
     with pytest.raises(TypeError, match="bytes"):
         as_typescript(bytes)
+
+
+def test_every_fault_bit_is_explained_in_every_language() -> None:
+    """A bit without a text would leave a crash without its page."""
+    names = {f"bit_{name}" for register in NAMES.values() for name in register.values()}
+    for file in (BUNDLE.parent / "texts").glob("*.json"):
+        texts = json.loads(file.read_text(encoding="utf-8"))
+        assert {key for key in texts if key.startswith("bit_")} == names, file.name

@@ -245,6 +245,12 @@ async def test_a_timeline_tells_what_happened(
     assert ("reboot", -1900) in marks
     assert ("firmware", -1000) in marks
     assert marks == sorted(marks, key=lambda mark: mark[1])
+    levels = {
+        round(mark["at"] - now): mark["levels"]
+        for mark in timeline["marks"]
+        if mark["kind"] == "log"
+    }
+    assert (levels[-3000], levels[-1500]) == ({"info": 2}, {"error": 1})
     said_of = {mark["kind"]: mark["text"] for mark in timeline["marks"]}
     assert said_of["firmware"] in {"4.24.2 → 4.25.0", "4.25.0 → 4.24.2"}
     assert said_of["core_dump"] == "0x0000007A"

@@ -310,12 +310,7 @@ def _details(  # noqa: PLR0917
         "fault": report.fault.text,
         "fault_address": report.fault.address,
         "bits": [
-            {
-                "register": each.register.upper(),
-                "bit": each.bit,
-                "name": each.name,
-                "text": each.words,
-            }
+            {"register": each.register.upper(), "bit": each.bit, "name": each.name}
             for each in set_bits(report.fault_status)
         ],
         "registers": {**report.registers, **report.fault_status},

@@ -142,12 +142,11 @@ class BacktraceFrame(TypedDict):
 
 
 class FaultBit(TypedDict):
-    """One set bit of a fault status register."""
+    """One set bit of a fault status register; the panel's texts explain its name."""
 
     register: str
     bit: int
     name: str
-    text: str
 
 
 class Memory(TypedDict):
@@ -269,6 +268,8 @@ class TimelineMark(TypedDict):
     until: float | None
     why: str
     """The kind of fault of a crash, whose place is the text; what a session failed of; or empty."""
+    levels: dict[str, int]
+    """How many lines of which level a log has, as far as it was read."""
 
 
 class Timeline(TypedDict):

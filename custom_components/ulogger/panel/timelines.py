@@ -125,7 +125,7 @@ def _session(session: SessionRecord) -> TimelineMark:
 def _mark(
     kind: MarkKind, at: float, text: str, until: float | None = None, *, why: str = ""
 ) -> TimelineMark:
-    return {"at": at, "kind": kind, "text": text, "until": until, "why": why}
+    return {"at": at, "kind": kind, "text": text, "until": until, "why": why, "levels": {}}
 
 
 def _captures(
@@ -146,13 +146,14 @@ def _captures(
                 why=crash.fault_kind if crash else "",
             )
         else:
-            yield _mark("log", row.captured_at, _levels(summary) if summary else size)
+            mark = _mark("log", row.captured_at, size)
+            yield {**mark, "levels": _levels(summary)} if summary else mark
 
 
-def _levels(row: SummaryRow) -> str:
+def _levels(row: SummaryRow) -> dict[str, int]:
     """Say how many frames of which level a log has."""
     levels = zip(Level, row.summary.levels, strict=True)
-    return ", ".join(f"{count} {level.name.lower()}" for level, count in levels if count)
+    return {level.name.lower(): count for level, count in levels if count}
 
 
 def _changes(summaries: Sequence[SummaryRow]) -> Iterable[TimelineMark]:

@@ -98,7 +98,6 @@ export interface FaultBit {
   register: string;
   bit: number;
   name: string;
-  text: string;
 }
 
 export interface Memory {
@@ -193,6 +192,7 @@ export interface TimelineMark {
   text: string;
   until: number | null;
   why: string;
+  levels: Record<string, number>;
 }
 
 export interface Timeline {

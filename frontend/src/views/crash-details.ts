@@ -4,6 +4,7 @@ import { reason } from "../api/client";
 import type { BacktraceFrame, CrashDetails, Frame } from "../api/messages";
 import { hex } from "../model/times";
 import { shared } from "../styles";
+import type { TextKey } from "../texts";
 import type { PanelContext } from "./context";
 import "./hex-view";
 
@@ -108,11 +109,11 @@ export class CrashDetailsView extends LitElement {
   }
 
   private fault(details: CrashDetails): TemplateResult {
-    const { localize, times } = this.context;
+    const { crash, localize, times } = this.context;
     const { occurrence } = details;
     return html`
       <section class="card">
-        <h3>${details.fault}</h3>
+        <h3>${crash(occurrence.fault_kind, occurrence.place, details.fault)}</h3>
         <div>
           ${occurrence.device_name} · ${times.full(occurrence.at)} · ${localize("version")}
           ${occurrence.version} <span class="muted">${details.git_hash}</span>
@@ -133,7 +134,7 @@ export class CrashDetailsView extends LitElement {
                     (bit) =>
                       html`<li>
                         <span class="mono">${bit.register}.${bit.name} (${bit.bit})</span>
-                        ${bit.text}
+                        ${localize(`bit_${bit.name}` as TextKey)}
                       </li>`,
                   )}
                 </ul>`

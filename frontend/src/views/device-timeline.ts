@@ -170,8 +170,14 @@ export class DeviceTimeline extends LitElement {
     `;
   }
 
-  private said({ kind, text, why }: TimelineMark): string {
-    const { crash, own } = this.context;
+  private said({ kind, text, why, levels }: TimelineMark): string {
+    const { crash, localize, own } = this.context;
+    const counts = Object.entries(levels);
+    if (counts.length > 0) {
+      return counts
+        .map(([level, count]) => `${String(count)} ${localize(level as TextKey)}`)
+        .join(", ");
+    }
     if (kind === "core_dump") return crash(why, text, text);
     return (why && own(`entity.sensor.last_error.state.${why}`)) || text;
   }
