@@ -4,22 +4,27 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import trustme
 
-from custom_components.ulogger.cloud.clesyde.captures import Choice
-from custom_components.ulogger.cloud.clesyde.clesyde import ONLINE, ClesydeDestination
+from custom_components.ulogger.cloud.clesyde.captures import RAW_BYTES, Choice
+from custom_components.ulogger.cloud.clesyde.clesyde import (
+    MOST_UNFINISHED,
+    ONLINE,
+    ClesydeDestination,
+)
 from custom_components.ulogger.cloud.clesyde.keys import ThingKeys
 from custom_components.ulogger.cloud.clesyde.shadow_sync import ShadowSync
 from custom_components.ulogger.cloud.clesyde.thing import Thing
 from custom_components.ulogger.cloud.destination import ConnectionState
-from custom_components.ulogger.cloud.errors import TopicDenied
+from custom_components.ulogger.cloud.errors import CloudUnavailable, TopicDenied
 from custom_components.ulogger.model.identity import DeviceKey
 from custom_components.ulogger.model.log_config import LogConfig
-from tests.support.account import ToldTransport
+from tests.support.account import ToldTransport, core_dump, log
 from tests.support.clesyde import issued
 
 KEY: DeviceKey = (42, "A87DE76F0011")
@@ -159,3 +164,57 @@ async def test_what_is_left_of_a_wish_is_passed_on_and_what_has_ended_is_not(
     world.thing.wish_levels({})
     await world.thing.follow_log_config(KEY)
     assert len(world.told) == 1
+
+
+async def test_what_was_acknowledged_of_a_capture_is_not_sent_again(keys: ThingKeys) -> None:
+    world = World(keys)
+    world.transport.tell(ConnectionState.CONNECTED)
+    world.thing.choice = Choice(crashes="up", raw=True)
+    capture = replace(core_dump(), data=bytes(3 * RAW_BYTES))
+    publish, taken = world.transport.publish, 0
+
+    async def some(topic: str, payload: bytes) -> None:
+        nonlocal taken
+        if taken == 2:
+            raise CloudUnavailable("told so")
+        taken += 1
+        await publish(topic, payload)
+
+    world.transport.publish = some  # type: ignore[method-assign]
+    with pytest.raises(CloudUnavailable):
+        await world.thing.deliver(capture, 7)
+    assert world.thing.counters["captures_delivered"] == 0
+    world.transport.publish = publish  # type: ignore[method-assign]
+    await world.thing.deliver(capture, 7)
+    sent = [json.loads(payload)["part"] for _, payload in world.transport.published]
+    assert sent == [1, 2, 3]
+    assert world.thing.counters["captures_delivered"] == 1
+
+
+async def test_of_many_captures_that_were_interrupted_the_first_begin_anew(
+    keys: ThingKeys,
+) -> None:
+    world = World(keys)
+    world.transport.tell(ConnectionState.CONNECTED)
+    world.thing.choice = Choice(crashes="up", raw=True)
+    world.transport.refusal = CloudUnavailable("told so")
+    for number in range(MOST_UNFINISHED + 1):
+        with pytest.raises(CloudUnavailable):
+            await world.thing.deliver(core_dump(), number)
+    assert list(world.thing._unfinished) == list(range(1, MOST_UNFINISHED + 1))
+    world.transport.refusal = None
+    for number in range(MOST_UNFINISHED + 1):
+        await world.thing.deliver(core_dump(), number)
+    sent = [json.loads(payload)["capture"] for _, payload in world.transport.published]
+    assert sent == list(range(MOST_UNFINISHED + 1))
+    assert not world.thing._unfinished
+
+
+async def test_a_capture_that_nobody_chose_counts_as_delivered_and_sends_nothing(
+    keys: ThingKeys,
+) -> None:
+    world = World(keys)
+    world.thing.choice = Choice(crashes="up", raw=True)
+    await world.thing.deliver(log(), 7)
+    assert world.transport.published == []
+    assert world.thing.counters["not_chosen"] == 1
