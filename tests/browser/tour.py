@@ -25,6 +25,13 @@ type TakePicture = Callable[[str], Awaitable[None]]
 INTEGRATIONS = "/config/integrations/dashboard"
 INTEGRATION = "/config/integrations/integration/ulogger"
 REPAIRS = "/config/repairs"
+FORMS = (
+    ("Add OpenTelemetry collector", "The collector is asked before", "collector"),
+    ("Add UDMI gateway", "Give the endpoint as the site hands it out", "udmi"),
+    ("Add Pepeunit unit", "Give the two files of the unit", "pepeunit"),
+    ("Add Clesyde", "becomes a device of your fleet", "clesyde"),
+)
+"""What adds a destination, what its form shows, and the name of the picture."""
 ARCHIVE = "Certificate download (zip)"
 AUTHORITY = "Own certificate authority"
 
@@ -187,12 +194,13 @@ class Tour:
         await connection.filter(has_text="Connected").wait_for()
         await self._picture("cloud-connection")
 
-    async def see_the_form_of_a_collector(self) -> None:
-        """Begin to add a collector to the account."""
-        await self._go(INTEGRATION)
-        await self.page.get_by_text("Add OpenTelemetry collector").first.click()
-        await self.page.get_by_text("The collector is asked before").wait_for()
-        await self._picture("collector")
+    async def see_the_forms_of_destinations(self) -> None:
+        """Begin to add each kind of destination to the account."""
+        for button, shown, picture in FORMS:
+            await self._go(INTEGRATION)
+            await self.page.get_by_text(button).first.click()
+            await self.page.get_by_text(shown).wait_for()
+            await self._picture(picture)
 
     def _arrived(self, frame: bytes) -> bool:
         """Tell whether a frame of a device's log is in the cloud."""

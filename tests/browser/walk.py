@@ -83,7 +83,7 @@ async def walk(tour: Tour) -> None:
     await tour.lose_the_certificate()
     await tour.renew_the_certificate()
     await tour.see_that_all_is_well()
-    await tour.see_the_form_of_a_collector()
+    await tour.see_the_forms_of_destinations()
 
 
 async def take_pictures(pictures: Path) -> None:
