@@ -54,7 +54,8 @@ def test_every_scenario_of_a_cloud_holds(name: str) -> None:
 
 
 def test_every_cloud_is_held_to_what_is_expected_of_it() -> None:
-    assert set(EXPECTED) == set(CLOUDS)
+    # UDMI has a test of its own: its scenarios have no numbers.
+    assert {*EXPECTED, "udmi"} == set(CLOUDS)
 
 
 def test_an_unknown_cloud_is_said() -> None:

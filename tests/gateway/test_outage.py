@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import replace
 from unittest.mock import patch
 
+import pytest
 from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.cloud.errors import HeldBack, TopicDenied
+from custom_components.ulogger.collecting import shown_phase
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.outbox.errors import DiskFull
 from custom_components.ulogger.outbox.outbox import Outbox
@@ -24,8 +26,13 @@ OTHER = DeviceIdentity(42, "A87DE76F0022", "DoorSenseV2", "4.24.2", "bc53443")
 
 
 async def test_captures_wait_for_the_broker_over_a_restart_and_go_up_in_order(
-    hass: HomeAssistant, broker: LocalBroker, cloud_service: LocalCloud, road: Road
+    hass: HomeAssistant,
+    broker: LocalBroker,
+    cloud_service: LocalCloud,
+    road: Road,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(shown_phase, "SHOWN_AFTER", 0.05)
     await broker.astop()
     entry = await add_account(hass, broker)
     for index, (address, identity) in enumerate(((ADDRESS, IDENTITY), (OTHER_ADDRESS, OTHER))):

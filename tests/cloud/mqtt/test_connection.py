@@ -63,7 +63,21 @@ async def readable(tmp_path: Path, socket_enabled: None) -> AsyncGenerator[Local
     settings = [f"listener {port} 127.0.0.1", "allow_anonymous false", f"password_file {names}"]
     async with LocalBroker(tmp_path / "broker", settings=settings) as broker:
         broker.readable_port, broker.names = port, names
+        await until_listening(port)
         yield broker
+
+
+async def until_listening(port: int) -> None:
+    """Wait for the second listener: the broker is said to be there with its first one."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
 
 
 def set_password(names: Path, password: str) -> None:
@@ -111,6 +125,7 @@ async def test_a_password_is_asked_anew_for_each_connection(readable: LocalBroke
         await refused.connection.open()
     await asyncio.to_thread(set_password, readable.names, NEW_PASSWORD)
     await readable.arestart()
+    await until_listening(readable.readable_port)
     async with Peer(broker) as peer:
         await peer.connection.send("unit/1", b"in")
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from ..errors import CloudError
+from ..errors import CloudError, CloudUnavailable
 from .auth import Kind, kind_of
 from .keys import KeyPair, KeyUnusable, algorithm_of, generate, public_pem, read_key
 from .link import Target, UdmiLink
@@ -90,7 +90,7 @@ class Rotation:
             self._report(f"The key was not rotated: {err}", STARTED, Severity.ERROR)
             return False
         try:
-            await self._announce(await self._run(public_pem, following.private_key))
+            await self._tell(await self._run(public_pem, following.private_key))
             await self._switch(Target(present.endpoint, following))
             await self._keeper.finish(following, present.keys)
         except (CloudError, NotKept) as err:
@@ -98,6 +98,15 @@ class Rotation:
             return False
         self._report("The key was rotated", STARTED, Severity.INFO)
         return True
+
+    async def _tell(self, pem: str) -> None:
+        """Announce the next key; raises CloudError where the site can't know of it."""
+        try:
+            await self._announce(pem)
+        except CloudUnavailable as err:
+            # Without its acknowledgement it may have arrived, and the present key be gone by now.
+            if not err.sent:
+                raise
 
     async def _switch(self, target: Target) -> None:
         """Connect with the next key, once the site may know it; raises CloudError."""
