@@ -27,10 +27,12 @@ async def at_work(site: Site) -> AsyncGenerator[Site]:
     """Run the link."""
     running = asyncio.create_task(site.link.run())
     await site.settle()
-    yield site
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    try:
+        yield site
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
 
 
 @pytest.fixture
