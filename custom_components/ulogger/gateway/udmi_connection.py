@@ -91,7 +91,7 @@ def endpoint_of(data: Mapping[str, Any], stored: StoredKeys, memory: UdmiMemory)
         return first
     try:
         return Endpoint.from_dict(redirected["to"])
-    except InvalidEndpoint, KeyError, TypeError:
+    except InvalidEndpoint, KeyError, TypeError, AttributeError:
         return first
 
 

@@ -192,7 +192,7 @@ class ActiveUdmi(ActiveDestination):
         try:
             await self.memory.async_keep(name, value)
         except OSError as err:
-            _LOGGER.warning("%s: %s of %s was not kept", self.title, name, err)
+            _LOGGER.warning("%s: %s was not kept: %s", self.title, name, err)
 
     # Another endpoint
 

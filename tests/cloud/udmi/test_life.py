@@ -218,7 +218,7 @@ class Rotating:
         self.keeper = Keeper()
         self.reports: list[int] = []
         self.announced: list[str] = []
-        self.unheard = False
+        self.unheard = self.acknowledgement_lost = False
         self.slept: list[float] = []
         self.rotation = Rotation(
             self.link,  # type: ignore[arg-type]
@@ -232,7 +232,7 @@ class Rotating:
 
     async def _announce(self, key: str) -> None:
         if self.unheard:
-            raise CloudUnavailable
+            raise CloudUnavailable(sent=self.acknowledgement_lost)
         # The site hears of it from whom it knows.
         assert self.link.target.keys is PAIR
         self.announced.append(key)
@@ -278,6 +278,15 @@ async def test_a_key_that_the_disk_or_the_site_did_not_take_is_not_used() -> Non
         assert not await world.rotation.rotate()
         assert not world.link.tried
         assert world.reports[-1] == 500
+
+
+async def test_a_key_of_which_the_acknowledgement_was_lost_is_tried() -> None:
+    """The site may know it, and let the key before in no more."""
+    world = Rotating()
+    world.unheard = world.acknowledgement_lost = True
+    assert await world.rotation.rotate()
+    assert world.link.tried
+    assert world.link.target.keys != PAIR
 
 
 async def test_without_a_key_nothing_is_rotated() -> None:

@@ -293,7 +293,9 @@ class UdmiDestination(Destination):
             self.do(partial(self.link.detach, proxy_id))
 
     async def _attach(self, proxy_id: str, connection: int) -> None:
-        speaker, problem = self.proxies[proxy_id], ""
+        problem = ""
+        if (speaker := self.proxies.get(proxy_id)) is None:
+            return
         try:
             if not await self.link.attach(proxy_id):
                 problem = "the broker does not let us hear its config"
