@@ -9,6 +9,7 @@ from custom_components.ulogger.outbox.outbox import Outbox
 
 from ..support.outbox_world import CLOCK, LAMP, NOW, Clock, captured, core_dump, frame, log, queue
 from .conftest import Opener
+from .test_destinations import CLOUD
 
 LATER = NOW + 100
 """When a device's tick of 200,000 is due, if 100,000 was at ``NOW``."""
@@ -116,6 +117,19 @@ async def test_a_content_is_remembered_after_its_capture_has_left(
     outbox = await opened()
     again = await outbox.add(captured(1))
     assert (again.outcome, again.capture_id) == (Outcome.DUPLICATE, None)
+
+
+async def test_what_goes_on_from_a_log_that_one_destination_refused_is_marked_for_the_others(
+    outbox: Outbox,
+) -> None:
+    """Whole for the one that has nothing of it; the other one has those frames already."""
+    await outbox.set_destinations({CLOUD: 0, "folder": 0})
+    first = await outbox.add(captured(data=log(frame(1), frame(2))))
+    await queue(outbox).quarantine(first.capture_id or 0, REFUSED)
+    await outbox.queue("folder").delivered([first.capture_id or 0])
+    whole = log(frame(1), frame(2), frame(3), anchor=200_000)
+    added = await outbox.add(captured(data=whole, at=LATER))
+    assert (added.outcome, added.size) == (Outcome.MAY_REPEAT, len(whole))
 
 
 async def test_only_the_latest_contents_are_remembered(outbox: Outbox) -> None:

@@ -75,11 +75,22 @@ class Rest:
 
 
 class Before:
-    """An earlier log. Its bytes are read, and held against their seal, when they are asked for."""
+    """An earlier log. Its bytes are read, and held against their seal, when they are asked for.
 
-    def __init__(self, connection: sqlite3.Connection, capture_id: int, taken: Taken) -> None:
+    One that is ``refused`` at a destination is missing there: what goes on from it goes up whole.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        capture_id: int,
+        taken: Taken,
+        *,
+        refused: bool = False,
+    ) -> None:
         self.capture_id = capture_id
         self.taken = taken
+        self.refused = refused
         self._connection = connection
 
     @cached_property
@@ -260,21 +271,24 @@ def before(connection: sqlite3.Connection, device_id: int, capture: Capture) -> 
     if capture.kind is not CaptureKind.LOG or capture.fault is not None:
         return []
     rows = connection.execute(
-        "SELECT captures.id, captures.erased, contents.header, contents.captured_at FROM captures"
+        "SELECT captures.id, captures.erased, contents.header, contents.captured_at,"
+        " state = 'quarantined' FROM captures"
         " LEFT JOIN contents ON contents.capture_id = captures.id AND whole = 1"
-        " WHERE captures.device_id = ? AND captures.kind = ? AND state <> 'quarantined'"
+        " WHERE captures.device_id = ? AND captures.kind = ? AND captures.reason IS NULL"
+        " AND (state <> 'quarantined' OR EXISTS (SELECT 1 FROM deliveries"
+        " WHERE deliveries.capture_id = captures.id AND deliveries.state <> 'refused'))"
         " ORDER BY captures.id DESC LIMIT ?",
         (device_id, capture.kind.value, _LOOK_BACK),
     ).fetchall()
     found: list[Before] = []
-    for capture_id, erased, header, captured_at in reversed(rows):
+    for capture_id, erased, header, captured_at, refused in reversed(rows):
         if captured_at is not None:
             taken = Taken(_header(header), captured_at, _flag(erased))
         elif (sealed := envelope.load(connection, capture_id)) is not None and sealed.intact:
             taken = _taken(sealed.capture, erased)
         else:
             continue
-        found.append(Before(connection, capture_id, taken))
+        found.append(Before(connection, capture_id, taken, refused=bool(refused)))
     return found
 
 
@@ -318,7 +332,7 @@ def _after(earlier_logs: list[Before], capture: Capture, now: LogHeader | None) 
     found: Rest | None = None
     for each in earlier_logs:
         # What is cheapest comes first: asking for the continuation reads every byte.
-        if judge(each.taken, capture, now) is not Again.SAME:
+        if each.refused or judge(each.taken, capture, now) is not Again.SAME:
             break
         if each.data is None or not begins_with(each.data, capture.data):
             break
