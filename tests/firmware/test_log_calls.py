@@ -141,7 +141,7 @@ def test_memory_of_a_hostile_maker_costs_little(memory: bytes) -> None:
     for address in (0, 0x101, 0x404, 0x1010101, 0xFFFFFFFF):
         began = time.process_time()
         calls = log_calls([(0x100, memoryview(memory))], lambda _: 0x1_0000_0000, address)
-        assert time.process_time() - began < 0.5
+        assert time.process_time() - began < 0.1
         assert len(calls) <= MOST_CALLS
 
 

@@ -14,13 +14,13 @@ from typing import Final
 
 MOST_CALLS: Final = 64
 """Calls of one format string that are told; a compiler merges equal strings."""
-MOST_LITERALS: Final = 32
-MOST_LOADS: Final = 64
+MOST_LITERALS: Final = 8
+MOST_LOADS: Final = 16
 """Places at which an address stands, and instructions that load it, that are looked into."""
-MOST_MOVES: Final = 1024
+MOST_MOVES: Final = 256
 _LDR_REACH: Final = 4096
 _MOVT_WITHIN: Final = 32
-_FOLLOWED: Final = 2048
+_FOLLOWED: Final = 1024
 """How many bytes behind its load an address is followed."""
 _ARGUMENTS: Final = frozenset({0, 1, 2, 3})
 _LOST_IN_A_CALL: Final = _ARGUMENTS | {12, 14}
