@@ -184,7 +184,7 @@ async def crashes(panel: PanelWalk) -> None:
     other = (FIXTURES.parent / "v3-crash/firmware.elf").read_bytes()
     silent = other.replace(b"4.24.2", b"4.25.0").replace(b"bc53443", b"0ff1ce5")
     await panel.add_image("firmware.elf", silent)
-    await details.get_by_text("read_register (session.c:3)").wait_for()
+    await details.get_by_role("heading", name="read_register (session.c:3)").wait_for()
     assert await panel.findings() == []
 
 
