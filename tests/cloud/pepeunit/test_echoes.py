@@ -72,6 +72,18 @@ async def test_a_topic_that_may_not_be_heard_is_denied_once_the_broker_tells(
         await send(echoes, LOG, back=False)
 
 
+async def test_a_topic_that_the_broker_refuses_is_denied_from_the_first_message_on(
+    clock: Clock,
+) -> None:
+    """As after a restart, when nothing has come back yet on any topic."""
+    echoes = Echoes(clock, within=0.01)
+    echoes.listening(STATE, active=True)
+    with pytest.raises(SilentlyDenied):
+        echoes.check(LOG, refused=True)
+    assert echoes.denied == [LOG]
+    echoes.check(STATE, refused=True)
+
+
 async def test_a_broker_that_never_tells_is_believed_until_it_does(echoes: Echoes) -> None:
     for _ in range(PROBATION):
         assert not echoes.mute

@@ -82,11 +82,14 @@ class Echoes:
         denial = self._denials.get(topic)
         return denial is not None and denial.until > self._clock()
 
-    def check(self, topic: str) -> None:
-        """Raise SilentlyDenied as long as a topic is denied."""
+    def check(self, topic: str, *, refused: bool = False) -> None:
+        """Raise SilentlyDenied as long as a topic is denied.
+
+        ``refused`` says that the broker does not let it be listened to, which tells enough.
+        """
         if self.waits(topic):
             raise SilentlyDenied(topic, self._denials[topic].until - self._clock())
-        if self._tells and topic not in self._listening:
+        if (self._tells or refused) and topic not in self._listening:
             self._deny(topic)
 
     @asynccontextmanager

@@ -179,7 +179,7 @@ class Link:
             # What may be heard may be sent, so this is how it is tried.
             transport.ask_again(topic)
             await transport.subscribed(topic)
-        self.echoes.check(topic)
+        self.echoes.check(topic, refused=topic in self.refused)
         async with self.echoes.awaited(topic, payload):
             await transport.publish(topic, payload)
         self.counters["sent"] += 1
