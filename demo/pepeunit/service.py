@@ -6,6 +6,7 @@ with a small window, and what the broker drops nobody is told.
 
 import asyncio
 import contextlib
+import hashlib
 import io
 import json
 import ssl
@@ -13,6 +14,7 @@ import tarfile
 import time
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +36,8 @@ MOST_STATE = 1_000_000
 MOST_ROWS = 500
 WATCHED_SECOND = 1.0
 BACKEND = "backend"
+RECONNECT = 0.1
+RECENT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class LocalPepeunit:
         self._listening: asyncio.Task[None] | None = None
         self._client: aiomqtt.Client | None = None
         self._came = asyncio.Event()
+        self._recent: deque[bytes] = deque(maxlen=RECENT)
         self._ready = asyncio.Event()
 
     # Life
@@ -182,16 +187,27 @@ class LocalPepeunit:
         return most
 
     async def _listen(self) -> None:
+        """Hear everything, also what the broker took while nobody was connected to hear it."""
         while True:
             with contextlib.suppress(aiomqtt.MqttError):
-                async with aiomqtt.Client(HOST, self.broker.port, identifier=BACKEND) as client:
-                    await client.subscribe("#")
+                async with aiomqtt.Client(
+                    HOST, self.broker.port, identifier=BACKEND, clean_session=False
+                ) as client:
+                    before = frozenset(self._recent)
+                    again = len(before)
+                    await client.subscribe("#", qos=1)
                     self._client = client
                     self._ready.set()
                     async for message in client.messages:
-                        self._take(str(message.topic), bytes(message.payload))
+                        topic, payload = str(message.topic), bytes(message.payload)
+                        mark = hashlib.sha256(f"{message.mid} {topic} ".encode() + payload).digest()
+                        self._recent.append(mark)
+                        again -= 1
+                        if again >= 0 and mark in before:
+                            continue  # the broker did not get the acknowledgement
+                        self._take(topic, payload)
             self._client = None
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(RECONNECT)
 
     def _take(self, topic: str, payload: bytes) -> None:
         self.messages.append(Message(topic, payload, time.monotonic()))

@@ -1,5 +1,10 @@
 """The demo finds in a unit's log what devices held, and what is missing, twice or other."""
 
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
 import pytest
 
 from custom_components.ulogger.cloud.pepeunit.device_records import capture_records
@@ -7,7 +12,10 @@ from custom_components.ulogger.insight.reading import read
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from demo.device.virtual import VirtualDevice
 from demo.fleet import Buffers, make_fleet
+from demo.pepeunit import service
 from demo.pepeunit.reading import compare_records
+from demo.pepeunit.service import BACKEND, LocalPepeunit
+from demo.pepeunit.units import Unit
 
 BUFFERS = Buffers.load(None, None)
 
@@ -52,3 +60,27 @@ def test_a_missing_frame_an_altered_one_and_a_stranger_are_found(
 def test_a_capture_that_came_as_two_is_counted(devices: list[VirtualDevice]) -> None:
     again = (3, CaptureKind.LOG, BUFFERS.log)
     assert compare_records(devices, records(devices, LOG, DUMP, again)).duplicated == 1
+
+
+@pytest.mark.usefixtures("socket_enabled")
+async def test_the_backend_hears_what_the_broker_took_before_it_was_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = Unit.make(inputs=[], outputs=[])
+    async with LocalPepeunit(tmp_path, units=[unit]) as pepeunit:
+        back = asyncio.Event()
+        real = service.aiomqtt.Client
+
+        def late(*args: Any, **more: Any) -> aiomqtt.Client:
+            if more.get("identifier") == BACKEND and not back.is_set():
+                raise aiomqtt.MqttError("not yet")
+            return real(*args, **more)
+
+        monkeypatch.setattr(service.aiomqtt, "Client", late)
+        await pepeunit.broker.arestart()
+        async with real("127.0.0.1", pepeunit.gate.port, username=unit.token) as client:
+            await client.publish(unit.topic("log"), b"[]", qos=1)
+        assert not pepeunit.messages
+        back.set()
+        await pepeunit.wait_until(lambda: pepeunit.messages)
+        assert pepeunit.of(unit.topic("log")) == [b"[]"]
