@@ -53,10 +53,11 @@ def add_gateway_blocks(active: ActiveUdmi) -> None:
         with suppress(CloudError):
             await destination.flush_state(speaker)
 
+    redirect = _redirect(active)
     blobset = make_blobset(
         hass,
         lambda: active.account.entry.runtime_data.images,
-        {KEY: Kind(_redirect(active).apply)},
+        {KEY: Kind(redirect.apply, admit=redirect.admit)},
         changed=speaker.changed,
         keep=lambda memory: active.memory.async_keep(BLOBS, dict(memory)),
         flush=flush,
