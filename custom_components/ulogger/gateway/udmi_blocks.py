@@ -100,7 +100,12 @@ def _add_place(
     own = speaker is active.destination.gateway
     discovery = Discovery(
         {BLE: _scanner(active).listen} if own else {},
-        Inventory(addresses, lambda: GATEWAY_FEATURES if own else PROXY_FEATURES, points),
+        Inventory(
+            addresses,
+            lambda: GATEWAY_FEATURES if own else PROXY_FEATURES,
+            points,
+            lambda: sorted(active.destination.proxies) if own else (),
+        ),
         changed=speaker.changed,
         publish=speaker.publish,
         clock=time.monotonic,
