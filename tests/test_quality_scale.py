@@ -1,6 +1,7 @@
 """What hassfest would check of the package, and what the quality scale claims."""
 
 import ast
+import functools
 import inspect
 import json
 import re
@@ -86,6 +87,7 @@ SCHEMAS = {
 TARGET = {"entity_id", "device_id", "area_id", "floor_id", "label_id", "exclude"}
 
 
+@functools.cache
 def sources() -> dict[Path, ast.Module]:
     """Parse every module of the integration."""
     return {path: ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
