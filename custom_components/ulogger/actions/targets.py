@@ -143,12 +143,15 @@ def _devices_of(hass: HomeAssistant, entity_ids: Collection[str]) -> set[str]:
 
 
 def _excluded(hass: HomeAssistant, selection: TargetSelection) -> set[str]:
-    """Return the devices that a call leaves out; Home Assistant knows that since 2026.11."""
+    """Return the devices that a call leaves out; Home Assistant knows that since 2026.11.
+
+    An entity that is named stands for its device, as it does in what a call is for.
+    """
     exclude: TargetSelection | None = getattr(selection, "exclude", None)
     if exclude is None:
         return set()
     left_out = async_extract_referenced_entity_ids(hass, exclude, primary_entities_only=False)
-    return left_out.referenced_devices
+    return left_out.referenced_devices | _devices_of(hass, left_out.referenced)
 
 
 def _is_below(
