@@ -192,6 +192,7 @@ async def test_only_files_that_home_assistant_may_read_are_read(
     secret.write_bytes(CRASH_LOG)
     (allowed / "link.bin").symlink_to(secret)
     (allowed / "large.bin").write_bytes(bytes(1024 * 1024 + 1))
+    os.mkfifo(allowed / "pipe.bin")
     target = registered(hass, device).id
     for path, key in (
         (secret, "path_not_allowed"),
@@ -199,6 +200,7 @@ async def test_only_files_that_home_assistant_may_read_are_read(
         (allowed / ".." / "secret.bin", "path_not_allowed"),
         (allowed / "nothing.bin", "file_unreadable"),
         (allowed, "file_unreadable"),
+        (allowed / "pipe.bin", "file_unreadable"),
         ("nul\0.bin", "file_unreadable"),
         (allowed / "large.bin", "file_too_large"),
     ):

@@ -361,6 +361,7 @@ async def test_a_series_of_values_goes_up_in_one_message_in_its_order(
     series = [
         {"name": "temperature", "value": 21.5, "timestamp": 1790856000},
         {"name": "temperature", "value": 21.7, "timestamp": "2026-10-01T12:01:00+00:00"},
+        {"name": "temperature", "value": 21.8, "timestamp": "2026-10-01T12:01:00.250+00:00"},
         {"name": "temperature", "value": 21.9},
         {"name": "battery", "value": 87, "timestamp": 1790856000.25},
     ]
@@ -372,6 +373,7 @@ async def test_a_series_of_values_goes_up_in_one_message_in_its_order(
     assert payload["metrics"] == [
         {"name": "temperature", "value": 21.5, "timestamp": 1790856000},
         {"name": "temperature", "value": 21.7, "timestamp": 1790856060},
+        {"name": "temperature", "value": 21.8, "timestamp": 1790856060.25},
         {"name": "temperature", "value": 21.9, "timestamp": 1790859600},
         {"name": "battery", "value": 87, "timestamp": 1790856000.25},
     ]
@@ -458,6 +460,7 @@ async def test_one_event_needs_no_list(
         ),
         ("publish_metrics", {"metrics": {"a": 1}, "timestamp": math.nan}, "invalid_timestamp"),
         ("publish_metrics", {"metrics": {"a": 1}, "timestamp": True}, "invalid_timestamp"),
+        ("publish_metrics", {"metrics": {"a": 1}, "timestamp": 1790856000000}, "invalid_timestamp"),
         (
             "publish_metrics",
             {"metrics": [{"name": "a", "value": 1}, {"name": "a", "value": 1, "device": "Z"}]},

@@ -199,6 +199,9 @@ def _read(hass: HomeAssistant, path: str) -> tuple[bytes, float]:
         file = Path(path).resolve(strict=True)
         if not hass.config.is_allowed_path(str(file)):
             raise mistake("path_not_allowed", path=path)
+        if not file.is_file():
+            # A pipe would be waited on for ever.
+            raise mistake("file_unreadable", path=path)
         with file.open("rb") as opened:
             data = opened.read(LARGEST_FILE + 1)
         written = file.stat().st_mtime

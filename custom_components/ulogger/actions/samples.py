@@ -21,6 +21,8 @@ ATTR_TYPE = "type"
 ATTR_VALUE = "value"
 LONGEST_NAME = 64
 LARGEST_NUMBER = sys.float_info.max
+LATEST = 32_503_680_000
+"""The year 3000 (Unix seconds): what lies behind it is no time, or one in milliseconds."""
 
 TIME = probatio.Any(int, float, cv.datetime)
 """Unix seconds, or a date and time."""
@@ -107,14 +109,11 @@ def parse_time(when: datetime | float | None) -> float | None:
     """
     if when is None:
         return None
-    seconds: float
-    if isinstance(when, datetime):
-        seconds = int(dt_util.as_timestamp(dt_util.as_utc(when)))
-    else:
-        seconds = when
-    if isinstance(when, bool) or not 0 <= seconds <= LARGEST_NUMBER:
+    seconds = dt_util.as_utc(when).timestamp() if isinstance(when, datetime) else when
+    if isinstance(when, bool) or not 0 <= seconds < LATEST:
         raise mistake("invalid_timestamp", timestamp=when)
-    return seconds
+    # A date and time to the second goes up as the whole number that it is.
+    return int(seconds) if isinstance(when, datetime) and seconds.is_integer() else seconds
 
 
 def _number(name: object, value: object) -> int | float:

@@ -43,8 +43,15 @@ def required[CapabilityT](
 ) -> Collection[CapabilityT]:
     """Return the destinations that can do what is asked for.
 
-    Raises ServiceValidationError when there is none: uLogger could do all of it.
+    Raises ServiceValidationError when there is none: uLogger could do all of it, with a
+    certificate.
     """
+    if not able and gateway.over_http is not None:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="no_certificate",
+            translation_placeholders={"account": gateway.entry.title},
+        )
     if not able:
         raise ServiceValidationError(
             translation_domain=DOMAIN,
