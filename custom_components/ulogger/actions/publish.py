@@ -31,7 +31,7 @@ ATTR_LEVEL = "level"
 METRICS_SCHEMA = probatio.Schema(
     {
         **cv.TARGET_FIELDS,
-        probatio.Required(ATTR_METRICS): probatio.Any(dict, [samples.METRIC_SCHEMA]),
+        probatio.Required(ATTR_METRICS): samples.METRICS_SCHEMA,
         probatio.Optional(ATTR_TIMESTAMP): samples.TIME,
     }
 )
@@ -108,9 +108,10 @@ async def _publish[SampleT](
     """Send each sample for its device or for the targets, an account's all at once."""
     batches: dict[Gateway, Batch[SampleT]] = defaultdict(lambda: defaultdict(list))
     targets = _senders(call) if any(device is None for device, _ in addressed) else {}
-    named = {device: _own(async_named(call.hass, device)) for device, _ in addressed if device}
+    given = {device for device, _ in addressed if device is not None}
+    named = {device: _own(async_named(call.hass, device)) for device in given}
     for device, sample in addressed:
-        for gateway, identities in (named[device] if device else targets).items():
+        for gateway, identities in (targets if device is None else named[device]).items():
             for identity in identities:
                 batches[gateway][identity.key].append(sample)
     able = {gateway: required(gateway, gateway.telemetry) for gateway in batches}

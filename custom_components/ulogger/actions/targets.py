@@ -117,14 +117,16 @@ def async_named(hass: HomeAssistant, name: str) -> Targets:
     if dr.async_get(hass).async_get(name) is not None:
         _add(hass, name, targets, gateways=True)
         return targets
+    disabled: list[DeviceCoordinator] = []
     for entry in hass.config_entries.async_loaded_entries(DOMAIN):
         gateway: Gateway = entry.runtime_data
         targets.gateways += [gateway] if gateway.identity.serial == name else []
-        everyone = gateway.devices.values()
-        targets.devices += [
-            each for each in everyone if each.identity.serial == name and not each.excluded
-        ]
+        for each in gateway.devices.values():
+            if each.identity.serial == name:
+                (disabled if each.disabled else targets.devices).append(each)
     if not targets.devices and not targets.gateways:
+        if disabled:
+            raise _is_disabled(disabled[0].called)
         raise ServiceValidationError(
             translation_domain=DOMAIN,
             translation_key="unknown_device",
@@ -190,13 +192,17 @@ def _add(hass: HomeAssistant, device_id: str, targets: Targets, *, gateways: boo
             return
     name = device.name_by_user or device.name or device_id
     if device.disabled:
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key="device_disabled",
-            translation_placeholders={"device": name},
-        )
+        raise _is_disabled(name)
     raise ServiceValidationError(
         translation_domain=DOMAIN,
         translation_key="device_not_collected",
+        translation_placeholders={"device": name},
+    )
+
+
+def _is_disabled(name: str) -> ServiceValidationError:
+    return ServiceValidationError(
+        translation_domain=DOMAIN,
+        translation_key="device_disabled",
         translation_placeholders={"device": name},
     )
