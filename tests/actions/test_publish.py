@@ -434,6 +434,35 @@ async def test_a_device_that_is_not_collected_may_be_named_and_a_disabled_one_ma
     assert len(transport.published) == 1
 
 
+async def test_a_device_that_was_never_here_is_named_by_application_and_serial(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    stranger = {"application_id": 7, "serial": "ELSEWHERE"}
+    targets = [gateway_id(hass, account)]
+    mixed = [{"name": "a", "value": 1}, {"name": "b", "value": 2, "device": SENSOR.serial}]
+    await call(hass, "publish_metrics", targets, metrics=mixed, **stranger)
+    await call(hass, "publish_events", targets, events={"type": "open", "by": "hand"}, **stranger)
+    await call(hass, "publish_event", device_ids(hass, device), type="e", serial="ELSEWHERE")
+    assert [(topic, each["device_serial"]) for topic, each in content(transport)] == [
+        ("metrics/v0/42/0/7", "ELSEWHERE"),
+        ("metrics/v0/42/0/42", SENSOR.serial),
+        ("events/v0/42/0/7", "ELSEWHERE"),
+        ("events/v0/42/0/42", "ELSEWHERE"),
+    ]
+    for said, key in (
+        ({"serial": "ELSEWHERE"}, "no_identity"),
+        ({"application_id": 7}, "no_identity"),
+        ({"application_id": 7, "serial": "a/b"}, "invalid_serial"),
+    ):
+        with pytest.raises(HomeAssistantError) as error:
+            await call(hass, "publish_event", targets, type="e", **said)
+        assert mistake(error) == key
+    assert len(transport.published) == 4
+
+
 async def test_events_of_several_types_go_up_with_keys_of_their_own(
     hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
 ) -> None:

@@ -20,6 +20,7 @@ from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.level import LEVELS
 from ..model.telemetry import Event, Metric, TextLine
 from . import samples
+from .by_hand import ATTR_APPLICATION_ID, ATTR_SERIAL, KEY_FIELDS, checked, whose
 from .samples import ATTR_TIMESTAMP, ATTR_TYPE, Addressed, mistake
 from .targets import Targets, async_named, async_targets, gateway_of, name_of, required
 
@@ -33,6 +34,7 @@ METRICS_SCHEMA = probatio.Schema(
         **cv.TARGET_FIELDS,
         probatio.Required(ATTR_METRICS): samples.METRICS_SCHEMA,
         probatio.Optional(ATTR_TIMESTAMP): samples.TIME,
+        **KEY_FIELDS,
     }
 )
 EVENT_SCHEMA = probatio.Schema(
@@ -40,6 +42,7 @@ EVENT_SCHEMA = probatio.Schema(
         **cv.TARGET_FIELDS,
         probatio.Required(ATTR_TYPE): cv.string,
         probatio.Optional(ATTR_TIMESTAMP): samples.TIME,
+        **KEY_FIELDS,
     }
 )
 EVENTS_SCHEMA = probatio.Schema(
@@ -47,6 +50,7 @@ EVENTS_SCHEMA = probatio.Schema(
         **cv.TARGET_FIELDS,
         probatio.Required(ATTR_EVENTS): probatio.All(cv.ensure_list, [samples.EVENT_SCHEMA]),
         probatio.Optional(ATTR_TIMESTAMP): samples.TIME,
+        **KEY_FIELDS,
     }
 )
 LOG_SCHEMA = probatio.Schema(
@@ -137,6 +141,10 @@ async def _publish_log(call: ServiceCall) -> None:
 
 
 def _senders(call: ServiceCall) -> Senders:
+    """Return the targets, or whom the call says: a device that need not be collected here."""
+    if call.data.keys() & {ATTR_APPLICATION_ID, ATTR_SERIAL}:
+        gateway, identity = whose(call)
+        return {gateway: [checked(identity)]}
     return _own(async_targets(call.hass, call, gateways=True))
 
 
