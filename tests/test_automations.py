@@ -13,6 +13,7 @@ from homeassistant.helpers import condition as condition_helper
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers import trigger as trigger_helper
+from homeassistant.helpers.target import TargetSelection
 from homeassistant.setup import async_setup_component
 from homeassistant.util.yaml import load_yaml_dict
 from pytest_homeassistant_custom_component.common import (
@@ -261,6 +262,21 @@ async def test_the_account_stands_for_all_of_its_devices_new_ones_included(
     await tell(hass, stranger, event)
     told = [call.data["about"] for call in calls]
     assert told == [event_entity(hass, met), event_entity(hass, new)]
+
+
+@pytest.mark.skipif("exclude" not in TargetSelection.__slots__, reason="2026.11 brings it")
+@pytest.mark.parametrize("by", ["device_id", "entity_id"])
+async def test_a_device_that_is_left_out_below_its_account_triggers_nothing(
+    hass: HomeAssistant, account: MockConfigEntry, met: DeviceCoordinator, by: str
+) -> None:
+    left_out = meet(account, DeviceIdentity(42, "OTHER"), OTHER_ADDRESS)
+    await hass.async_block_till_done()
+    named = device_id(hass, left_out) if by == "device_id" else event_entity(hass, left_out)
+    target = {"device_id": account_id(hass, account), "exclude": {by: named}}
+    calls = await automate(hass, triggers={"trigger": "ulogger.crashed", "target": target})
+    await tell(hass, left_out, DeviceEvent.CORE_DUMP)
+    await tell(hass, met, DeviceEvent.CORE_DUMP)
+    assert [call.data["about"] for call in calls] == [event_entity(hass, met)]
 
 
 @pytest.mark.as_installed

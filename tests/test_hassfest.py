@@ -12,6 +12,7 @@ import probatio
 import pytest
 from awesomeversion import AwesomeVersion, AwesomeVersionStrategy
 from homeassistant.const import Platform, __version__
+from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers import selector
 from homeassistant.loader import BluetoothMatcher
 from homeassistant.util.yaml import load_yaml_dict
@@ -55,7 +56,7 @@ MANIFEST_SCHEMA = probatio.Schema(
         probatio.Required("config_flow"): True,
         probatio.Required("documentation"): probatio.Match(r"^https://(?!www\.home-assistant\.io)"),
         probatio.Required("integration_type"): probatio.In(
-            ["device", "entity", "hardware", "helper", "hub", "service", "system", "virtual"]
+            ["device", "entity", "hardware", "helper", "hub", "service", "system"]
         ),
         probatio.Required("iot_class"): probatio.In(
             [
@@ -224,8 +225,10 @@ DESCRIPTION = probatio.Schema(
 def test_descriptions_hold_what_they_may(file: str) -> None:
     described = load_yaml_dict(str(PACKAGE / f"{file}.yaml"))
     for name, each in described.items():
-        if name.startswith("."):
+        if name.startswith(".") and file != "services":
             continue
+        # What may begin with an underscore in core alone is no action's name.
+        (cv.slug if file == "services" else cv.underscore_slug)(name)
         DESCRIPTION(each)
         names = [
             field
@@ -238,16 +241,90 @@ def test_descriptions_hold_what_they_may(file: str) -> None:
 
 # Texts and icons
 
+KEY = probatio.Match(r"^(?!.+[_-]{2})(?![_-])[a-z0-9-_]+(?<![_-])$")
+WORDS = {KEY: str}
+SLUG = cv.slug
+NAMED = {probatio.Required("name"): str, probatio.Required("description"): str}
 STEP = {
-    *("title", "description", "data", "data_description", "menu_options"),
-    *("menu_option_descriptions", "submit", "sections"),
+    **dict.fromkeys(map(probatio.Optional, ("title", "description", "submit")), str),
+    **dict.fromkeys(
+        map(
+            probatio.Optional,
+            ("data", "data_description", "menu_options", "menu_option_descriptions"),
+        ),
+        WORDS,
+    ),
+    probatio.Optional("sections"): {
+        KEY: {
+            **dict.fromkeys(map(probatio.Optional, ("name", "description")), str),
+            **dict.fromkeys(map(probatio.Optional, ("data", "data_description")), WORDS),
+        }
+    },
 }
-FLOW = {"flow_title", "step", "error", "abort", "progress", "create_entry", "initiate_flow"}
-TOP = {
-    *("title", "config", "config_subentries", "options", "selector", "system_health", "entity"),
-    *("device", "exceptions", "issues", "services", "conditions", "triggers", "device_automation"),
-    "common",
+FLOW = {
+    probatio.Optional("flow_title"): str,
+    probatio.Required("step"): {KEY: STEP},
+    **dict.fromkeys(map(probatio.Optional, ("error", "abort", "progress", "create_entry")), WORDS),
 }
+STATES = {
+    probatio.Optional("name"): str,
+    probatio.Optional("state"): WORDS,
+}
+DESCRIBED = {
+    **NAMED,
+    probatio.Optional("fields"): {KEY: {**NAMED, probatio.Optional("example"): str}},
+}
+TEXTS_SCHEMA = probatio.Schema(
+    {
+        probatio.Optional("config"): FLOW,
+        probatio.Optional("options"): FLOW,
+        probatio.Optional("config_subentries"): {
+            SLUG: {
+                **FLOW,
+                probatio.Required("entry_type"): str,
+                probatio.Required("initiate_flow"): {probatio.Required("user"): str, **WORDS},
+            }
+        },
+        probatio.Optional("selector"): {
+            SLUG: {
+                probatio.Optional("choices"): WORDS,
+                probatio.Optional("options"): WORDS,
+                probatio.Optional("unit_of_measurement"): WORDS,
+                # With a description each, or without any.
+                probatio.Optional("fields"): probatio.Any({SLUG: str}, {KEY: NAMED}),
+            }
+        },
+        probatio.Optional("system_health"): {probatio.Optional("info"): WORDS},
+        probatio.Optional("issues"): {
+            KEY: probatio.Any(
+                {probatio.Required("title"): str, probatio.Required("description"): str},
+                {probatio.Required("title"): str, probatio.Required("fix_flow"): FLOW},
+            )
+        },
+        probatio.Optional("device"): {KEY: {probatio.Optional("name"): str}},
+        probatio.Optional("entity"): {
+            SLUG: {
+                KEY: {
+                    **STATES,
+                    probatio.Optional("state_attributes"): {KEY: STATES},
+                    probatio.Optional("unit_of_measurement"): str,
+                }
+            }
+        },
+        probatio.Optional("exceptions"): {SLUG: {probatio.Optional("message"): str}},
+        probatio.Optional("services"): {
+            KEY: {
+                **DESCRIBED,
+                probatio.Optional("sections"): {
+                    KEY: {probatio.Required("name"): str, probatio.Optional("description"): str}
+                },
+            }
+        },
+        probatio.Optional("conditions"): {cv.underscore_slug: DESCRIBED},
+        probatio.Optional("triggers"): {cv.underscore_slug: DESCRIBED},
+        probatio.Optional("common"): {SLUG: str},
+    }
+)
 
 
 def flows() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -258,31 +335,80 @@ def flows() -> Iterator[tuple[str, dict[str, Any]]]:
     yield from fixable.items()
 
 
-def test_texts_stand_under_keys_that_are_known() -> None:
-    assert TEXTS.keys() <= TOP
+def test_texts_stand_where_they_may() -> None:
+    TEXTS_SCHEMA(TEXTS)
     for name, texts in flows():
-        assert texts.keys() <= FLOW | {"entry_type"}, name
         for step in texts["step"].values():
-            assert step.keys() <= STEP, name
-            assert step.get("data_description", {}).keys() <= step.get("data", {}).keys()
+            assert step.get("data_description", {}).keys() <= step.get("data", {}).keys(), name
             assert (
                 step.get("menu_option_descriptions", {}).keys()
                 <= step.get("menu_options", {}).keys()
-            )
-            for section in step.get("sections", {}).values():
-                assert section.keys() <= {"data", "data_description", "description", "name"}
-    for name, texts in TEXTS["config_subentries"].items():
-        assert {"entry_type", "initiate_flow"} <= texts.keys(), name
-        assert "user" in texts["initiate_flow"], name
-    for key, issue in TEXTS["issues"].items():
-        assert issue.keys() in ({"title", "description"}, {"title", "fix_flow"}), key
+            ), name
 
 
-def test_icons_stand_under_keys_that_are_known() -> None:
-    assert ICONS.keys() <= {"entity", "services", "triggers", "conditions"}
+@pytest.mark.parametrize(
+    "misplaced",
+    [
+        {"selector": {"output": {"fields": {"node": {"name": "Node"}}}}},
+        {"selector": {"output": {"value": "Yes"}}},
+        {"config": {"title": "uLogger", "step": {}}},
+        {"issues": {"away": {"title": "Away", "description": "It is.", "fix_flow": {"step": {}}}}},
+        {"issues": {"away": {"title": "Away"}}},
+        {"exceptions": {"Away": {"message": "Away."}}},
+        {"services": {"upload": {"name": "Upload"}}},
+        {"config_subentries": {"folder": {"step": {}, "entry_type": "Folder"}}},
+        {"entity": {"sensor": {"state": {"state": {"a__b": "A"}}}}},
+        {"strings": {}},
+    ],
+)
+def test_texts_that_hassfest_would_refuse_are_refused(misplaced: Any) -> None:
+    with pytest.raises(probatio.Invalid):
+        TEXTS_SCHEMA(misplaced)
+
+
+ICON = probatio.Match(r"^mdi:[a-z0-9-]+$")
+ICONS_SCHEMA = probatio.Schema(
+    {
+        probatio.Optional("entity"): {
+            SLUG: {
+                KEY: {
+                    probatio.Optional("default"): ICON,
+                    probatio.Optional("state"): {KEY: ICON},
+                    probatio.Optional("range"): {probatio.Coerce(float): ICON},
+                    probatio.Optional("state_attributes"): {
+                        KEY: {
+                            probatio.Optional("default"): ICON,
+                            probatio.Optional("state"): {KEY: ICON},
+                        }
+                    },
+                }
+            }
+        },
+        probatio.Optional("services"): {
+            KEY: {
+                probatio.Optional("service"): ICON,
+                probatio.Optional("sections"): {KEY: ICON},
+            }
+        },
+        probatio.Optional("conditions"): {
+            cv.underscore_slug: {probatio.Optional("condition"): ICON}
+        },
+        probatio.Optional("triggers"): {cv.underscore_slug: {probatio.Optional("trigger"): ICON}},
+    }
+)
+
+
+def test_icons_stand_where_they_may_and_none_stands_twice() -> None:
+    ICONS_SCHEMA(ICONS)
     for entities in ICONS["entity"].values():
         for icons in entities.values():
-            assert icons.keys() <= {"default", "state", "state_attributes", "range"}
+            for each in (icons, *icons.get("state_attributes", {}).values()):
+                assert each.get("default") not in each.get("state", {}).values()
+
+
+def test_every_json_file_can_be_read() -> None:
+    for path in PACKAGE.rglob("*.json"):
+        json.loads(path.read_text(encoding="utf-8"))
 
 
 # HACS

@@ -5,6 +5,7 @@ import functools
 import inspect
 import json
 import re
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -197,9 +198,37 @@ def test_every_hook_and_flow_knows_what_an_account_carries() -> None:
         integration.async_remove_config_entry_device,
         UloggerConfigFlow.async_get_options_flow,
     ]
-    assert len(hooks) == 6
+    for name in (*PLATFORMS, "diagnostics"):
+        module = import_module(f"{integration.__name__}.{name}")
+        hooks += [
+            getattr(module, hook)
+            for hook in (
+                "async_setup_entry",
+                "async_get_config_entry_diagnostics",
+                "async_get_device_diagnostics",
+            )
+            if hasattr(module, hook)
+        ]
+    assert len(hooks) == 6 + len(PLATFORMS) + 2
     for hook in hooks:
         assert set(get_type_hints(hook).values()) & {UloggerConfigEntry}, hook.__name__
+
+
+@pytest.mark.parametrize(
+    ("rule", "steps"),
+    [
+        ("discovery", ["async_step_bluetooth"]),
+        ("reauthentication-flow", ["async_step_reauth"]),
+        ("reconfiguration-flow", ["async_step_reconfigure"]),
+    ],
+)
+def test_the_flow_has_the_steps_that_a_rule_asks_for_where_hassfest_looks(
+    rule: str, steps: list[str]
+) -> None:
+    assert SCALE[rule] == "done"
+    assert vars(UloggerConfigFlow).keys() >= set(steps)
+    # A flow that can be discovered must set a unique ID, in this very file.
+    assert "self.async_set_unique_id" in (PACKAGE / "config_flow.py").read_text()
 
 
 # Actions

@@ -1,6 +1,7 @@
 """Registering a device by hand, and uploading what is in a file."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ async def test_of_several_devices_each_has_its_result_and_all_must_fail(
     with pytest.raises(HomeAssistantError) as error:
         await call(hass, "register", gateway_of(hass, account).id, **NOBODY)
     assert mistake(error) == "cloud_unreachable"
+
+
+async def test_whatever_is_said_of_a_device_counts_for_its_registration(
+    hass: HomeAssistant, account: MockConfigEntry, device: DeviceCoordinator
+) -> None:
+    gateway: Gateway = account.runtime_data
+    await call(hass, "register", registered(hass, device).id, git_hash="another")
+    assert gateway.is_registered(replace(SENSOR, git_hash="another"))
+    assert not gateway.is_registered(SENSOR)
+    # An application alone names no device of the account.
+    with pytest.raises(ServiceValidationError) as error:
+        await call(hass, "register", gateway_of(hass, account).id, application_id=7)
+    assert mistake(error) == "no_identity"
 
 
 async def test_nobody_is_registered_where_there_is_no_cloud(hass: HomeAssistant) -> None:
@@ -192,6 +206,7 @@ async def test_only_files_that_home_assistant_may_read_are_read(
     secret.write_bytes(CRASH_LOG)
     (allowed / "link.bin").symlink_to(secret)
     (allowed / "large.bin").write_bytes(bytes(1024 * 1024 + 1))
+    os.mkfifo(allowed / "pipe.bin")
     target = registered(hass, device).id
     for path, key in (
         (secret, "path_not_allowed"),
@@ -199,6 +214,7 @@ async def test_only_files_that_home_assistant_may_read_are_read(
         (allowed / ".." / "secret.bin", "path_not_allowed"),
         (allowed / "nothing.bin", "file_unreadable"),
         (allowed, "file_unreadable"),
+        (allowed / "pipe.bin", "file_unreadable"),
         ("nul\0.bin", "file_unreadable"),
         (allowed / "large.bin", "file_too_large"),
     ):

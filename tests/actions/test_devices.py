@@ -256,16 +256,21 @@ async def test_a_target_of_which_everything_is_left_out_is_a_mistake(
     assert mistake(error) == "no_target"
 
 
-async def test_an_entity_that_is_left_out_does_not_leave_out_its_device(
+async def test_an_entity_that_is_left_out_leaves_out_its_device(
     hass: HomeAssistant,
     account: MockConfigEntry,
     devices: list[DeviceCoordinator],
     exclude: Callable[..., Targets],
 ) -> None:
-    entity = er.async_entries_for_device(
-        er.async_get(hass), registered(hass, devices[0]).id, include_disabled_entities=True
-    )[0]
-    found = exclude(hass, {"entity_id": entity.entity_id}, device_id=gateway_of(hass, account).id)
+    registry, left_out = er.async_get(hass), registered(hass, devices[0])
+    entity = er.async_entries_for_device(registry, left_out.id, include_disabled_entities=True)[0]
+    gateway = gateway_of(hass, account).id
+    found = exclude(hass, {"entity_id": entity.entity_id}, device_id=gateway)
+    assert serials(found) == ["OTHER"]
+    # One that only shares a label, such as that of sensors nobody looks at, says nothing of it.
+    label = lr.async_get(hass).async_create("Unwatched")
+    registry.async_update_entity(entity.entity_id, labels={label.label_id})
+    found = exclude(hass, {"label_id": label.label_id}, device_id=gateway)
     assert serials(found) == [SENSOR.serial, "OTHER"]
 
 

@@ -361,6 +361,7 @@ async def test_a_series_of_values_goes_up_in_one_message_in_its_order(
     series = [
         {"name": "temperature", "value": 21.5, "timestamp": 1790856000},
         {"name": "temperature", "value": 21.7, "timestamp": "2026-10-01T12:01:00+00:00"},
+        {"name": "temperature", "value": 21.8, "timestamp": "2026-10-01T12:01:00.250+00:00"},
         {"name": "temperature", "value": 21.9},
         {"name": "battery", "value": 87, "timestamp": 1790856000.25},
     ]
@@ -372,6 +373,7 @@ async def test_a_series_of_values_goes_up_in_one_message_in_its_order(
     assert payload["metrics"] == [
         {"name": "temperature", "value": 21.5, "timestamp": 1790856000},
         {"name": "temperature", "value": 21.7, "timestamp": 1790856060},
+        {"name": "temperature", "value": 21.8, "timestamp": 1790856060.25},
         {"name": "temperature", "value": 21.9, "timestamp": 1790859600},
         {"name": "battery", "value": 87, "timestamp": 1790856000.25},
     ]
@@ -413,6 +415,54 @@ async def test_samples_that_all_name_their_device_need_no_target(
     assert payload["events"] == [{"type": "open"}, {"type": "closed"}]
 
 
+async def test_a_device_that_is_not_collected_may_be_named_and_a_disabled_one_may_not(
+    hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
+) -> None:
+    device.record.collect = False
+    sample = {"name": "a", "value": 1, "device": SENSOR.serial}
+    await hass.services.async_call(DOMAIN, "publish_metrics", {"metrics": sample}, blocking=True)
+    assert len(transport.published) == 1
+    [device_id] = device_ids(hass, device)
+    disabled_by = dr.DeviceEntryDisabler.USER
+    dr.async_get(hass).async_update_device(device_id, disabled_by=disabled_by)
+    await hass.async_block_till_done()
+    for name in (SENSOR.serial, device_id):
+        metrics = {"metrics": {**sample, "device": name}}
+        with pytest.raises(ServiceValidationError) as error:
+            await hass.services.async_call(DOMAIN, "publish_metrics", metrics, blocking=True)
+        assert mistake(error) == "device_disabled"
+    assert len(transport.published) == 1
+
+
+async def test_a_device_that_was_never_here_is_named_by_application_and_serial(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    device: DeviceCoordinator,
+    transport: ToldTransport,
+) -> None:
+    stranger = {"application_id": 7, "serial": "ELSEWHERE"}
+    targets = [gateway_id(hass, account)]
+    mixed = [{"name": "a", "value": 1}, {"name": "b", "value": 2, "device": SENSOR.serial}]
+    await call(hass, "publish_metrics", targets, metrics=mixed, **stranger)
+    await call(hass, "publish_events", targets, events={"type": "open", "by": "hand"}, **stranger)
+    await call(hass, "publish_event", device_ids(hass, device), type="e", serial="ELSEWHERE")
+    assert [(topic, each["device_serial"]) for topic, each in content(transport)] == [
+        ("metrics/v0/42/0/7", "ELSEWHERE"),
+        ("metrics/v0/42/0/42", SENSOR.serial),
+        ("events/v0/42/0/7", "ELSEWHERE"),
+        ("events/v0/42/0/42", "ELSEWHERE"),
+    ]
+    for said, key in (
+        ({"serial": "ELSEWHERE"}, "no_identity"),
+        ({"application_id": 7}, "no_identity"),
+        ({"application_id": 7, "serial": "a/b"}, "invalid_serial"),
+    ):
+        with pytest.raises(HomeAssistantError) as error:
+            await call(hass, "publish_event", targets, type="e", **said)
+        assert mistake(error) == key
+    assert len(transport.published) == 4
+
+
 async def test_events_of_several_types_go_up_with_keys_of_their_own(
     hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
 ) -> None:
@@ -437,12 +487,19 @@ async def test_events_of_several_types_go_up_with_keys_of_their_own(
     ]
 
 
-async def test_one_event_needs_no_list(
+async def test_one_event_or_metric_needs_no_list(
     hass: HomeAssistant, device: DeviceCoordinator, transport: ToldTransport
 ) -> None:
-    await call(hass, "publish_events", device_ids(hass, device), events={"type": "open", "by": 1})
-    [(_, payload)] = content(transport)
-    assert payload["events"] == [{"type": "open", "by": 1}]
+    targets = device_ids(hass, device)
+    await call(hass, "publish_events", targets, events={"type": "open", "by": 1})
+    sample = {"name": "temperature", "value": 21.5, "timestamp": 1790856000}
+    await call(hass, "publish_metrics", targets, metrics=sample)
+    # Names with their values, two of which are called like the fields of a sample.
+    await call(hass, "publish_metrics", targets, metrics={"name": 1, "value": 2})
+    (_, events), (_, one), (_, two) = content(transport)
+    assert events["events"] == [{"type": "open", "by": 1}]
+    assert one["metrics"] == [sample]
+    assert two["metrics"] == [{"name": "name", "value": 1}, {"name": "value", "value": 2}]
 
 
 @pytest.mark.parametrize(
@@ -458,10 +515,21 @@ async def test_one_event_needs_no_list(
         ),
         ("publish_metrics", {"metrics": {"a": 1}, "timestamp": math.nan}, "invalid_timestamp"),
         ("publish_metrics", {"metrics": {"a": 1}, "timestamp": True}, "invalid_timestamp"),
+        ("publish_metrics", {"metrics": {"a": 1}, "timestamp": 1790856000000}, "invalid_timestamp"),
         (
             "publish_metrics",
             {"metrics": [{"name": "a", "value": 1}, {"name": "a", "value": 1, "device": "Z"}]},
             "unknown_device",
+        ),
+        (
+            "publish_metrics",
+            {"metrics": [{"name": "a", "value": 1}, {"name": "a", "value": 1, "device": ""}]},
+            "unknown_device",
+        ),
+        (
+            "publish_metrics",
+            {"metrics": {"a": 1}, "timestamp": "0001-01-01T00:00:00+14:00"},
+            "invalid_timestamp",
         ),
         ("publish_events", {"events": []}, "no_metrics"),
         ("publish_events", {"events": [{"type": "e"}, {"type": "a=b"}]}, "invalid_name"),
@@ -499,7 +567,12 @@ async def test_a_serial_of_two_devices_names_neither(
 
 
 @pytest.mark.parametrize(
-    "data", [{"metrics": [{"name": "a"}]}, {"metrics": [{"name": "a", "value": 1, "unit": "m"}]}]
+    "data",
+    [
+        {"metrics": [{"name": "a"}]},
+        {"metrics": [{"name": "a", "value": 1, "unit": "m"}]},
+        {"metrics": {"name": "a", "value": 1, "unit": "m"}},
+    ],
 )
 async def test_a_sample_of_another_form_is_refused(
     hass: HomeAssistant, device: DeviceCoordinator, data: dict[str, Any]

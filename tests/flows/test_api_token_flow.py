@@ -8,6 +8,7 @@ import pytest
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.exceptions import ServiceValidationError
 from homeassistant.helpers import device_registry as dr
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.test_util.aiohttp import AiohttpClientMocker
@@ -204,6 +205,25 @@ async def test_metrics_and_events_go_up_and_captures_stay(
     assert row.state is CaptureState.KEPT
     told = str(await async_get_config_entry_diagnostics(hass, http_account))
     assert TOKEN not in told
+
+
+@pytest.mark.parametrize(
+    ("action", "data"),
+    [("register", {}), ("publish_log", {"message": "a"}), ("forget_session", {})],
+)
+async def test_what_a_token_is_not_enough_for_asks_for_a_certificate(
+    hass: HomeAssistant,
+    api: AiohttpClientMocker,
+    http_account: MockConfigEntry,
+    action: str,
+    data: dict[str, Any],
+) -> None:
+    meet(http_account)
+    target = {"device_id": _registered(hass, http_account)}
+    with pytest.raises(ServiceValidationError) as error:
+        await hass.services.async_call(DOMAIN, action, {**target, **data}, blocking=True)
+    assert error.value.translation_key == "no_certificate"
+    assert api.mock_calls == []
 
 
 def _registered(hass: HomeAssistant, entry: MockConfigEntry) -> str:

@@ -42,15 +42,18 @@ LARGEST_FILE = 1024 * 1024
 LONGEST_TEXT = 128
 """Bytes of a device's whole identification."""
 
-IDENTITY_FIELDS = {
+_TEXT = probatio.All(cv.string, probatio.Length(max=LONGEST_TEXT))
+KEY_FIELDS = {
     probatio.Optional(ATTR_APPLICATION_ID): probatio.All(
         probatio.Coerce(int), probatio.Range(min=0, max=0xFFFF_FFFF)
     ),
-    **{
-        probatio.Optional(name): probatio.All(cv.string, probatio.Length(max=LONGEST_TEXT))
-        for name in (ATTR_SERIAL, "device_type", "git_version", "git_hash")
-    },
+    probatio.Optional(ATTR_SERIAL): _TEXT,
 }
+IDENTITY_FIELDS = {
+    **KEY_FIELDS,
+    **{probatio.Optional(name): _TEXT for name in ("device_type", "git_version", "git_hash")},
+}
+IDENTITY_NAMES = tuple(map(str, IDENTITY_FIELDS))
 REGISTER_SCHEMA = probatio.Schema({**cv.TARGET_FIELDS, **IDENTITY_FIELDS})
 UPLOAD_FILE_SCHEMA = probatio.Schema(
     {
@@ -83,9 +86,9 @@ async def _register(call: ServiceCall) -> ServiceResponse:
 
     The tokens stay here. The action fails only if no device could be registered.
     """
-    if ATTR_SERIAL in call.data:
-        gateway, identity = _whose(call)
-        wanted = [(gateway, _checked(identity))]
+    if call.data.keys() & set(IDENTITY_NAMES):
+        gateway, identity = whose(call)
+        wanted = [(gateway, checked(identity))]
     else:
         devices = async_targets(call.hass, call).devices
         wanted = [(gateway_of(device), device.identity) for device in devices]
@@ -127,14 +130,14 @@ async def _upload_file(call: ServiceCall) -> ServiceResponse:
 
     It is on disk here before anything is sent, and goes wherever the account's captures go.
     """
-    gateway, identity = _whose(call)
+    gateway, identity = whose(call)
     data, written = await call.hass.async_add_executor_job(_read, call.hass, call.data[ATTR_PATH])
     kind, header = _kind(data, call.data.get(ATTR_KIND))
     if header is not None and not identity.serial:
         identity = header.device
     at = parse_time(call.data.get(ATTR_TIMESTAMP))
     capture = Capture(
-        kind, _checked(identity), data, min(written, time.time()) if at is None else at
+        kind, checked(identity), data, min(written, time.time()) if at is None else at
     )
     name = name_of(gateway, identity.key)
     with user_errors(name):
@@ -165,7 +168,7 @@ async def _upload_file(call: ServiceCall) -> ServiceResponse:
     }
 
 
-def _whose(call: ServiceCall) -> tuple[Gateway, DeviceIdentity]:
+def whose(call: ServiceCall) -> tuple[Gateway, DeviceIdentity]:
     """Return the account, and who the device is: the target's identity, or what the call says.
 
     With the account as target and nothing said, the serial is empty: a core dump may name it.
@@ -173,8 +176,7 @@ def _whose(call: ServiceCall) -> tuple[Gateway, DeviceIdentity]:
     targets = async_targets(call.hass, call, gateways=True)
     if len(targets.devices) + len(targets.gateways) != 1:
         raise mistake("one_target")
-    names = (ATTR_APPLICATION_ID, ATTR_SERIAL, "device_type", "git_version", "git_hash")
-    said = {name: call.data[name] for name in names if name in call.data}
+    said = {name: call.data[name] for name in IDENTITY_NAMES if name in call.data}
     if targets.devices:
         (device,) = targets.devices
         return gateway_of(device), replace(device.identity, **said)
@@ -183,7 +185,7 @@ def _whose(call: ServiceCall) -> tuple[Gateway, DeviceIdentity]:
     return targets.gateways[0], replace(DeviceIdentity(0, ""), **said)
 
 
-def _checked(identity: DeviceIdentity) -> DeviceIdentity:
+def checked(identity: DeviceIdentity) -> DeviceIdentity:
     """Return an identity that a device can have."""
     if not identity.serial:
         raise mistake("no_identity")
@@ -199,6 +201,9 @@ def _read(hass: HomeAssistant, path: str) -> tuple[bytes, float]:
         file = Path(path).resolve(strict=True)
         if not hass.config.is_allowed_path(str(file)):
             raise mistake("path_not_allowed", path=path)
+        if not file.is_file():
+            # A pipe would be waited on for ever.
+            raise mistake("file_unreadable", path=path)
         with file.open("rb") as opened:
             data = opened.read(LARGEST_FILE + 1)
         written = file.stat().st_mtime

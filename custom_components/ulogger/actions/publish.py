@@ -20,6 +20,7 @@ from ..model.identity import DeviceIdentity, DeviceKey
 from ..model.level import LEVELS
 from ..model.telemetry import Event, Metric, TextLine
 from . import samples
+from .by_hand import ATTR_APPLICATION_ID, ATTR_SERIAL, KEY_FIELDS, checked, whose
 from .samples import ATTR_TIMESTAMP, ATTR_TYPE, Addressed, mistake
 from .targets import Targets, async_named, async_targets, gateway_of, name_of, required
 
@@ -31,8 +32,9 @@ ATTR_LEVEL = "level"
 METRICS_SCHEMA = probatio.Schema(
     {
         **cv.TARGET_FIELDS,
-        probatio.Required(ATTR_METRICS): probatio.Any(dict, [samples.METRIC_SCHEMA]),
+        probatio.Required(ATTR_METRICS): samples.METRICS_SCHEMA,
         probatio.Optional(ATTR_TIMESTAMP): samples.TIME,
+        **KEY_FIELDS,
     }
 )
 EVENT_SCHEMA = probatio.Schema(
@@ -40,6 +42,7 @@ EVENT_SCHEMA = probatio.Schema(
         **cv.TARGET_FIELDS,
         probatio.Required(ATTR_TYPE): cv.string,
         probatio.Optional(ATTR_TIMESTAMP): samples.TIME,
+        **KEY_FIELDS,
     }
 )
 EVENTS_SCHEMA = probatio.Schema(
@@ -47,6 +50,7 @@ EVENTS_SCHEMA = probatio.Schema(
         **cv.TARGET_FIELDS,
         probatio.Required(ATTR_EVENTS): probatio.All(cv.ensure_list, [samples.EVENT_SCHEMA]),
         probatio.Optional(ATTR_TIMESTAMP): samples.TIME,
+        **KEY_FIELDS,
     }
 )
 LOG_SCHEMA = probatio.Schema(
@@ -108,9 +112,10 @@ async def _publish[SampleT](
     """Send each sample for its device or for the targets, an account's all at once."""
     batches: dict[Gateway, Batch[SampleT]] = defaultdict(lambda: defaultdict(list))
     targets = _senders(call) if any(device is None for device, _ in addressed) else {}
-    named = {device: _own(async_named(call.hass, device)) for device, _ in addressed if device}
+    given = {device for device, _ in addressed if device is not None}
+    named = {device: _own(async_named(call.hass, device)) for device in given}
     for device, sample in addressed:
-        for gateway, identities in (named[device] if device else targets).items():
+        for gateway, identities in (targets if device is None else named[device]).items():
             for identity in identities:
                 batches[gateway][identity.key].append(sample)
     able = {gateway: required(gateway, gateway.telemetry) for gateway in batches}
@@ -136,6 +141,10 @@ async def _publish_log(call: ServiceCall) -> None:
 
 
 def _senders(call: ServiceCall) -> Senders:
+    """Return the targets, or whom the call says: a device that need not be collected here."""
+    if call.data.keys() & {ATTR_APPLICATION_ID, ATTR_SERIAL}:
+        gateway, identity = whose(call)
+        return {gateway: [checked(identity)]}
     return _own(async_targets(call.hass, call, gateways=True))
 
 

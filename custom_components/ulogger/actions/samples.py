@@ -21,8 +21,10 @@ ATTR_TYPE = "type"
 ATTR_VALUE = "value"
 LONGEST_NAME = 64
 LARGEST_NUMBER = sys.float_info.max
+LATEST = 32_503_680_000
+"""The year 3000 (Unix seconds): what lies behind it is no time, or one in milliseconds."""
 
-TIME = probatio.Any(int, float, cv.datetime)
+TIME = probatio.Any(cv.datetime, int, float)
 """Unix seconds, or a date and time."""
 METRIC_SCHEMA = probatio.Schema(
     {
@@ -40,6 +42,17 @@ EVENT_SCHEMA = probatio.Schema(
     },
     extra=probatio.ALLOW_EXTRA,
 )
+
+
+def as_samples(given: object) -> object:
+    """Return one sample as a list of it; a metric that is called "name" has a number."""
+    if isinstance(given, dict) and isinstance(given.get(ATTR_NAME), str):
+        return [given]
+    return given
+
+
+METRICS_SCHEMA = probatio.All(as_samples, probatio.Any(dict, [METRIC_SCHEMA]))
+"""Names with their values, one sample, or a list of samples."""
 
 type Addressed[SampleT] = list[tuple[str | None, SampleT]]
 """Samples with the device that each is from; None for those of the action's targets."""
@@ -107,14 +120,14 @@ def parse_time(when: datetime | float | None) -> float | None:
     """
     if when is None:
         return None
-    seconds: float
-    if isinstance(when, datetime):
-        seconds = int(dt_util.as_timestamp(dt_util.as_utc(when)))
-    else:
-        seconds = when
-    if isinstance(when, bool) or not 0 <= seconds <= LARGEST_NUMBER:
+    try:
+        seconds = dt_util.as_utc(when).timestamp() if isinstance(when, datetime) else when
+    except OverflowError as err:
+        raise mistake("invalid_timestamp", timestamp=when) from err
+    if isinstance(when, bool) or not 0 <= seconds < LATEST:
         raise mistake("invalid_timestamp", timestamp=when)
-    return seconds
+    # A date and time to the second goes up as the whole number that it is.
+    return int(seconds) if isinstance(when, datetime) and seconds.is_integer() else seconds
 
 
 def _number(name: object, value: object) -> int | float:

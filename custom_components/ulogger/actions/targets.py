@@ -43,8 +43,15 @@ def required[CapabilityT](
 ) -> Collection[CapabilityT]:
     """Return the destinations that can do what is asked for.
 
-    Raises ServiceValidationError when there is none: uLogger could do all of it.
+    Raises ServiceValidationError when there is none: uLogger could do all of it, with a
+    certificate.
     """
+    if not able and gateway.over_http is not None:
+        raise ServiceValidationError(
+            translation_domain=DOMAIN,
+            translation_key="no_certificate",
+            translation_placeholders={"account": gateway.entry.title},
+        )
     if not able:
         raise ServiceValidationError(
             translation_domain=DOMAIN,
@@ -110,14 +117,16 @@ def async_named(hass: HomeAssistant, name: str) -> Targets:
     if dr.async_get(hass).async_get(name) is not None:
         _add(hass, name, targets, gateways=True)
         return targets
+    disabled: list[DeviceCoordinator] = []
     for entry in hass.config_entries.async_loaded_entries(DOMAIN):
         gateway: Gateway = entry.runtime_data
         targets.gateways += [gateway] if gateway.identity.serial == name else []
-        everyone = gateway.devices.values()
-        targets.devices += [
-            each for each in everyone if each.identity.serial == name and not each.excluded
-        ]
+        for each in gateway.devices.values():
+            if each.identity.serial == name:
+                (disabled if each.disabled else targets.devices).append(each)
     if not targets.devices and not targets.gateways:
+        if disabled:
+            raise _is_disabled(disabled[0].called)
         raise ServiceValidationError(
             translation_domain=DOMAIN,
             translation_key="unknown_device",
@@ -143,12 +152,15 @@ def _devices_of(hass: HomeAssistant, entity_ids: Collection[str]) -> set[str]:
 
 
 def _excluded(hass: HomeAssistant, selection: TargetSelection) -> set[str]:
-    """Return the devices that a call leaves out; Home Assistant knows that since 2026.11."""
+    """Return the devices that a call leaves out; Home Assistant knows that since 2026.11.
+
+    An entity that is named stands for its device, as it does in what a call is for.
+    """
     exclude: TargetSelection | None = getattr(selection, "exclude", None)
     if exclude is None:
         return set()
     left_out = async_extract_referenced_entity_ids(hass, exclude, primary_entities_only=False)
-    return left_out.referenced_devices
+    return left_out.referenced_devices | _devices_of(hass, left_out.referenced)
 
 
 def _is_below(
@@ -180,13 +192,17 @@ def _add(hass: HomeAssistant, device_id: str, targets: Targets, *, gateways: boo
             return
     name = device.name_by_user or device.name or device_id
     if device.disabled:
-        raise ServiceValidationError(
-            translation_domain=DOMAIN,
-            translation_key="device_disabled",
-            translation_placeholders={"device": name},
-        )
+        raise _is_disabled(name)
     raise ServiceValidationError(
         translation_domain=DOMAIN,
         translation_key="device_not_collected",
+        translation_placeholders={"device": name},
+    )
+
+
+def _is_disabled(name: str) -> ServiceValidationError:
+    return ServiceValidationError(
+        translation_domain=DOMAIN,
+        translation_key="device_disabled",
         translation_placeholders={"device": name},
     )
