@@ -65,6 +65,11 @@ class DeviceCoordinator(DeviceCollector):
         return self._shown_phase.phase
 
     @property
+    def in_session(self) -> bool:
+        """Whether the device is being collected, or followed."""
+        return self._task is not None
+
+    @property
     def last_upload(self) -> float | None:
         """Unix seconds of the upload that *Last upload* shows: one for a collection."""
         return self._shown_upload.moment

@@ -70,9 +70,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     """Collects one device, shows how that goes, and notifies of what came of it.
 
     ``captures_stored`` notifies after captures came to disk and their device was released,
-    ``session_succeeded`` after each session with a good end, ``logged`` of lines that are worth an
-    event, long after the device was released. ``another_identified`` is called with
-    a device that answered in this one's place.
+    ``session_ended`` after each session, ``session_succeeded`` after one with a good end,
+    ``logged`` of lines that are worth an event, long after the device was released.
+    ``another_identified`` is called with a device that answered in this one's place.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.timeline: deque[SessionRecord] = outliving.timeline
         self.unreachable_since: float | None = None
         self.session_succeeded = Signal[()]()
+        self.session_ended = Signal[()]()
         self.captures_stored = Signal[()]()
         self.logged = Signal[str, Mapping[str, Any]]()
         self.logged.add(
@@ -437,6 +438,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self._show_schedule()
         if not self._stopped and not self._reachable():
             self.lost()
+        self.session_ended.notify()
 
     def _succeeded(self, collection: Collection | None) -> None:
         self.unreachable_since = None
