@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import override
 
 from homeassistant.core import Event, HomeAssistant, callback
@@ -35,8 +36,8 @@ class DeviceCoordinator(DeviceCollector):
         another_identified: AnotherIdentified,
     ) -> None:
         super().__init__(hass, account, record, another_identified=another_identified)
-        shown = kept(hass, account.entry_id, record.identity.key).upload
-        self._shown_upload = ShownUpload(hass, self.async_update_listeners, shown)
+        self._kept = kept(hass, account.entry_id, record.identity.key)
+        self._shown_upload = ShownUpload(hass, self.async_update_listeners, self._kept.upload)
 
     # What entities ask
 
@@ -107,6 +108,9 @@ class DeviceCoordinator(DeviceCollector):
         self.show(present=self._reachable())
         if not self.excluded:
             self._plan_first()
+        if (left := self._kept.live_until - self.hass.loop.time()) > 0:
+            self._live.begin(timedelta(seconds=left))
+            self._schedule.asked()
         self._show_schedule()
 
     @callback
@@ -116,6 +120,13 @@ class DeviceCoordinator(DeviceCollector):
             self._schedule.now()
         else:
             self._schedule.after_restart(self.record.last_collected, self.account.settings.interval)
+
+    @override
+    def _wait_no_more(self) -> None:
+        """Follow the device again if the account is only reloaded: who watches it still does."""
+        if not self._stopped:
+            self._kept.live_until = self.hass.loop.time() + self._live.left.total_seconds()
+        super()._wait_no_more()
 
     @override
     async def async_stop(self) -> None:

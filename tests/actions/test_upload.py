@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from homeassistant.config_entries import ConfigEntryDisabler
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import device_registry as dr
@@ -15,7 +16,8 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
-from custom_components.ulogger.model.capture import Capture
+from custom_components.ulogger.gateway import gateway as gateway_module
+from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.samples import sample_log
 from demo.device.virtual import VirtualDevice
@@ -247,6 +249,71 @@ async def test_an_account_that_is_reloaded_meanwhile_delivers_all_the_same(
     assert await reloading
     told = (await uploading)[IDENTITY.serial]
     assert (told["delivered"], told["error"]) == (1, None)
+
+
+async def test_who_waits_for_a_connection_during_a_reload_gets_what_was_asked_for(
+    hass: HomeAssistant, account: MockConfigEntry, known: DeviceCoordinator, road: Road
+) -> None:
+    known.set_collect(collect=False)
+    road.device()
+    road.adapter.slots = 1
+    road.adapter.allocate("LOCK")
+    uploading = asyncio.ensure_future(upload(hass, road.device_id(account)))
+    await hass.async_block_till_done()
+    assert await hass.config_entries.async_reload(account.entry_id)
+    assert not uploading.done()
+    road.adapter.release("LOCK")
+    told = (await uploading)[IDENTITY.serial]
+    assert (told["delivered"], told["bytes"], told["error"]) == (1, len(LOG), None)
+
+
+async def test_a_session_that_a_reload_ends_is_taken_up_again_and_everything_is_told(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    known: DeviceCoordinator,
+    road: Road,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateway_module, "FINISH_SESSIONS_WITHIN", 0.1)
+    known.set_collect(collect=False)
+    device = road.device(core_dump=CORE_DUMP)
+    outbox = account.runtime_data.account.outbox
+    add, keeping = outbox.add, asyncio.Event()
+
+    async def dump_never_on_disk(capture: Capture) -> Any:
+        if capture.kind is CaptureKind.LOG:
+            return await add(capture)
+        keeping.set()
+        return await hass.loop.create_future()
+
+    outbox.add = dump_never_on_disk
+    uploading = asyncio.ensure_future(upload(hass, road.device_id(account)))
+    async with asyncio.timeout(10):
+        await keeping.wait()
+    assert await hass.config_entries.async_reload(account.entry_id)
+    told = (await uploading)[IDENTITY.serial]
+    assert told["error"] is None
+    assert told["bytes"] == len(LOG) + len(CORE_DUMP)
+    assert told["delivered"] == 2
+    assert device.empty
+
+
+async def test_who_waits_is_told_when_the_account_does_not_come_back(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    known: DeviceCoordinator,
+    road: Road,
+) -> None:
+    road.device()
+    road.adapter.slots = 1
+    road.adapter.allocate("LOCK")
+    uploading = asyncio.ensure_future(upload(hass, road.device_id(account)))
+    await hass.async_block_till_done()
+    by_a_person = ConfigEntryDisabler.USER
+    await hass.config_entries.async_set_disabled_by(account.entry_id, by_a_person)
+    with pytest.raises(HomeAssistantError) as error:
+        await uploading
+    assert mistake(error) == "interrupted"
 
 
 async def test_a_session_under_way_is_joined(

@@ -5,14 +5,8 @@ import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 import probatio
-from homeassistant.config_entries import (
-    SIGNAL_CONFIG_ENTRY_CHANGED,
-    ConfigEntry,
-    ConfigEntryState,
-)
 from homeassistant.core import (
     HomeAssistant,
     ServiceCall,
@@ -22,11 +16,9 @@ from homeassistant.core import (
 )
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
-from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.service import async_register_admin_service
 from homeassistant.util.json import JsonValueType
 
-from ..collecting.connection import Interrupted
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..errors import user_errors
@@ -37,14 +29,13 @@ from ..model.log_levels import PERSON, Wish
 from ..outbox.model import Added, Outcome
 from .by_hand import async_register_actions_by_hand
 from .captures import async_register_capture_actions
+from .collect import RELOADED_WITHIN, async_collect, async_loaded_again
 from .crashes import async_register_crash_actions
 from .firmware import async_register_firmware_actions
 from .logs import async_register_log_actions
 from .pepeunit import async_register_pepeunit_actions
 from .publish import async_register_publish_actions
 from .targets import async_targets, gateway_of, required
-
-RELOADED_WITHIN = 30.0
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -161,10 +152,10 @@ async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload
     with user_errors(name):
         try:
             async with asyncio.timeout(seconds):
-                upload.added = added = await device.async_collect()
+                upload.added = added = await async_collect(device)
         except TimeoutError as err:
             raise _error("collect_timeout", name, seconds) from err
-        await _loaded_again(device.hass, device.account.entry, min(seconds, RELOADED_WITHIN))
+        await async_loaded_again(device.hass, device.account.entry, min(seconds, RELOADED_WITHIN))
     gateway = gateway_of(device)
     ids = {
         each.capture_id
@@ -182,26 +173,6 @@ async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload
         if there[0].error is _Missed.UNREACHABLE:
             raise _error("cloud_unreachable", name, seconds)
         raise _error("delivery_timeout", name, seconds)
-
-
-async def _loaded_again(hass: HomeAssistant, entry: ConfigEntry[Any], seconds: float) -> None:
-    """Wait until an account that is reloaded meanwhile is at work again, or raise Interrupted."""
-    loaded = asyncio.Event()
-
-    @callback
-    def look(*_: object) -> None:
-        if entry.state is ConfigEntryState.LOADED:
-            loaded.set()
-
-    stop = async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, look)
-    look()
-    try:
-        async with asyncio.timeout(seconds):
-            await loaded.wait()
-    except TimeoutError as err:
-        raise Interrupted("the account was unloaded meanwhile") from err
-    finally:
-        stop()
 
 
 def _none_uploaded(

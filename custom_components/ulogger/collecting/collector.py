@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, override
 
 from homeassistant.components import bluetooth
@@ -45,6 +45,7 @@ from .device_state import (
     DeviceState,
     Phase,
     SessionRecord,
+    moment,
 )
 from .experience import Experience
 from .kept import kept
@@ -91,7 +92,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         )
         self.account = account
         self.record = record
-        self.data = DeviceState(last_seen=_moment(record.last_seen))
+        self.data = DeviceState(last_seen=moment(record.last_seen))
         # Outlives a reload: a transfer is taken up again where it was, sessions stay explained.
         outliving = kept(hass, account.entry_id, record.identity.key)
         self.memory = outliving.memory
@@ -227,7 +228,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     def _show_seen(self, info: BluetoothServiceInfoBleak) -> None:
         self._seen_shown_at = time.monotonic()
-        self.show(present=True, rssi=info.rssi, last_seen=_moment(self.record.last_seen))
+        self.show(present=True, rssi=info.rssi, last_seen=moment(self.record.last_seen))
 
     @callback
     def lost(self) -> None:
@@ -269,22 +270,24 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         A session under way is joined, and one follows it where its log was taken before this was
         asked. Raises what a session raises (see `SessionError`); nobody's waiting ends it.
         """
-        if self._stopped:
-            raise Interrupted("the account is being unloaded")
         self._shown_phase.awaited()
         # A live session has no end: it makes one, and is taken up again.
         self._leave()
         too_late = self._collection is not None and self._collection.has_log
-        added = await self._result_of(self._task or await self._next_session())
-        if too_late:
-            added = added + await self._result_of(self._task or await self._next_session())
+        added: list[Added] = []
+        try:
+            for _ in range(2 if too_late else 1):
+                added = added + await self._result_of(self._task or await self._next_session())
+        except Interrupted as err:
+            raise Interrupted(str(err), [*added, *err.added]) from err
         return added
 
     async def _result_of(self, task: asyncio.Task[list[Added]]) -> list[Added]:
         """Wait for a session; returns what came to disk, or raises what it raised."""
+        collection = self._collection
         await asyncio.wait([task])
         if task.cancelled():
-            raise Interrupted("the account was unloaded meanwhile")
+            raise Interrupted("it was ended meanwhile", collection.added if collection else ())
         return task.result()
 
     # Collecting
@@ -337,6 +340,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     async def _next_session(self) -> asyncio.Task[list[Added]]:
         """Have a session as soon as there is a slot; one that can't be reached says so at once."""
+        if self._stopped:
+            raise Interrupted("the account is being unloaded")
         if not self._reachable():
             return self._begin()
         if (asked := self._asked) is None:
@@ -492,8 +497,3 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     def _register_device(self) -> dr.DeviceEntry:
         return register_device(self.hass, self.account.entry.entry_id, self.record)
-
-
-def _moment(seconds: float) -> datetime | None:
-    """Return a moment in Unix seconds as one to the second; None for 0, which is never."""
-    return dt_util.utc_from_timestamp(round(seconds)) if seconds else None
