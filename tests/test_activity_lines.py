@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from homeassistant.components import bluetooth
 from homeassistant.components.recorder import Recorder, get_instance
 from homeassistant.components.recorder.history import get_significant_states
 from homeassistant.core import HomeAssistant
@@ -155,6 +156,27 @@ async def test_a_collection_that_takes_long_is_no_line(
     await road.until_shown(account, "state", "idle")
     await all_told(road, account)
     assert lines == []
+
+
+async def test_a_device_that_was_connected_for_long_is_not_told_to_have_gone(
+    account: MockConfigEntry, road: Road, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Home Assistant forgets it meanwhile: nothing advertises while it is connected."""
+    coordinator = await met(road, account)
+    having(road, LOG)
+
+    async def forgotten(_address: str) -> None:
+        monkeypatch.setattr(bluetooth, "async_address_present", lambda *_, **__: False)
+        monkeypatch.setattr(bluetooth, "async_last_service_info", lambda *_, **__: None)
+
+    road.adapter.disconnecting = forgotten
+    lines.clear()
+    await coordinator.async_collect()
+    await all_told(road, account)
+    assert lines == []
+    await road.pass_time(minutes=1)
+    in_range = road.entity_id(account, "in_range")
+    assert [line for line in lines if in_range in line] == [f"{in_range} off"]
 
 
 async def test_collections_while_the_cloud_is_away_are_no_lines(

@@ -16,7 +16,6 @@ from .account.store import DeviceRecord
 from .collecting.collection import AnotherIdentified
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
-from .collecting.kept import kept
 from .collecting.shown_upload import ShownUpload
 from .model.capture import Capture
 from .model.heard import Heard
@@ -36,7 +35,6 @@ class DeviceCoordinator(DeviceCollector):
         another_identified: AnotherIdentified,
     ) -> None:
         super().__init__(hass, account, record, another_identified=another_identified)
-        self._kept = kept(hass, account.entry_id, record.identity.key)
         self._shown_upload = ShownUpload(hass, self.async_update_listeners, self._kept.upload)
 
     # What entities ask

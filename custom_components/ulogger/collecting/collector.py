@@ -8,7 +8,6 @@ it ends, the next one is planned in `_session_ended`, and nowhere else.
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -94,9 +93,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.record = record
         self.data = DeviceState(last_seen=moment(record.last_seen))
         # Outlives a reload: a transfer is taken up again where it was, sessions stay explained.
-        outliving = kept(hass, account.entry_id, record.identity.key)
-        self.memory = outliving.memory
-        self.timeline: deque[SessionRecord] = outliving.timeline
+        self._kept = kept(hass, account.entry_id, record.identity.key)
+        self.memory, self.timeline = self._kept.memory, self._kept.timeline
         self.unreachable_since: float | None = None
         self.session_succeeded = Signal[()]()
         self.session_ended = Signal[()]()
@@ -214,8 +212,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
         Home Assistant tells identical advertisements only once, and remembers all of them.
         """
-        address = self.record.address
-        info = bluetooth.async_last_service_info(self.hass, address, connectable=True)
+        info = bluetooth.async_last_service_info(self.hass, self.record.address, connectable=True)
+        if info is None and self.data.present:
+            self.lost()
         if not self.data.present or info is None or not self._shown_long_ago:
             return
         heard = time.time() - max(0.0, bluetooth.MONOTONIC_TIME() - info.time)
@@ -441,7 +440,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if self._stopped or (self.excluded and not self._live.on):
             self._schedule.stop()
         self._show_schedule()
-        if not self._stopped and not self._reachable():
+        # It does not advertise while it is connected: after a good session `look` looks again.
+        if error is not None and not self._stopped and not self._reachable():
             self.lost()
         self.session_ended.notify()
 
