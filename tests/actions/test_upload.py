@@ -1,6 +1,7 @@
 """Devices are collected when they are due, and at once when a person asks."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -21,8 +22,8 @@ from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.samples import sample_log
 from demo.device.virtual import VirtualDevice
-from tests.support.account import ToldTransport, meet
-from tests.support.bluetooth import OTHER_ADDRESS
+from tests.support.account import ToldTransport, load, meet
+from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
 from tests.support.flows import ENGLISH
 from tests.support.road import CORE_DUMP, IDENTITY, LOG, Road
 
@@ -194,6 +195,51 @@ async def test_what_was_collected_is_told_also_where_it_was_not_delivered(
     assert told["delivered"] == 0
     assert told["error"]["reason"] == "cloud_unreachable"
     assert response[OTHER.serial]["error"] is None
+
+
+async def test_a_device_that_is_disabled_or_of_an_account_that_is_not_loaded_fails_for_itself(
+    hass: HomeAssistant, account: MockConfigEntry, known: DeviceCoordinator, road: Road
+) -> None:
+    meet(account, OTHER, OTHER_ADDRESS)
+    elsewhere = replace(OTHER, application_id=43, serial="ELSEWHERE")
+    options = {"applications": {"43": {"device_types": []}}}
+    unloaded = await load(hass, options=options, customer_id=43)
+    meet(unloaded, elsewhere, "C0:FF:EE:00:00:43")
+    await hass.async_block_till_done()
+    ids = [road.device_id(account, each) for each in (IDENTITY, OTHER)]
+    ids.append(road.device_id(unloaded, elsewhere))
+    by_a_person = dr.DeviceEntryDisabler.USER
+    dr.async_get(hass).async_update_device(ids[1], disabled_by=by_a_person)
+    assert await hass.config_entries.async_unload(unloaded.entry_id)
+    await hass.async_block_till_done()
+    device = road.device()
+    response = await upload(hass, *ids)
+    assert device.empty
+    assert response[IDENTITY.serial]["error"] is None
+    assert response[OTHER.serial]["error"]["reason"] == "device_disabled"
+    assert response[OTHER.serial]["collected"] == []
+    assert response["ELSEWHERE"]["error"]["message"]
+    with pytest.raises(HomeAssistantError) as error:
+        await upload(hass, *ids[1:])
+    assert error.value.translation_key == "none_uploaded"
+
+
+async def test_devices_that_share_a_serial_have_a_result_each(
+    hass: HomeAssistant, transport: ToldTransport, road: Road
+) -> None:
+    options = {"applications": {"42": {"device_types": []}, "43": {"device_types": []}}}
+    account = await load(hass, options=options)
+    twin = replace(IDENTITY, application_id=43)
+    for identity, address in ((IDENTITY, ADDRESS), (twin, OTHER_ADDRESS)):
+        meet(account, identity, address).set_collect(collect=False)
+    await hass.async_block_till_done()
+    road.device()
+    road.device(OTHER_ADDRESS, twin, sample_log(800, seed=2))
+    response = await upload(hass, *(road.device_id(account, each) for each in (IDENTITY, twin)))
+    assert {name: told["bytes"] for name, told in response.items()} == {
+        f"42-{IDENTITY.serial}": len(LOG),
+        f"43-{IDENTITY.serial}": 800,
+    }
 
 
 @pytest.mark.usefixtures("known")

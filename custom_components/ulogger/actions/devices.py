@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -35,7 +36,7 @@ from .firmware import async_register_firmware_actions
 from .logs import async_register_log_actions
 from .pepeunit import async_register_pepeunit_actions
 from .publish import async_register_publish_actions
-from .targets import async_targets, gateway_of, required
+from .targets import Targets, async_targets, gateway_of, required
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -88,18 +89,33 @@ async def _upload(call: ServiceCall) -> ServiceResponse:
 
     Each device has a result of its own; raises HomeAssistantError only when all of them failed.
     """
-    devices = async_targets(call.hass, call).devices
-    seconds = call.data[ATTR_TIMEOUT]
+    targets = async_targets(call.hass, call, refuse=True)
+    devices, seconds = targets.devices, call.data[ATTR_TIMEOUT]
     uploads = await asyncio.gather(*(_upload_device(device, seconds) for device in devices))
+    names = [device.called for device in devices]
+    for entry, refusal in targets.refused:
+        uploads.append(_Upload(error=refusal))
+        names.append(entry.name_by_user or entry.name or entry.id)
     errors = [error for upload in uploads if (error := upload.error) is not None]
-    if len(errors) == len(devices):
-        raise _none_uploaded(devices, errors)
-    return {
-        "devices": {
-            device.identity.serial: upload.told()
-            for device, upload in zip(devices, uploads, strict=True)
-        }
+    if len(errors) == len(uploads):
+        raise _none_uploaded(names, errors)
+    told: dict[str, JsonValueType] = {
+        key: upload.told() for key, upload in zip(_keys(targets), uploads, strict=True)
     }
+    return {"devices": told}
+
+
+def _keys(targets: Targets) -> list[str]:
+    """Name the devices by their serials; those that share one with their application, too."""
+    full = [device.identifier[1] for device in targets.devices]
+    serials = [device.identity.serial for device in targets.devices]
+    for entry, _ in targets.refused:
+        full += [name for domain, name in entry.identifiers if domain == DOMAIN][:1]
+        serials.append(full[-1].partition("-")[2] or full[-1])
+    return [
+        name if serials.count(serial) > 1 else serial
+        for name, serial in zip(full, serials, strict=True)
+    ]
 
 
 @dataclass(slots=True)
@@ -176,14 +192,14 @@ async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload
 
 
 def _none_uploaded(
-    devices: list[DeviceCoordinator], errors: list[HomeAssistantError]
+    names: Sequence[str], errors: Sequence[HomeAssistantError]
 ) -> HomeAssistantError:
     """Say why no device could be uploaded, of several for each of them."""
     if len(errors) == 1:
         return errors[0]
     reasons = " ".join(
-        said if device.called in (said := str(error)) else f"{device.called}: {said}"
-        for device, error in zip(devices, errors, strict=True)
+        said if name in (said := str(error)) else f"{name}: {said}"
+        for name, error in zip(names, errors, strict=True)
     )
     return HomeAssistantError(
         translation_domain=DOMAIN,
