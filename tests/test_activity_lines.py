@@ -22,6 +22,7 @@ from pytest_homeassistant_custom_component.typing import (
 
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.collecting import shown_phase
+from custom_components.ulogger.collecting.device_state import Phase
 from custom_components.ulogger.model.level import Level
 from demo.device.radio import Air
 from demo.device.samples import sample_log
@@ -141,6 +142,20 @@ async def test_a_failure_and_its_end_are_shown_and_no_lines(
     await all_told(road, account)
     assert road.state(account, "last_error") == "none"
     assert road.state(account, "state") == "idle"
+    assert lines == []
+
+
+async def test_the_state_is_kept_out_only_while_it_changes(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, lines: list[str]
+) -> None:
+    """What has a unit is drawn as a curve; a history of states is one of coloured bars."""
+    coordinator = await met(road, account)
+    lines.clear()
+    coordinator.show(phase=Phase.ERROR)
+    shown = hass.states.get(road.entity_id(account, "state"))
+    assert shown is not None
+    assert shown.state == "error"
+    assert "unit_of_measurement" not in shown.attributes
     assert lines == []
 
 
