@@ -1,6 +1,7 @@
 """One line of the activity at most for a collection, whatever it brought and whoever wanted it."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from demo.living import line_frame
 from tests.support.account import ToldTransport
 from tests.support.bluetooth import ADDRESS
 from tests.support.encoder import Log, Said
-from tests.support.road import CORE_DUMP, LOG, Road
+from tests.support.road import CORE_DUMP, IDENTITY, LOG, Road
 from tests.support.said import read_all
 from tests.test_activity import changes, lines, met, routine
 
@@ -105,6 +106,19 @@ async def test_errors_after_a_crash_are_told_again(
     await coordinator.async_collect()
     await all_told(road, account)
     assert lines == ["logged {'error': 1}"]
+
+
+async def test_new_firmware_is_one_line(
+    account: MockConfigEntry, road: Road, lines: list[str], changes: list[str]
+) -> None:
+    coordinator = await met(road, account)
+    having(road, LOG, identity=replace(IDENTITY, git_version="5.0.0", git_hash="0ddba11"))
+    lines.clear()
+    await coordinator.async_collect()
+    await all_told(road, account)
+    event = road.entity_id(account, "device_event")
+    assert [line.split()[0] for line in lines] == [event]
+    assert f"{road.entity_id(account, 'firmware_version')} 5.0.0" in changes
 
 
 async def test_several_logs_of_a_device_that_is_followed_are_one_sentence(
