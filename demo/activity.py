@@ -1,8 +1,8 @@
 """What Home Assistant's activity says of devices, beside what was collected of them.
 
-At most one line for a collection that brought something, none for one that brought nothing, none
-when the account is reloaded. Crashes, new firmware and what devices logged at a grave level are
-news beside that: one line of each kind for what happened.
+At most one line for a collection that brought something, crashes and errors included, none for one
+that brought nothing, none when the account is reloaded. New firmware is news beside that: one line
+each time.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from .api import Api, Json
 from .harness import Harness
 from .living import MINUTES, LivingDevice
 
-ROUTINE: Final = "last_upload"
-NEWS: Final = ("device_event", "last_crash", "firmware_version")
-"""Entities that change when something has happened to a device."""
+NEWS: Final = "device_event"
+"""The entity that tells of what has happened to a device."""
+UPDATED: Final = {"event_type": "firmware_changed"}
 SETTLE_SECONDS: Final = 10.0
 SESSION_SECONDS: Final = 20.0
 """How long a collection of an idle device takes at most."""
@@ -33,6 +33,7 @@ class Told:
     collections: int = 0
     brought: int = 0
     captures: int = 0
+    firmware: int = 0
     lines: Counter[str] = field(default_factory=Counter)
     logged: int = 0
 
@@ -42,15 +43,12 @@ class Told:
 
     def faults(self) -> Iterator[str]:
         """Say of what there are too many lines."""
-        if self.lines[ROUTINE] > self.brought:
-            yield f"{self.lines[ROUTINE]} uploads of {self.brought} collections"
-        if self.logged > self.captures:
-            yield f"{self.logged} sentences about {self.captures} captures"
         for key, count in self.lines.items():
-            if key in NEWS and count > self.captures:
-                yield f"{count} lines of {key}, {self.captures} captures"
-            if key not in (ROUTINE, *NEWS):
+            if key != NEWS:
                 yield f"{count} lines of {key}"
+        told = self.lines[NEWS] - self.firmware + self.logged
+        if told > self.brought:
+            yield f"{told} lines about {self.brought} collections"
 
 
 async def count(api: Api, entry_id: str, since: datetime) -> dict[str, Told]:
@@ -72,6 +70,7 @@ async def count(api: Api, entry_id: str, since: datetime) -> dict[str, Told]:
             device = devices[entity["device_id"]]
             serial = device["serial_number"] or device["name"]
             told[serial].lines[entity["translation_key"] or entity["unique_id"]] += 1
+            told[serial].firmware += line.get("attributes") == UPDATED
         elif line.get("domain") == DOMAIN:
             told[serials[line["name"]]].logged += 1
     path = f"/api/diagnostics/config_entry/{entry_id}"

@@ -11,8 +11,8 @@ import pytest
 from bleak_retry_connector import BleakOutOfConnectionSlotsError
 from homeassistant.components.logbook.helpers import async_subscribe_events
 from homeassistant.config_entries import ConfigEntryDisabler
-from homeassistant.const import STATE_UNAVAILABLE, STATE_UNKNOWN
-from homeassistant.core import Event, HomeAssistant, callback
+from homeassistant.const import EVENT_STATE_CHANGED, STATE_UNAVAILABLE, STATE_UNKNOWN
+from homeassistant.core import Event, EventStateChangedData, HomeAssistant, callback
 from homeassistant.helpers.entity import Entity
 from homeassistant.helpers.event import async_track_state_change_event
 from homeassistant.setup import async_setup_component
@@ -23,6 +23,7 @@ from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.collecting import collector, shown_phase
 from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.coordinator import DeviceCoordinator
+from custom_components.ulogger.gateway.activity import EVENT_LOGGED
 from custom_components.ulogger.outbox.errors import OutboxLocked
 from custom_components.ulogger.outbox.model import DeviceCounters
 from custom_components.ulogger.outbox.outbox import Outbox
@@ -40,11 +41,29 @@ def lines(hass: HomeAssistant) -> list[str]:
 
     @callback
     def note(event: Event[Any]) -> None:
+        if event.event_type == EVENT_LOGGED:
+            lines.append(f"logged {event.data['levels']}")
+            return
         state = event.data["new_state"]
         lines.append(f"{state.entity_id} {state.state}")
 
-    async_subscribe_events(hass, [], note, set(), None, None, None)
+    async_subscribe_events(hass, [], note, {EVENT_LOGGED}, None, None, None)
     return lines
+
+
+@pytest.fixture
+def changes(hass: HomeAssistant) -> list[str]:
+    """Return what becomes of states from now on."""
+    changes: list[str] = []
+
+    @callback
+    def note(event: Event[EventStateChangedData]) -> None:
+        before, now = event.data["old_state"], event.data["new_state"]
+        if before is not None and now is not None and before.state != now.state:
+            changes.append(f"{now.entity_id} {now.state}")
+
+    hass.bus.async_listen(EVENT_STATE_CHANGED, note)
+    return changes
 
 
 async def met(road: Road, entry: MockConfigEntry) -> DeviceCoordinator:
@@ -81,30 +100,35 @@ async def counted(road: Road, account: MockConfigEntry) -> None:
     await road.hass.async_block_till_done()
 
 
-async def test_a_routine_collection_that_brought_something_is_one_line(
-    account: MockConfigEntry, road: Road, lines: list[str]
+async def test_a_routine_collection_that_brought_something_is_shown_and_no_line(
+    account: MockConfigEntry, road: Road, lines: list[str], changes: list[str]
 ) -> None:
     coordinator = await met(road, account)
     lines.clear()
+    changes.clear()
     await routine(road, coordinator, LOG)
     await counted(road, account)
-    assert [line.split()[0] for line in lines] == [road.entity_id(account, "last_upload")]
+    uploaded = road.entity_id(account, "last_upload")
+    assert [line.split()[0] for line in changes].count(uploaded) == 1
+    assert lines == []
 
 
-async def test_a_log_and_a_core_dump_that_go_up_one_after_the_other_are_one_line(
-    hass: HomeAssistant, account: MockConfigEntry, road: Road, lines: list[str]
+async def test_a_log_and_a_core_dump_that_go_up_one_after_the_other_are_one_upload(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, changes: list[str]
 ) -> None:
     coordinator = await met(road, account)
     uploaded = road.entity_id(account, "last_upload")
-    lines.clear()
+    changes.clear()
     coordinator.counters_changed(DeviceCounters(last_upload=1_790_000_000.0, waiting=1))
     coordinator.counters_changed(DeviceCounters(last_upload=1_790_000_002.0))
     await hass.async_block_till_done()
-    assert lines == [f"{uploaded} 2026-09-21T14:13:22+00:00"]
+    assert [line for line in changes if line.startswith(uploaded)] == [
+        f"{uploaded} 2026-09-21T14:13:22+00:00"
+    ]
 
 
-async def test_a_log_that_goes_up_while_the_core_dump_is_still_fetched_is_no_line_yet(
-    hass: HomeAssistant, account: MockConfigEntry, road: Road, lines: list[str]
+async def test_a_log_that_goes_up_while_the_core_dump_is_still_fetched_is_not_shown_yet(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road, changes: list[str]
 ) -> None:
     coordinator = await met(road, account)
     uploaded = road.entity_id(account, "last_upload")
@@ -112,17 +136,17 @@ async def test_a_log_that_goes_up_while_the_core_dump_is_still_fetched_is_no_lin
     async def wait(_address: str) -> None:
         coordinator.counters_changed(DeviceCounters(last_upload=1_790_000_000.0))
         await hass.async_block_till_done()
-        assert not any(line.startswith(uploaded) for line in lines)
+        assert not any(line.startswith(uploaded) for line in changes)
         coordinator.counters_changed(DeviceCounters(last_upload=1_790_000_002.0))
 
     road.adapter.disconnecting = wait
     with patch.object(coordinator.account, "refresh_soon") as refresh_soon:
         await coordinator.async_collect()
     await hass.async_block_till_done()
-    assert not any(line.startswith(uploaded) for line in lines)
+    assert not any(line.startswith(uploaded) for line in changes)
     refresh_soon.assert_called_with()
     coordinator.counters_changed(coordinator.data.counters)
-    said = [line for line in lines if line.startswith(uploaded)]
+    said = [line for line in changes if line.startswith(uploaded)]
     assert said == [f"{uploaded} 2026-09-21T14:13:22+00:00"]
 
 
@@ -234,18 +258,21 @@ async def test_an_account_that_is_disabled_shows_it_at_once(
 
 
 async def test_what_a_person_asks_for_is_shown_while_it_goes_on(
-    account: MockConfigEntry, road: Road, lines: list[str]
+    account: MockConfigEntry, road: Road, lines: list[str], changes: list[str]
 ) -> None:
     coordinator = await met(road, account)
     del road.adapter.devices[ADDRESS]
     road.device(log=LOG, heard=False)
     lines.clear()
+    changes.clear()
     await coordinator.async_collect()
     await road.hass.async_block_till_done()
     state = road.entity_id(account, "state")
-    assert [line for line in lines if line.startswith(f"{state} ")] == [
+    assert [line for line in changes if line.startswith(f"{state} ")] == [
         f"{state} {phase}" for phase in ("connecting", "downloading", "idle")
     ]
+    await counted(road, account)
+    assert lines == []
 
 
 async def test_a_long_collection_is_shown_whoever_wanted_it(

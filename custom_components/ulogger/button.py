@@ -6,6 +6,7 @@ from homeassistant.components.button import ButtonEntity, ButtonEntityDescriptio
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
+from .actions.collect import async_collect
 from .entity import DeviceEntity, add_device_entities
 from .errors import user_errors
 from .gateway.gateway import UloggerConfigEntry
@@ -37,7 +38,7 @@ class UploadButton(DeviceEntity, ButtonEntity):
     @override
     async def async_press(self) -> None:
         with user_errors(self.coordinator.called):
-            await self.coordinator.async_collect()
+            await async_collect(self.coordinator)
         self.gateway.async_retry_now()
 
 

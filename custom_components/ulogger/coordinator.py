@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import override
 
 from homeassistant.core import Event, HomeAssistant, callback
@@ -15,7 +16,6 @@ from .account.store import DeviceRecord
 from .collecting.collection import AnotherIdentified
 from .collecting.collector import DeviceCollector
 from .collecting.device_state import DeviceEvent, Phase
-from .collecting.kept import kept
 from .collecting.shown_upload import ShownUpload
 from .model.capture import Capture
 from .model.heard import Heard
@@ -35,8 +35,7 @@ class DeviceCoordinator(DeviceCollector):
         another_identified: AnotherIdentified,
     ) -> None:
         super().__init__(hass, account, record, another_identified=another_identified)
-        shown = kept(hass, account.entry_id, record.identity.key).upload
-        self._shown_upload = ShownUpload(hass, self.async_update_listeners, shown)
+        self._shown_upload = ShownUpload(hass, self.async_update_listeners, self._kept.upload)
 
     # What entities ask
 
@@ -63,6 +62,11 @@ class DeviceCoordinator(DeviceCollector):
     def phase(self) -> Phase:
         """What *State* shows: what passes only where somebody waits for it, or it takes long."""
         return self._shown_phase.phase
+
+    @property
+    def in_session(self) -> bool:
+        """Whether the device is being collected, or followed."""
+        return self._task is not None
 
     @property
     def last_upload(self) -> float | None:
@@ -102,6 +106,9 @@ class DeviceCoordinator(DeviceCollector):
         self.show(present=self._reachable())
         if not self.excluded:
             self._plan_first()
+        if (left := self._kept.live_until - self.hass.loop.time()) > 0:
+            self._live.begin(timedelta(seconds=left))
+            self._schedule.asked()
         self._show_schedule()
 
     @callback
@@ -111,6 +118,13 @@ class DeviceCoordinator(DeviceCollector):
             self._schedule.now()
         else:
             self._schedule.after_restart(self.record.last_collected, self.account.settings.interval)
+
+    @override
+    def _wait_no_more(self) -> None:
+        """Follow the device again if the account is only reloaded: who watches it still does."""
+        if not self._stopped:
+            self._kept.live_until = self.hass.loop.time() + self._live.left.total_seconds()
+        super()._wait_no_more()
 
     @override
     async def async_stop(self) -> None:

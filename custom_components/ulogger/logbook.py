@@ -1,4 +1,4 @@
-"""What the activity says of lines that devices logged: one entry for a capture."""
+"""What the activity says of lines that devices logged: one entry for a collection."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,7 +7,7 @@ from homeassistant.core import Event, HomeAssistant, callback
 from homeassistant.helpers import device_registry as dr
 
 from .const import DOMAIN, ULOGGER_TITLE
-from .gateway.device_news import EVENT_LOGGED
+from .gateway.activity import EVENT_LOGGED
 from .gateway.own_texts import own_text
 
 

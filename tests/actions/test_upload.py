@@ -1,11 +1,13 @@
 """Devices are collected when they are due, and at once when a person asks."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from homeassistant.config_entries import ConfigEntryDisabler
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import device_registry as dr
@@ -15,12 +17,13 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.cloud.destination import ConnectionState
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
-from custom_components.ulogger.model.capture import Capture
+from custom_components.ulogger.gateway import gateway as gateway_module
+from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.device.samples import sample_log
 from demo.device.virtual import VirtualDevice
-from tests.support.account import ToldTransport, meet
-from tests.support.bluetooth import OTHER_ADDRESS
+from tests.support.account import ToldTransport, load, meet
+from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
 from tests.support.flows import ENGLISH
 from tests.support.road import CORE_DUMP, IDENTITY, LOG, Road
 
@@ -194,6 +197,51 @@ async def test_what_was_collected_is_told_also_where_it_was_not_delivered(
     assert response[OTHER.serial]["error"] is None
 
 
+async def test_a_device_that_is_disabled_or_of_an_account_that_is_not_loaded_fails_for_itself(
+    hass: HomeAssistant, account: MockConfigEntry, known: DeviceCoordinator, road: Road
+) -> None:
+    meet(account, OTHER, OTHER_ADDRESS)
+    elsewhere = replace(OTHER, application_id=43, serial="ELSEWHERE")
+    options = {"applications": {"43": {"device_types": []}}}
+    unloaded = await load(hass, options=options, customer_id=43)
+    meet(unloaded, elsewhere, "C0:FF:EE:00:00:43")
+    await hass.async_block_till_done()
+    ids = [road.device_id(account, each) for each in (IDENTITY, OTHER)]
+    ids.append(road.device_id(unloaded, elsewhere))
+    by_a_person = dr.DeviceEntryDisabler.USER
+    dr.async_get(hass).async_update_device(ids[1], disabled_by=by_a_person)
+    assert await hass.config_entries.async_unload(unloaded.entry_id)
+    await hass.async_block_till_done()
+    device = road.device()
+    response = await upload(hass, *ids)
+    assert device.empty
+    assert response[IDENTITY.serial]["error"] is None
+    assert response[OTHER.serial]["error"]["reason"] == "device_disabled"
+    assert response[OTHER.serial]["collected"] == []
+    assert response["ELSEWHERE"]["error"]["message"]
+    with pytest.raises(HomeAssistantError) as error:
+        await upload(hass, *ids[1:])
+    assert error.value.translation_key == "none_uploaded"
+
+
+async def test_devices_that_share_a_serial_have_a_result_each(
+    hass: HomeAssistant, transport: ToldTransport, road: Road
+) -> None:
+    options = {"applications": {"42": {"device_types": []}, "43": {"device_types": []}}}
+    account = await load(hass, options=options)
+    twin = replace(IDENTITY, application_id=43)
+    for identity, address in ((IDENTITY, ADDRESS), (twin, OTHER_ADDRESS)):
+        meet(account, identity, address).set_collect(collect=False)
+    await hass.async_block_till_done()
+    road.device()
+    road.device(OTHER_ADDRESS, twin, sample_log(800, seed=2))
+    response = await upload(hass, *(road.device_id(account, each) for each in (IDENTITY, twin)))
+    assert {name: told["bytes"] for name, told in response.items()} == {
+        f"42-{IDENTITY.serial}": len(LOG),
+        f"43-{IDENTITY.serial}": 800,
+    }
+
+
 @pytest.mark.usefixtures("known")
 async def test_the_action_fails_when_all_of_several_devices_failed_and_says_why(
     hass: HomeAssistant, account: MockConfigEntry, road: Road
@@ -247,6 +295,71 @@ async def test_an_account_that_is_reloaded_meanwhile_delivers_all_the_same(
     assert await reloading
     told = (await uploading)[IDENTITY.serial]
     assert (told["delivered"], told["error"]) == (1, None)
+
+
+async def test_who_waits_for_a_connection_during_a_reload_gets_what_was_asked_for(
+    hass: HomeAssistant, account: MockConfigEntry, known: DeviceCoordinator, road: Road
+) -> None:
+    known.set_collect(collect=False)
+    road.device()
+    road.adapter.slots = 1
+    road.adapter.allocate("LOCK")
+    uploading = asyncio.ensure_future(upload(hass, road.device_id(account)))
+    await hass.async_block_till_done()
+    assert await hass.config_entries.async_reload(account.entry_id)
+    assert not uploading.done()
+    road.adapter.release("LOCK")
+    told = (await uploading)[IDENTITY.serial]
+    assert (told["delivered"], told["bytes"], told["error"]) == (1, len(LOG), None)
+
+
+async def test_a_session_that_a_reload_ends_is_taken_up_again_and_everything_is_told(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    known: DeviceCoordinator,
+    road: Road,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateway_module, "FINISH_SESSIONS_WITHIN", 0.1)
+    known.set_collect(collect=False)
+    device = road.device(core_dump=CORE_DUMP)
+    outbox = account.runtime_data.account.outbox
+    add, keeping = outbox.add, asyncio.Event()
+
+    async def dump_never_on_disk(capture: Capture) -> Any:
+        if capture.kind is CaptureKind.LOG:
+            return await add(capture)
+        keeping.set()
+        return await hass.loop.create_future()
+
+    outbox.add = dump_never_on_disk
+    uploading = asyncio.ensure_future(upload(hass, road.device_id(account)))
+    async with asyncio.timeout(10):
+        await keeping.wait()
+    assert await hass.config_entries.async_reload(account.entry_id)
+    told = (await uploading)[IDENTITY.serial]
+    assert told["error"] is None
+    assert told["bytes"] == len(LOG) + len(CORE_DUMP)
+    assert told["delivered"] == 2
+    assert device.empty
+
+
+async def test_who_waits_is_told_when_the_account_does_not_come_back(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    known: DeviceCoordinator,
+    road: Road,
+) -> None:
+    road.device()
+    road.adapter.slots = 1
+    road.adapter.allocate("LOCK")
+    uploading = asyncio.ensure_future(upload(hass, road.device_id(account)))
+    await hass.async_block_till_done()
+    by_a_person = ConfigEntryDisabler.USER
+    await hass.config_entries.async_set_disabled_by(account.entry_id, by_a_person)
+    with pytest.raises(HomeAssistantError) as error:
+        await uploading
+    assert mistake(error) == "interrupted"
 
 
 async def test_a_session_under_way_is_joined(

@@ -1,6 +1,7 @@
 """Live mode: a device is held and watched, makes room for others, and comes back after a loss."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -221,3 +222,29 @@ async def test_unloading_ends_it(hass: HomeAssistant, road: Road, watched: Any) 
     await hass.config_entries.async_unload(entry.entry_id)
     assert not device.connected
     assert not road.adapter.allocated
+
+
+async def test_it_goes_on_after_a_reload_for_what_was_left(
+    hass: HomeAssistant, road: Road, watched: Any
+) -> None:
+    entry, device, coordinator = watched
+    left = coordinator._live.left
+    assert left > timedelta(0)
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    after = road.coordinator(entry, coordinator.identity)
+    assert after is not coordinator
+    assert after.live
+    assert after._live.left <= left
+    await until(lambda: device.connected and after.data.phase == "live")
+    await logs(device, seed=21)
+
+
+async def test_one_that_was_ended_does_not_begin_again_with_a_reload(
+    hass: HomeAssistant, road: Road, watched: Any
+) -> None:
+    entry, device, coordinator = watched
+    await watch(hass, road, entry, on=False)
+    await road.idle(coordinator)
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    assert not road.coordinator(entry, coordinator.identity).live
+    assert not device.connected

@@ -26,19 +26,26 @@ def faults(**phases: Told) -> list[str]:
     return outcome["faults"]
 
 
-def test_one_line_for_a_collection_and_one_of_each_kind_for_a_crash_are_well() -> None:
-    crashed = told(3, 4, 3, last_upload=3, device_event=1, last_crash=1)
+def test_one_line_for_a_collection_is_well_whatever_it_brought() -> None:
+    crashed = told(3, 4, 2, device_event=1)
     assert faults(alive=crashed, quiet=told(0, 0), after=told(0, 0)) == []
 
 
+def test_new_firmware_is_news_beside_the_collection() -> None:
+    updated = told(1, 1, 1, device_event=1)
+    assert faults(alive=updated) == ["A1: 2 lines about 1 collections"]
+    updated.firmware = 1
+    assert faults(alive=updated) == []
+
+
 def test_more_lines_than_collections_are_too_many() -> None:
-    assert faults(alive=told(3, 4, last_upload=4)) == ["A1: 4 uploads of 3 collections"]
-    assert faults(alive=told(1, 1, 2)) == ["A1: 2 sentences about 1 captures"]
-    assert faults(alive=told(1, 1, last_crash=2)) == ["A1: 2 lines of last_crash, 1 captures"]
+    assert faults(alive=told(1, 1, 2)) == ["A1: 2 lines about 1 collections"]
+    assert faults(alive=told(1, 2, 1, device_event=1)) == ["A1: 2 lines about 1 collections"]
 
 
-def test_a_line_of_what_passes_is_one_too_many() -> None:
-    assert faults(alive=told(3, 3, state=1)) == ["A1: 1 lines of state"]
+def test_a_line_of_what_is_only_shown_is_one_too_many() -> None:
+    for key in ("state", "last_upload", "last_crash", "firmware_version", "in_range"):
+        assert faults(alive=told(3, 3, **{key: 1})) == [f"A1: 1 lines of {key}"]
 
 
 def test_a_collection_without_anything_and_a_reload_have_none() -> None:
@@ -81,12 +88,18 @@ class SaidApi:
             "config/entity_registry/list": [
                 entity("sensor.pump_last_upload", "a", "last_upload"),
                 entity("sensor.pump_volts", "a", None),
+                entity("event.pump", "a", "device_event"),
                 entity("binary_sensor.cloud", "b", "cloud_connection"),
                 entity("light.lamp", "c", "lamp"),
             ],
             "logbook/get_events": [
                 {"entity_id": "sensor.pump_last_upload", "state": "now"},
                 {"entity_id": "sensor.pump_volts", "state": "3"},
+                {
+                    "entity_id": "event.pump",
+                    "state": "now",
+                    "attributes": {"event_type": "firmware_changed"},
+                },
                 {"entity_id": "binary_sensor.cloud", "state": "on"},
                 {"entity_id": "light.lamp", "state": "on"},
                 {"name": "The pump", "domain": "ulogger", "message": "logged an error"},
@@ -104,6 +117,7 @@ async def test_lines_are_counted_by_device_and_entity_beside_what_was_collected(
     api = SaidApi()
     found = await count(api, "entry", SINCE)  # type: ignore[arg-type]
     assert api.since == "2026-11-21T12:00:00+00:00"
-    assert found["A1"] == Told(2, 1, 2, Counter(last_upload=1, **{"id-sensor.pump_volts": 1}), 1)
+    lines = Counter(last_upload=1, device_event=1, **{"id-sensor.pump_volts": 1})
+    assert found["A1"] == Told(2, 1, 2, 1, lines, 1)
     assert found["uLogger 42"].lines == {"cloud_connection": 1}
     assert found.keys() == {"A1", "uLogger 42"}

@@ -19,6 +19,7 @@ from custom_components.ulogger.collecting.connection import DeviceOutOfRange
 from custom_components.ulogger.const import DOMAIN
 from demo.cloud.broker import LocalBroker
 from demo.cloud.service import LocalCloud
+from demo.device.samples import sample_log
 from demo.device.virtual import VirtualDevice
 from tests.support.bluetooth import ADDRESS, OTHER_ADDRESS
 from tests.support.flows import expect_abort
@@ -399,6 +400,36 @@ async def test_of_two_accounts_with_the_same_application_one_collects_a_device(
 
     assert collectors(accounts) == [0]
     assert len(cloud_service.of("binlog")) == 1
+
+
+async def test_a_device_that_is_left_alone_stays_so_when_its_application_goes_to_another_account(
+    hass: HomeAssistant, broker: LocalBroker, road: Road
+) -> None:
+    options = [approving(APPLICATION), {}]
+    accounts = [await add_account(hass, broker, options[n], group_id=n) for n in (0, 1)]
+    device = road.device(heard=False)
+    await meet(road, device)
+    await road.collected(device)
+    await road.idle(road.coordinator(accounts[0]))
+    road.coordinator(accounts[0]).set_collect(collect=False)
+    later = sample_log(900, seed=3)
+    again = road.device(log=later, heard=False)
+    for entry, theirs in zip(accounts, ({}, approving(APPLICATION)), strict=True):
+        hass.config_entries.async_update_entry(entry, options=theirs)
+        assert await hass.config_entries.async_reload(entry.entry_id)
+    await meet(road, again)
+    await road.pass_time(seconds=3)
+    assert collectors(accounts) == [1]
+    coordinator = road.coordinator(accounts[1])
+    assert not coordinator.record.collect
+    await road.pass_time(hours=1)
+    assert untouched(again, later)
+    # The word of a person here is the one that counts from now on.
+    coordinator.set_collect(collect=True)
+    await accounts[1].runtime_data.async_forget(IDENTITY.key)
+    await meet(road, again)
+    await road.pass_time(seconds=3)
+    assert road.coordinator(accounts[1]).record.collect
 
 
 def collectors(accounts: list[MockConfigEntry]) -> list[int]:

@@ -20,7 +20,7 @@ from custom_components.ulogger.account.store import outbox_path
 from custom_components.ulogger.collecting.device_state import DeviceEvent
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.firmware.symbols import FirmwareImage
-from custom_components.ulogger.gateway.device_news import EVENT_LOGGED
+from custom_components.ulogger.gateway.activity import EVENT_LOGGED
 from custom_components.ulogger.gateway.readings import readings_path
 from custom_components.ulogger.logbook import describe_lines
 from custom_components.ulogger.model.capture import Capture

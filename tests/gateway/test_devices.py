@@ -406,6 +406,26 @@ async def test_a_session_that_was_interrupted_goes_on_where_it_was_not_after_the
     assert not (await stored(hass, account)).devices[IDENTITY.key].interrupted
 
 
+async def test_a_session_that_home_assistants_end_interrupts_is_noted_on_disk(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    outbox, keeping = account.runtime_data.account.outbox, asyncio.Event()
+
+    async def never_on_disk(_: Capture) -> Added:
+        keeping.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    outbox.add = never_on_disk
+    device = road.device()
+    async with asyncio.timeout(10):
+        await keeping.wait()
+    # What Home Assistant calls when it stops.
+    await account.runtime_data.async_stop()
+    assert (await stored(hass, account)).devices[IDENTITY.key].interrupted
+    assert device.erased == []
+
+
 async def test_a_session_that_was_interrupted_is_due_at_once_after_a_restart(
     hass: HomeAssistant, account: MockConfigEntry, road: Road
 ) -> None:

@@ -80,10 +80,14 @@ async def test_a_row_tells_how_a_device_is(
     assert (row["has_image"], row["state"], row["progress"]) == (False, "idle", None)
     assert (row["in_range"], row["live"]) == (False, False)
     assert row["last_seen"] == round(device.record.last_seen)
+    assert row["next_collection"] is None
     assert (row["errors_24h"], row["crashes_24h"], row["metrics"]) == (0, 0, [])
     device.show(bytes_done=50, bytes_total=200, rssi=-60, present=True)
     row = (await rows.until(lambda rows: rows[id_]["progress"] is not None))[id_]
     assert (row["progress"], row["rssi"], row["in_range"]) == (0.25, -60, True)
+    due = device.data.next_collection
+    assert due is not None
+    assert row["next_collection"] == due.timestamp()
 
 
 async def test_what_captures_say_of_a_device_comes_after_them(

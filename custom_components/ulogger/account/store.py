@@ -226,6 +226,13 @@ class AccountStore:
             self._left_alone.add(key)
         return record
 
+    def hand_over(self, key: DeviceKey) -> bool:
+        """Forget a device that another account takes in; returns whether it is to be left alone."""
+        self.forget(key)
+        left_alone = key in self._left_alone
+        self._left_alone.discard(key)
+        return left_alone
+
     def _content(self) -> StoredAccount:
         self._save_planned = False
         content: StoredAccount = {

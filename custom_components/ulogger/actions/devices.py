@@ -2,17 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 import probatio
-from homeassistant.config_entries import (
-    SIGNAL_CONFIG_ENTRY_CHANGED,
-    ConfigEntry,
-    ConfigEntryState,
-)
 from homeassistant.core import (
     HomeAssistant,
     ServiceCall,
@@ -22,11 +17,9 @@ from homeassistant.core import (
 )
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
-from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.service import async_register_admin_service
 from homeassistant.util.json import JsonValueType
 
-from ..collecting.connection import Interrupted
 from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..errors import user_errors
@@ -37,14 +30,13 @@ from ..model.log_levels import PERSON, Wish
 from ..outbox.model import Added, Outcome
 from .by_hand import async_register_actions_by_hand
 from .captures import async_register_capture_actions
+from .collect import RELOADED_WITHIN, async_collect, async_loaded_again
 from .crashes import async_register_crash_actions
 from .firmware import async_register_firmware_actions
 from .logs import async_register_log_actions
 from .pepeunit import async_register_pepeunit_actions
 from .publish import async_register_publish_actions
-from .targets import async_targets, gateway_of, required
-
-RELOADED_WITHIN = 30.0
+from .targets import Targets, async_targets, gateway_of, required
 
 ATTR_TIMEOUT = "timeout"
 ATTR_LEVEL = "level"
@@ -97,18 +89,33 @@ async def _upload(call: ServiceCall) -> ServiceResponse:
 
     Each device has a result of its own; raises HomeAssistantError only when all of them failed.
     """
-    devices = async_targets(call.hass, call).devices
-    seconds = call.data[ATTR_TIMEOUT]
+    targets = async_targets(call.hass, call, refuse=True)
+    devices, seconds = targets.devices, call.data[ATTR_TIMEOUT]
     uploads = await asyncio.gather(*(_upload_device(device, seconds) for device in devices))
+    names = [device.called for device in devices]
+    for entry, refusal in targets.refused:
+        uploads.append(_Upload(error=refusal))
+        names.append(entry.name_by_user or entry.name or entry.id)
     errors = [error for upload in uploads if (error := upload.error) is not None]
-    if len(errors) == len(devices):
-        raise _none_uploaded(devices, errors)
-    return {
-        "devices": {
-            device.identity.serial: upload.told()
-            for device, upload in zip(devices, uploads, strict=True)
-        }
+    if len(errors) == len(uploads):
+        raise _none_uploaded(names, errors)
+    told: dict[str, JsonValueType] = {
+        key: upload.told() for key, upload in zip(_keys(targets), uploads, strict=True)
     }
+    return {"devices": told}
+
+
+def _keys(targets: Targets) -> list[str]:
+    """Name the devices by their serials; those that share one with their application, too."""
+    full = [device.identifier[1] for device in targets.devices]
+    serials = [device.identity.serial for device in targets.devices]
+    for entry, _ in targets.refused:
+        full += [name for domain, name in entry.identifiers if domain == DOMAIN][:1]
+        serials.append(full[-1].partition("-")[2] or full[-1])
+    return [
+        name if serials.count(serial) > 1 else serial
+        for name, serial in zip(full, serials, strict=True)
+    ]
 
 
 @dataclass(slots=True)
@@ -161,10 +168,10 @@ async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload
     with user_errors(name):
         try:
             async with asyncio.timeout(seconds):
-                upload.added = added = await device.async_collect()
+                upload.added = added = await async_collect(device)
         except TimeoutError as err:
             raise _error("collect_timeout", name, seconds) from err
-        await _loaded_again(device.hass, device.account.entry, min(seconds, RELOADED_WITHIN))
+        await async_loaded_again(device.hass, device.account.entry, min(seconds, RELOADED_WITHIN))
     gateway = gateway_of(device)
     ids = {
         each.capture_id
@@ -184,35 +191,15 @@ async def _collect_and_deliver(device: DeviceCoordinator, seconds: float, upload
         raise _error("delivery_timeout", name, seconds)
 
 
-async def _loaded_again(hass: HomeAssistant, entry: ConfigEntry[Any], seconds: float) -> None:
-    """Wait until an account that is reloaded meanwhile is at work again, or raise Interrupted."""
-    loaded = asyncio.Event()
-
-    @callback
-    def look(*_: object) -> None:
-        if entry.state is ConfigEntryState.LOADED:
-            loaded.set()
-
-    stop = async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, look)
-    look()
-    try:
-        async with asyncio.timeout(seconds):
-            await loaded.wait()
-    except TimeoutError as err:
-        raise Interrupted("the account was unloaded meanwhile") from err
-    finally:
-        stop()
-
-
 def _none_uploaded(
-    devices: list[DeviceCoordinator], errors: list[HomeAssistantError]
+    names: Sequence[str], errors: Sequence[HomeAssistantError]
 ) -> HomeAssistantError:
     """Say why no device could be uploaded, of several for each of them."""
     if len(errors) == 1:
         return errors[0]
     reasons = " ".join(
-        said if device.called in (said := str(error)) else f"{device.called}: {said}"
-        for device, error in zip(devices, errors, strict=True)
+        said if name in (said := str(error)) else f"{name}: {said}"
+        for name, error in zip(names, errors, strict=True)
     )
     return HomeAssistantError(
         translation_domain=DOMAIN,

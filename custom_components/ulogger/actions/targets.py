@@ -19,10 +19,14 @@ from ..model.identity import DeviceKey
 
 @dataclass(slots=True)
 class Targets:
-    """The devices and gateways of a call, each once."""
+    """The devices and gateways of a call, each once.
+
+    ``refused`` are devices of ours that were named and can't be had now, with the reason.
+    """
 
     devices: list[DeviceCoordinator] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
+    refused: list[tuple[dr.AnyDeviceEntry, ServiceValidationError]] = field(default_factory=list)
 
 
 def gateway_of(device: DeviceCoordinator) -> Gateway:
@@ -62,10 +66,13 @@ def required[CapabilityT](
 
 
 @callback
-def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = False) -> Targets:
+def async_targets(
+    hass: HomeAssistant, call: ServiceCall, *, gateways: bool = False, refuse: bool = False
+) -> Targets:
     """Resolve the target of *call*; a gateway stands for itself only where *gateways* says so.
 
-    Raises ServiceValidationError when what is named is not ours, or nothing is left.
+    Raises ServiceValidationError when what is named is not ours, or nothing is left; with *refuse*
+    not for a device of ours that can't be had now.
     """
     selection = TargetSelection(call.data)
     selected = async_extract_referenced_entity_ids(hass, selection, primary_entities_only=False)
@@ -80,7 +87,12 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
         device = registry.async_get(device_id)
         ours = device is not None and any(domain == DOMAIN for domain, *_ in device.identifiers)
         if device_id in named:
-            _add(hass, device_id, targets, gateways=gateways)
+            try:
+                _add(hass, device_id, targets, gateways=gateways)
+            except ServiceValidationError as err:
+                if device is None or not ours or not refuse:
+                    raise
+                targets.refused.append((device, err))
         elif ours:
             # One of many in an area, with a label or behind an entity: it may be left out.
             with suppress(ServiceValidationError):
@@ -90,7 +102,7 @@ def async_targets(hass: HomeAssistant, call: ServiceCall, *, gateways: bool = Fa
         for each in dict.fromkeys(targets.devices)
         if not _is_below(hass, each, excluded, gateways=gateways)
     ]
-    if not targets.devices and not targets.gateways:
+    if not targets.devices and not targets.gateways and not targets.refused:
         raise ServiceValidationError(translation_domain=DOMAIN, translation_key="no_target")
     return targets
 

@@ -8,10 +8,9 @@ it ends, the next one is planned in `_session_ended`, and nowhere else.
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, override
 
 from homeassistant.components import bluetooth
@@ -45,6 +44,7 @@ from .device_state import (
     DeviceState,
     Phase,
     SessionRecord,
+    moment,
 )
 from .experience import Experience
 from .kept import kept
@@ -70,9 +70,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
     """Collects one device, shows how that goes, and notifies of what came of it.
 
     ``captures_stored`` notifies after captures came to disk and their device was released,
-    ``session_succeeded`` after each session with a good end, ``logged`` of lines that are worth an
-    event, long after the device was released. ``another_identified`` is called with
-    a device that answered in this one's place.
+    ``session_ended`` after each session, ``session_succeeded`` after one with a good end,
+    ``logged`` of lines that are worth an event, long after the device was released.
+    ``another_identified`` is called with a device that answered in this one's place.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         )
         self.account = account
         self.record = record
-        self.data = DeviceState(last_seen=_moment(record.last_seen))
+        self.data = DeviceState(last_seen=moment(record.last_seen))
         # Outlives a reload: a transfer is taken up again where it was, sessions stay explained.
-        outliving = kept(hass, account.entry_id, record.identity.key)
-        self.memory = outliving.memory
-        self.timeline: deque[SessionRecord] = outliving.timeline
+        self._kept = kept(hass, account.entry_id, record.identity.key)
+        self.memory, self.timeline = self._kept.memory, self._kept.timeline
         self.unreachable_since: float | None = None
         self.session_succeeded = Signal[()]()
+        self.session_ended = Signal[()]()
         self.captures_stored = Signal[()]()
         self.logged = Signal[str, Mapping[str, Any]]()
         self.logged.add(
@@ -212,8 +212,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
         Home Assistant tells identical advertisements only once, and remembers all of them.
         """
-        address = self.record.address
-        info = bluetooth.async_last_service_info(self.hass, address, connectable=True)
+        info = bluetooth.async_last_service_info(self.hass, self.record.address, connectable=True)
+        if info is None and self.data.present:
+            self.lost()
         if not self.data.present or info is None or not self._shown_long_ago:
             return
         heard = time.time() - max(0.0, bluetooth.MONOTONIC_TIME() - info.time)
@@ -226,7 +227,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     def _show_seen(self, info: BluetoothServiceInfoBleak) -> None:
         self._seen_shown_at = time.monotonic()
-        self.show(present=True, rssi=info.rssi, last_seen=_moment(self.record.last_seen))
+        self.show(present=True, rssi=info.rssi, last_seen=moment(self.record.last_seen))
 
     @callback
     def lost(self) -> None:
@@ -268,22 +269,24 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         A session under way is joined, and one follows it where its log was taken before this was
         asked. Raises what a session raises (see `SessionError`); nobody's waiting ends it.
         """
-        if self._stopped:
-            raise Interrupted("the account is being unloaded")
         self._shown_phase.awaited()
         # A live session has no end: it makes one, and is taken up again.
         self._leave()
         too_late = self._collection is not None and self._collection.has_log
-        added = await self._result_of(self._task or await self._next_session())
-        if too_late:
-            added = added + await self._result_of(self._task or await self._next_session())
+        added: list[Added] = []
+        try:
+            for _ in range(2 if too_late else 1):
+                added = added + await self._result_of(self._task or await self._next_session())
+        except Interrupted as err:
+            raise Interrupted(str(err), [*added, *err.added]) from err
         return added
 
     async def _result_of(self, task: asyncio.Task[list[Added]]) -> list[Added]:
         """Wait for a session; returns what came to disk, or raises what it raised."""
+        collection = self._collection
         await asyncio.wait([task])
         if task.cancelled():
-            raise Interrupted("the account was unloaded meanwhile")
+            raise Interrupted("it was ended meanwhile", collection.added if collection else ())
         return task.result()
 
     # Collecting
@@ -336,6 +339,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     async def _next_session(self) -> asyncio.Task[list[Added]]:
         """Have a session as soon as there is a slot; one that can't be reached says so at once."""
+        if self._stopped:
+            raise Interrupted("the account is being unloaded")
         if not self._reachable():
             return self._begin()
         if (asked := self._asked) is None:
@@ -435,8 +440,10 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         if self._stopped or (self.excluded and not self._live.on):
             self._schedule.stop()
         self._show_schedule()
-        if not self._stopped and not self._reachable():
+        # It does not advertise while it is connected: after a good session `look` looks again.
+        if error is not None and not self._stopped and not self._reachable():
             self.lost()
+        self.session_ended.notify()
 
     def _succeeded(self, collection: Collection | None) -> None:
         self.unreachable_since = None
@@ -490,8 +497,3 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     def _register_device(self) -> dr.DeviceEntry:
         return register_device(self.hass, self.account.entry.entry_id, self.record)
-
-
-def _moment(seconds: float) -> datetime | None:
-    """Return a moment in Unix seconds as one to the second; None for 0, which is never."""
-    return dt_util.utc_from_timestamp(round(seconds)) if seconds else None

@@ -1,7 +1,7 @@
 """A Bluetooth connection to one device, and why there is none."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -21,6 +21,7 @@ from ..agent.session import AgentSession
 from ..model.identity import DeviceIdentity
 from ..model.plain_text import plain_text
 from ..model.reason import Reason
+from ..outbox.model import Added
 from .client_over_path import client_over
 
 CONNECT_TIMEOUT = 60.0
@@ -58,9 +59,17 @@ class NoConnectionSlot(ConnectError):
 
 
 class Interrupted(ConnectError):
-    """The account was unloaded or reloaded meanwhile; loaded again, it goes on at once."""
+    """The account was unloaded or reloaded meanwhile; loaded again, it goes on at once.
+
+    ``added`` came to disk before that.
+    """
 
     reason = Reason.INTERRUPTED
+
+    def __init__(self, message: str, added: Iterable[Added] = ()) -> None:
+        """Keep what came to disk before."""
+        super().__init__(message)
+        self.added = list(added)
 
 
 @dataclass(slots=True)

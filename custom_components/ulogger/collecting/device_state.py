@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from homeassistant.util import dt as dt_util
 from homeassistant.util.signal_type import SignalType
 
 from ..const import DOMAIN
@@ -51,6 +52,11 @@ SIGNAL_DEVICE_LOGGED: SignalType[Any, str, Mapping[str, Any]] = SignalType(
 
 ROUTINE = frozenset({DeviceEvent.COLLECTED, DeviceEvent.UPLOADED, DeviceEvent.DUPLICATE})
 """What every collection brings; the rest is worth a line in Home Assistant's activity."""
+
+
+def moment(seconds: float) -> datetime | None:
+    """Return a moment in Unix seconds as one to the second; None for 0, which is never."""
+    return dt_util.utc_from_timestamp(round(seconds)) if seconds else None
 
 
 @dataclass(frozen=True, slots=True)

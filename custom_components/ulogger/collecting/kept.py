@@ -17,11 +17,15 @@ TIMELINE_LENGTH = 50
 
 @dataclass(slots=True)
 class Kept:
-    """The unfinished transfer of one device, its last sessions, and the upload that is shown."""
+    """The unfinished transfer of one device, its last sessions, and the upload that is shown.
+
+    ``live_until``: until when it is followed once its account is loaded again, on the loop's clock.
+    """
 
     memory: TransferMemory = field(default_factory=TransferMemory)
     timeline: deque[SessionRecord] = field(default_factory=lambda: deque(maxlen=TIMELINE_LENGTH))
     upload: Shown = field(default_factory=Shown)
+    live_until: float = 0.0
 
 
 @callback

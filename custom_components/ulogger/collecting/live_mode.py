@@ -14,6 +14,12 @@ class LiveMode:
         self._hass = hass
         self._over = over
         self._timer: CALLBACK_TYPE | None = None
+        self._ends_at = 0.0
+
+    @property
+    def left(self) -> timedelta:
+        """How long the device is still to be followed."""
+        return timedelta(seconds=max(0.0, self._ends_at - self._hass.loop.time()) * self.on)
 
     @property
     def on(self) -> bool:
@@ -24,6 +30,7 @@ class LiveMode:
     def begin(self, duration: timedelta) -> None:
         """Follow the device, from now on for so long."""
         self._cancel()
+        self._ends_at = self._hass.loop.time() + duration.total_seconds()
         job = HassJob(self._time_is_up, "ulogger: live mode ends", cancel_on_shutdown=True)
         self._timer = async_call_later(self._hass, duration, job)
 

@@ -4,26 +4,21 @@ Readings come long after a device was released, and a capture that was counted n
 also when all captures are read anew.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from homeassistant.core import callback
 
-from ..account.device_registry import registered_device
-from ..const import DOMAIN
 from ..coordinator import DeviceCoordinator
 from ..insight.news import News
-from ..insight.picking import Picked
 from ..insight.reading import LogFrame
 from ..model.capture import Capture, CaptureKind
 from ..model.heard import MetricValue
 from ..model.level import Level
+from .activity import Activity
 from .gateway import UloggerConfigEntry
 
-EVENT_LOGGED: Final = f"{DOMAIN}_logged"
-"""Fired once for a capture with lines that are worth an event; the logbook describes it."""
 MORE_LINES: Final = "more"
 """The type of the event for lines that were too many to have one each."""
 LOG_EVENTS: Final = (
@@ -43,10 +38,12 @@ class DeviceNews:
         self._entry = entry
         self._gateway = entry.runtime_data
         self._store = self._gateway.account.store
+        self._activity = Activity(entry)
 
     @callback
     def start(self) -> None:
         """Follow what is read, until the entry is unloaded."""
+        self._activity.start()
         self._entry.async_on_unload(self._gateway.readings.news.add(self._heard))
 
     @callback
@@ -66,6 +63,7 @@ class DeviceNews:
         self._store.save_soon()
         device.async_update_listeners()
         self._make_known(device, capture_id, news)
+        self._activity.read(device, capture.kind, news.events)
 
     @callback
     def _take_metrics(self, device: DeviceCoordinator, news: News) -> None:
@@ -94,24 +92,6 @@ class DeviceNews:
             device.logged.notify(
                 MORE_LINES, {"count": more, "levels": levels, "capture": capture_id}
             )
-        self._write_to_logbook(device, picked)
-
-    @callback
-    def _write_to_logbook(self, device: DeviceCoordinator, picked: Picked) -> None:
-        """Have the logbook say in one line what a capture brought."""
-        entry = registered_device(device.hass, device.account.entry_id, device.identity)
-        if entry is None:
-            return
-        counts = Counter(line.level for line in picked.frames) + Counter(picked.left_out)
-        gravest = max(picked.frames, key=lambda line: (line.level, -line.number))
-        device.hass.bus.async_fire(
-            EVENT_LOGGED,
-            {
-                "device_id": entry.id,
-                "levels": {_name(level): counts[level] for level in sorted(counts, reverse=True)},
-                "message": gravest.message[:LONGEST_ARGUMENT],
-            },
-        )
 
 
 def line_attributes(line: LogFrame, capture_id: int) -> Mapping[str, Any]:

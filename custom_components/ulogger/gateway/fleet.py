@@ -125,6 +125,7 @@ class Fleet:
         record = self.store.devices.get(identity.key)
         if record is None:
             record = self.store.add(identity, address, printable)
+            record.collect &= not self._left_alone_elsewhere(identity.key)
         record.address, record.name = address, printable
         record.last_identified = record.last_seen = time.time()
         oldest_first = sorted(self.uncollected(), key=lambda each: each.last_identified)
@@ -132,6 +133,21 @@ class Fleet:
             self.store.forget(each.identity.key)
         self.store.save_soon()
         return record
+
+    def _left_alone_elsewhere(self, key: DeviceKey) -> bool:
+        """Take a device over from accounts that may not collect it any more.
+
+        Returns whether a person said there not to collect it: that holds here, too.
+        """
+        left_alone = False
+        if approval.approving_entry(self.hass, key[0]) is not self.entry:
+            return False
+        for entry in self.hass.config_entries.async_loaded_entries(DOMAIN):
+            fleet = entry.runtime_data.fleet
+            if fleet is not self and key not in fleet.devices:
+                left_alone |= fleet.store.hand_over(key)
+                fleet.store.save_soon()
+        return left_alone
 
     def _is_known(self, record: DeviceRecord) -> bool:
         """Whether the device was taken in before; the device registry remembers that."""

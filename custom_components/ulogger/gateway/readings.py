@@ -72,7 +72,8 @@ class Readings:
     captures came: of the device (None for one that is not collected any more), the capture's ID,
     the capture and what it says. ``read_again`` notifies in the same way of each core dump that
     another firmware image explains now, or none any more. ``news`` notifies in the same
-    way of what a capture says that none before it has said.
+    way of what a capture says that none before it has said. ``caught_up`` notifies when all that
+    was stored is read.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Readings:
         self.read = Signal[DeviceCoordinator | None, int, Capture, Reading]()
         self.read_again = Signal[DeviceCoordinator | None, int, Capture, Reading]()
         self.news = Signal[DeviceCoordinator | None, int, Capture, News]()
+        self.caught_up = Signal[()]()
         self._repeated = RepeatedMetrics()
 
     # Life
@@ -173,6 +175,11 @@ class Readings:
             )
 
     # What others ask
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that was stored is still to be read."""
+        return self._begun and bool(self._due or (self.task is not None and not self.task.done()))
 
     async def async_reading(self, capture_id: int) -> Reading:
         """Return what a capture says; raises ``OutboxError`` where it is not, or not readable."""
@@ -277,6 +284,7 @@ class Readings:
                 return
             except OutboxError as err:
                 _LOGGER.debug("What came off a device can't be read: %s", err)
+        self.caught_up.notify()
 
     async def _read_due(self, file: SummaryFile) -> None:
         """Read what is new of the device whose turn it is."""

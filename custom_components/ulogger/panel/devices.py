@@ -252,7 +252,7 @@ class _Table:
                 if counters is not None
             ],
             "next_collection": None
-            if state.next_collection is None
+            if state.next_collection is None or not state.present
             else state.next_collection.timestamp(),
             "collect": device.record.collect,
             "log_level": None if level is None else level.level_name,

@@ -1,0 +1,60 @@
+"""Sensors whose changes are no lines of Home Assistant's activity.
+
+A device's sensors change with every collection, and a collection is worth one line at most: what
+happened is told by *Device event*, or in a sentence (see `gateway/activity.py`). Home Assistant
+leaves out sensors that have a unit, whatever it is; these have none, and say so.
+"""
+
+from typing import Final, override
+
+from homeassistant.components.sensor import SensorEntity
+from homeassistant.const import EntityStateAttribute
+from homeassistant.core import callback
+from homeassistant.helpers.update_coordinator import CoordinatorEntity
+
+from ..coordinator import DeviceCoordinator
+
+UNTOLD: Final[dict[str, object]] = {EntityStateAttribute.UNIT_OF_MEASUREMENT: None}
+"""Attributes of a state that is no line of the activity."""
+
+
+class QuietSensor(SensorEntity):
+    """A sensor of which no change is a line; ``details`` are its attributes."""
+
+    @property
+    def details(self) -> dict[str, object]:
+        """What there is to say beside the state."""
+        return {}
+
+    @property
+    def untold(self) -> bool:
+        """Whether what is written now has to be kept out: what is counted or measured is not."""
+        description = self.entity_description
+        return description.state_class is None and description.native_unit_of_measurement is None
+
+    @property
+    @override
+    def extra_state_attributes(self) -> dict[str, object]:
+        return {**self.details, **UNTOLD} if self.untold else self.details
+
+
+class QuietStates(CoordinatorEntity[DeviceCoordinator], QuietSensor):
+    """A quiet sensor whose history stays one of states, not of numbers.
+
+    Home Assistant draws a curve of whatever has a unit now. So only the change itself is kept out,
+    and the same state is written once more as it is.
+    """
+
+    @property
+    @override
+    def untold(self) -> bool:
+        before = self.hass.states.get(self.entity_id)
+        return before is not None and before.state != self.native_value
+
+    @callback
+    @override
+    def _handle_coordinator_update(self) -> None:
+        changes = self.untold
+        super()._handle_coordinator_update()
+        if changes:
+            super()._handle_coordinator_update()
