@@ -90,7 +90,11 @@ async def test_a_crash_with_errors_before_it_is_one_line(
     event = road.entity_id(account, "device_event")
     assert [line.split()[0] for line in lines] == [event]
     changed = {line.split()[0] for line in changes}
-    assert {road.entity_id(account, key) for key in ("last_crash", "last_upload")} < changed
+    shown = {road.entity_id(account, key) for key in ("last_crash", "last_upload")}
+    assert shown < changed
+    # What has a unit is drawn as a curve.
+    states = [road.hass.states.get(entity_id) for entity_id in shown]
+    assert not any("unit_of_measurement" in state.attributes for state in states if state)
     assert coordinator.heard.errors == 2
 
 

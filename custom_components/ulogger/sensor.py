@@ -31,7 +31,7 @@ from .entities.destination_sensors import (
     DestinationSensor,
     RemoteAccessSensor,
 )
-from .entities.quiet import QuietSensor, QuietStates
+from .entities.quiet import QuietSensor
 from .entities.unit_inputs import AS_SENSOR, async_add_inputs
 from .entity import (
     AccountEntity,
@@ -157,16 +157,16 @@ def _without_image(gateway: Gateway) -> dict[str, object]:
     }
 
 
-STATE = DeviceSensorDescription(
-    key="state",
-    translation_key="state",
-    device_class=SensorDeviceClass.ENUM,
-    options=[phase.value for phase in Phase],
-    entity_registry_enabled_default=True,
-    value=lambda device: device.phase.value,
-    attributes=_bytes,
-)
 DEVICE_SENSORS = (
+    DeviceSensorDescription(
+        key="state",
+        translation_key="state",
+        device_class=SensorDeviceClass.ENUM,
+        options=[phase.value for phase in Phase],
+        entity_registry_enabled_default=True,
+        value=lambda device: device.phase.value,
+        attributes=_bytes,
+    ),
     DeviceSensorDescription(
         key="last_upload",
         translation_key="last_upload",
@@ -381,7 +381,6 @@ async def async_setup_entry(
         entry,
         async_add_entities,
         lambda device: [
-            StateSensor(device, STATE),
             *(DeviceSensor(device, description) for description in DEVICE_SENSORS),
             *(MetricSensor(device, name) for name in device.heard.names(limit)),
         ],
@@ -413,10 +412,6 @@ class DeviceSensor(DeviceEntity, QuietSensor):
     def details(self) -> dict[str, object]:
         attributes = self.entity_description.attributes
         return {} if attributes is None else attributes(self.coordinator)
-
-
-class StateSensor(QuietStates, DeviceSensor):
-    """What a device is busy with."""
 
 
 class MetricSensor(DeviceEntity, SensorEntity):

@@ -2,13 +2,15 @@
 
 A device's sensors change with every collection, and a collection is worth one line at most: what
 happened is told by *Device event*, or in a sentence (see `gateway/activity.py`). Home Assistant
-leaves out sensors that have a unit, whatever it is; these have none, and say so.
+leaves out each change of a sensor that has a unit then, whatever it is. It also draws a curve of
+what has a unit now. So only the change itself says that there is none, and the same state is
+written once more without that: its history stays one of states.
 """
 
 from typing import Final, override
 
 from homeassistant.components.sensor import SensorEntity
-from homeassistant.const import EntityStateAttribute
+from homeassistant.const import STATE_UNAVAILABLE, STATE_UNKNOWN, EntityStateAttribute
 from homeassistant.core import callback
 from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
@@ -18,7 +20,7 @@ UNTOLD: Final[dict[str, object]] = {EntityStateAttribute.UNIT_OF_MEASUREMENT: No
 """Attributes of a state that is no line of the activity."""
 
 
-class QuietSensor(SensorEntity):
+class QuietSensor(CoordinatorEntity[DeviceCoordinator], SensorEntity):
     """A sensor of which no change is a line; ``details`` are its attributes."""
 
     @property
@@ -30,26 +32,22 @@ class QuietSensor(SensorEntity):
     def untold(self) -> bool:
         """Whether what is written now has to be kept out: what is counted or measured is not."""
         description = self.entity_description
-        return description.state_class is None and description.native_unit_of_measurement is None
+        if not (description.state_class is None and description.native_unit_of_measurement is None):
+            return False
+        before = self.hass.states.get(self.entity_id)
+        return before is not None and before.state != self._shows
+
+    @property
+    def _shows(self) -> str:
+        if not self.available:
+            return STATE_UNAVAILABLE
+        state = self.state
+        return STATE_UNKNOWN if state is None else str(state)
 
     @property
     @override
     def extra_state_attributes(self) -> dict[str, object]:
         return {**self.details, **UNTOLD} if self.untold else self.details
-
-
-class QuietStates(CoordinatorEntity[DeviceCoordinator], QuietSensor):
-    """A quiet sensor whose history stays one of states, not of numbers.
-
-    Home Assistant draws a curve of whatever has a unit now. So only the change itself is kept out,
-    and the same state is written once more as it is.
-    """
-
-    @property
-    @override
-    def untold(self) -> bool:
-        before = self.hass.states.get(self.entity_id)
-        return before is not None and before.state != self.native_value
 
     @callback
     @override
