@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.storage import Store
 from homeassistant.util import dt as dt_util
@@ -85,7 +86,13 @@ async def test_a_site_restarts_the_gateway_once(
     first = gateway_of(account, subentry)
     later = stamp(dt_util.utcnow() + timedelta(hours=1))
     await site.configure("GAT-1", system={"operation": {"mode": "active", "last_start": later}})
-    await until(hass, site, lambda: gateway_of(account, subentry) is not first)
+
+    def restarted() -> bool:
+        # It is not loaded for a moment, and there is no gateway then.
+        loaded = account.state is ConfigEntryState.LOADED
+        return loaded and gateway_of(account, subentry) is not first
+
+    await until(hass, site, restarted)
     again = gateway_of(account, subentry)
     await until(hass, site, lambda: again.connected and again.destination.counters["configs"])
     assert again.memory.get("answered") == later

@@ -10,7 +10,8 @@ from playwright.async_api import Page, async_playwright
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "no Chromium: run script/setup as root, or install it (Debian: apt install chromium)"
 WIDTH, HEIGHT = 1280, 900
-PATIENCE_MS = 20_000
+PATIENCE_MS = 45_000
+"""Something to come is waited for; how fast it is, benchmarks tell."""
 # Without these it asks the internet for updates and hosts of its own at each start.
 QUIET = (
     "--disable-gpu",
