@@ -132,6 +132,19 @@ async def test_what_goes_on_from_a_log_that_one_destination_refused_is_marked_fo
     assert (added.outcome, added.size) == (Outcome.MAY_REPEAT, len(whole))
 
 
+@pytest.mark.parametrize("trailer", [b"", b"trailer!"])
+async def test_a_log_that_grows_and_is_never_erased_is_marked_where_its_beginning_is_forgotten(
+    outbox: Outbox, trailer: bytes
+) -> None:
+    added = []
+    for lines in range(1, 30):
+        data = log(*map(frame, range(lines)), anchor=100_000 + 10_000 * lines) + trailer
+        added.append(await outbox.add(captured(data=data, at=NOW + 10 * lines)))
+    assert added[0].outcome is Outcome.STORED
+    assert {each.outcome for each in added[1:]} == {Outcome.CONTINUATION, Outcome.MAY_REPEAT}
+    assert sum(each.may_repeat for each in added) <= 3
+
+
 async def test_only_the_latest_contents_are_remembered(outbox: Outbox) -> None:
     ids = [(await outbox.add(captured(n))).capture_id or 0 for n in range(contents.REMEMBERED + 1)]
     for capture_id in ids:

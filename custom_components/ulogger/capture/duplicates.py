@@ -5,6 +5,7 @@ header is asked when it was made, and in which boot of the device.
 """
 
 import hashlib
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from .frames import FRAME_OVERHEAD, iter_raw_frames
 from .log_buffer import LogHeader, check_log, xor_checksum
 
 TICKS: Final = 1 << 32
+LENGTH_BYTES: Final = 2
 ARRIVAL_ERROR: Final = 5.0
 """Seconds by which a buffer's arrival may be off the moment that its header was made."""
 CLOCK_DRIFT: Final = 0.001
@@ -166,6 +168,14 @@ def holds(previous: bytes, current: bytes) -> bool:
         now.startswith(before[start : start + FRAME_OVERHEAD]) and now.startswith(before[start:])
         for start in starts
     )
+
+
+def holds_continuation(previous: bytes, current: bytes) -> bool:
+    """Whether a buffer has in it the frames of a `continuation`, whose first ticks were moved."""
+    before, now = _frames(previous), _frames(current)
+    length, rest = before[:LENGTH_BYTES], before[FRAME_OVERHEAD:]
+    ticks = b".{%d}" % (FRAME_OVERHEAD - LENGTH_BYTES)
+    return bool(rest and re.search(re.escape(length) + ticks + re.escape(rest), now, re.DOTALL))
 
 
 def _frames(data: bytes) -> bytes:
