@@ -95,6 +95,20 @@ async def test_what_newer_agents_offer_after_a_reset_is_kept_whole_and_marked(
     assert len(await queue(outbox).batch()) == 2
 
 
+@pytest.mark.parametrize(
+    ("anchor", "outcome"), [(900, Outcome.MAY_REPEAT), (160_000, Outcome.STORED)]
+)
+async def test_after_a_reset_it_is_marked_also_where_all_that_was_taken_has_left_the_disk(
+    outbox: Outbox, anchor: int, outcome: Outcome
+) -> None:
+    """Nobody can look any more whether its lines are among those that an agent offers again."""
+    taken_ids = await taken(outbox, captured(data=log(*BOOT) + TRAILER))
+    for each in taken_ids:
+        await outbox.discard(each)
+    more = captured(data=log(*BOOT, frame(3), anchor=anchor) + TRAILER, at=NOW + 60)
+    assert (await outbox.add(more)).outcome is outcome
+
+
 async def test_a_newer_agent_that_was_not_reset_has_written_anew(outbox: Outbox) -> None:
     await taken(outbox, captured(data=log(*BOOT) + TRAILER))
     again = captured(data=log(*BOOT, anchor=160_000) + TRAILER, at=NOW + 60)

@@ -333,6 +333,24 @@ def overlapped(earlier_logs: list[Before], capture: Capture) -> int | None:
     return max(found, default=None)
 
 
+def may_repeat_forgotten(connection: sqlite3.Connection, device_id: int, capture: Capture) -> bool:
+    """Whether a log may repeat logs that have left the disk: a newer agent's after a reset."""
+    if capture.kind is not CaptureKind.LOG or capture.fault is not None:
+        return False
+    if not may_offer_again(capture.data):
+        return False
+    found = connection.execute(
+        "SELECT erased, header, captured_at FROM contents WHERE device_id = ? AND kind = ?"
+        " AND kept = 0 ORDER BY id DESC LIMIT 1",
+        (device_id, capture.kind.value),
+    ).fetchone()
+    if found is None:
+        return False
+    erased, header, captured_at = found
+    taken = Taken(_header(header), captured_at or 0.0, _flag(erased))
+    return judge(taken, capture, header_of(capture)) is not Again.NEW
+
+
 def _rest_is_in(earlier_log: Before, capture: Capture) -> bool:
     """Whether a buffer has what a rest has; what that one went on from may be long forgotten."""
     data = earlier_log.data if earlier_log.goes_on else None
