@@ -138,19 +138,21 @@ class Collection:
             else:
                 # It was identified a moment ago: now its log comes first, before its next tick.
                 self._began(session)
-            async with self._rssi_meanwhile(session):
+            async with self._watched(session):
                 await self._take(session, self._admitted)
             self._show_rssi(session.rssi)
 
     @asynccontextmanager
-    async def _rssi_meanwhile(self, session: AgentSession) -> AsyncGenerator[None]:
-        """Show how well a device that is followed hears us, as long as it is."""
+    async def _watched(self, session: AgentSession) -> AsyncGenerator[None]:
+        """Show how well a device that is followed hears us, and write a log level that is due."""
         if not self.live:
             yield
             return
 
         async def watch() -> None:
             while True:
+                # What was wished while there was no link, or could not be written.
+                await self.write_log_level()
                 await asyncio.sleep(RSSI_EVERY)
                 # A lost link ends the session, and this with it; one read that failed does not.
                 with suppress(AgentError):
