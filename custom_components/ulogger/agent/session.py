@@ -38,6 +38,8 @@ AFTER_A_LOG: Final = (0.6, 1.0, 1.0)
 WHILE_FOLLOWING: Final = (0.5, 0.75, 0.75)
 """Patience for the next log of a device that is followed; then it is asked again."""
 AFTER_A_FOLLOWED_LOG: Final = (0.6,)
+BETWEEN_CONNECTIONS: Final = 1.0
+"""Seconds to stay with a followed device that has to be connected to again for each batch."""
 CHECKS: Final[dict[CaptureKind, Callable[[bytes], object]]] = {
     CaptureKind.LOG: check_log,
     CaptureKind.CORE_DUMP: check_core_dump,
@@ -148,7 +150,8 @@ class AgentSession:
         """Fetch what the device has, and what it logs from then on, until ``leave``.
 
         As ``captures``, each batch of lines a context of its own. A line is offered within 2 s,
-        and so is a core dump.
+        and so is a core dump. It also ends where a core dump that can't be taken keeps new lines
+        back until a disconnect: then follow the device over another connection.
         """
         return self._session(device, follow=True)
 
@@ -171,6 +174,10 @@ class AgentSession:
                         yield pending
                         committed = pending.committed
                 if not committed or not follow or self._leaving:
+                    break
+                if self.emptied is False:
+                    # Its dump keeps new lines back as long as this connection stands.
+                    await asyncio.sleep(BETWEEN_CONNECTIONS)
                     break
             await self._take_leave()
         except StaleTransfer:
