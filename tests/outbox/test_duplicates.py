@@ -54,7 +54,7 @@ async def test_what_goes_on_but_cannot_be_cut_is_kept_whole_and_marked_for_good(
     outbox: Outbox,
 ) -> None:
     first = await outbox.add(captured(data=log(frame(1))))
-    whole = log(frame(1), frame(2), anchor=1)
+    whole = log(frame(1), frame(2), anchor=20_000)
     added = await outbox.add(captured(data=whole))
     assert (added.outcome, added.size) == (Outcome.MAY_REPEAT, len(whole))
     assert (await outbox.read(added.capture_id or 0)).data == whole

@@ -119,11 +119,14 @@ def same_boot(before: LogHeader, now: LogHeader, elapsed: float) -> bool:
 
     Then the ticks between them are that time, as far as clocks and radio are exact. After a
     reset the later anchor is younger than the time between, so the two are off by at least the
-    earlier anchor: half of that is the most that may be forgiven. Ticks wrap at 32 bits; when
-    half of such a round or more lies between, nothing is proven.
+    earlier anchor: half of that is the most that may be forgiven. A buffer may arrive late, through
+    a proxy that is busy, so nothing is proven of a device that had just booted then; neither is it
+    when half a round or more of the ticks' 32 bits lies between.
     """
     rate = now.tick_rate_hz
     if before.tick_rate_hz != rate or not rate or not 0 <= elapsed * rate < TICKS // 2:
+        return False
+    if before.anchor_tick < 2 * ARRIVAL_ERROR * rate:
         return False
     off = (now.anchor_tick - before.anchor_tick - round(elapsed * rate)) % TICKS
     forgiven = min(ARRIVAL_ERROR + CLOCK_DRIFT * elapsed, before.anchor_tick / rate / 2)
