@@ -13,7 +13,6 @@ from demo.device.samples import sample_core_dump, sample_log
 from demo.device.virtual_time import run_virtually
 
 from ..support.agent_world import DEVICE, World, device, story
-from ..support.stalls import stall
 
 LOG = sample_log(700)
 DUMP = sample_core_dump(DEVICE, 900)
@@ -31,7 +30,7 @@ async def left(world: World, stalls: float = 0.0) -> AgentSession:
             async with pending as capture:
                 world.firmware.committed(capture.kind, capture.data)
             if stalls:
-                stall(client.radio, stalls)
+                client.radio.stall(stalls)
     await client.disconnect()
     return session
 

@@ -31,7 +31,6 @@ from demo.device.virtual import VirtualDevice
 from tests.support.bluetooth import ADDRESS
 from tests.support.road import CORE_DUMP, FAST_AIR, IDENTITY, LOG, LinkToDevice, Road
 from tests.support.said import read_all
-from tests.support.stalls import stall
 
 UPTIME = 100_000
 
@@ -282,7 +281,7 @@ async def test_the_silence_of_a_link_that_stalls_is_not_taken_for_an_erase(
     ) -> None:
         await write(self, characteristic, data, response)
         if response and self._link is not None:
-            stall(self._link.radio, 2.0)
+            self._link.radio.stall(2.0)
 
     _, coordinator = await visited(road, account)
     with patch.object(LinkToDevice, "write_gatt_char", stalls_then):
