@@ -50,7 +50,9 @@ class Schedules(Protocol):
 class Habit:
     """How a device behaves: how long its sessions take (seconds), and whether they succeed.
 
-    ``asked_every`` is for one that a person, or a program, asks for again and again.
+    ``asked_every`` is for one that a person, or a program, asks for again and again. One that is
+    ``live`` holds its slot until it is asked for it, takes its leave for as long as a session
+    takes, and lines up again at once.
     """
 
     session: Callable[[Random], tuple[float, bool]]
@@ -58,6 +60,7 @@ class Habit:
     first_due: float = 0.0
     urgency: Urgency = Urgency.USUAL
     asked_every: float | None = None
+    live: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -104,6 +107,7 @@ class RadioWorld:
         self._seed = seed
         self._waiting: set[SimulatedDevice] = set()
         self._contended = self._busy_then = 0.0
+        self._live: dict[SimulatedDevice, Callable[[], None]] = {}
         self._candidates = {device: self._candidate(device) for device in devices}
         for device in devices:
             self._plan(device, device.habit.first_due, device.habit.urgency)
@@ -154,7 +158,14 @@ class RadioWorld:
             address=lambda: device.address,
             paths=lambda: paths,
             begin=lambda path: self._session(device, path),
+            yield_slot=lambda: self._yield(device),
+            live=device.habit.live,
         )
+
+    def _yield(self, device: SimulatedDevice) -> None:
+        """Have a live session end; asked again, it is under way already."""
+        if (leave := self._live.pop(device, None)) is not None:
+            leave()
 
     def _plan(self, device: SimulatedDevice, moment: float, urgency: Urgency) -> None:
         device.due = moment
@@ -183,7 +194,8 @@ class RadioWorld:
             if good:
                 device.failures = 0
                 device.collected += 1
-                self._plan(device, self.now + device.habit.interval, device.habit.urgency)
+                pause = 0.0 if device.habit.live else device.habit.interval
+                self._plan(device, self.now + pause, device.habit.urgency)
                 return
             device.failures += 1
             retry = Backoff(FIRST_RETRY, device.habit.interval, never).delay(device.failures)
@@ -191,7 +203,10 @@ class RadioWorld:
             device.waits[-1] += seconds + retry
             self._plan(device, self.now + retry, device.habit.urgency)
 
-        self._at(self.now + seconds, end)
+        if device.habit.live and good:
+            self._live[device] = lambda: self._at(self.now + seconds, end)
+        else:
+            self._at(self.now + seconds, end)
 
     def _ask(self, device: SimulatedDevice) -> None:
         """Have somebody ask for a device, as often as they like."""

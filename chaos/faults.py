@@ -65,6 +65,7 @@ class Storm:
             self._heavy["disk_full"] = (2, self._fill_disk)
         self._light: dict[str, tuple[int, Fault]] = {
             "link_cut": (5, self._cut_link),
+            "link_stall": (2, self._stall_link),
             "device_reset": (2, self._reset_device),
             "device_crash": (3, self._crash_device),
             "device_clock": (1, self._set_device_clock),
@@ -349,6 +350,14 @@ class Storm:
         await asyncio.sleep(seconds / 2)
 
     # Light ones
+
+    async def _stall_link(self) -> None:
+        """Have the link of a device carry nothing for a while, soon after it has come up."""
+        device = self._light_random.choice(self._world.devices)
+        seconds, after = self._light_random.uniform(1, 6), self._light_random.uniform(0, 1)
+        if await self._world.wait_for(lambda: device.connected, AIM_SECONDS):
+            await asyncio.sleep(after)
+            device.stall(seconds)
 
     async def _cut_link(self) -> None:
         """Cut a link that stands, or one of the next after some bytes."""

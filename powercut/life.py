@@ -274,9 +274,8 @@ class Account:
         client = SimulatedClient(firmware, AIR)
         await client.connect()
         taken: list[Pending] = []
-        ended = False
+        session = AgentSession(client, memory=memory)
         try:
-            session = AgentSession(client, memory=memory)
             async for pending in session.captures(firmware.identity):
                 taken.append(pending)
                 async with pending as capture:
@@ -287,15 +286,13 @@ class Account:
                     self.delivery.wake()
                     if not heard:
                         raise LinkLost("the erase command was not heard")
-            ended = True
         except AgentError:
             return not heard
         else:
             return True
         finally:
             await client.disconnect()
-            waits = CaptureKind.CORE_DUMP in memory.partials
-            if has_erased(taken, ended=ended, dump_waits=waits):
+            if has_erased(taken, session):
                 await self.outbox.erased(firmware.identity.key)
 
 

@@ -86,7 +86,7 @@ class DeviceCoordinator(DeviceCollector):
     @property
     def log_level_written(self) -> bool:
         """Whether the device holds what it shall log."""
-        return self.record.log_levels.due(time.time()) is None
+        return not self.record.log_level_due
 
     @property
     def heard(self) -> Heard:
@@ -192,7 +192,7 @@ class DeviceCoordinator(DeviceCollector):
             await self.account.store.async_save()
         else:
             self.account.store.save_soon()
-        self._schedule.reconsider_urgency()
+        self.reconsider_plan()
         self.async_update_listeners()
         if self._collection is not None:
             await self._collection.write_log_level()

@@ -122,7 +122,7 @@ class Radio:
         self._lost = lost
         self._random = Random(air.seed)
         self._loop = asyncio.get_running_loop()
-        self._start = 0.0
+        self._start = self._stalls_until = 0.0
         self._event: asyncio.TimerHandle | None = None
         self._cut: asyncio.TimerHandle | None = None
         self._upward = _Lane(air.packets_up)
@@ -159,6 +159,10 @@ class Radio:
         self._subscribed.clear()
         self._firmware.disconnect()
         self._lost()
+
+    def stall(self, seconds: float) -> None:
+        """Carry nothing for so long, as through a proxy that is busy; what waits goes on then."""
+        self._stalls_until = self._loop.time() + seconds
 
     def subscribe(self, uuid: str, receive: Callable[[bytes], object] | None) -> None:
         """Let a characteristic notify, or not any more."""
@@ -204,6 +208,9 @@ class Radio:
 
     def _connection_event(self) -> None:
         self._event = None
+        if self._loop.time() < self._stalls_until:
+            self._event = self._loop.call_at(self._stalls_until, self._connection_event)
+            return
         upward, downward = self._taken(self._upward), self._taken(self._downward)
         for packet in downward:
             if not packet.reliable:

@@ -126,6 +126,11 @@ class VirtualDevice:
         if self._link is not None:
             self._link.radio.drop()
 
+    def stall(self, seconds: float) -> None:
+        """Have the link stand for so long and carry nothing."""
+        if self._link is not None:
+            self._link.radio.stall(seconds)
+
     def reset(self) -> None:
         """Restart the firmware: the link falls, and newer agents offer again what was taken."""
         self.cut()

@@ -12,7 +12,7 @@ from custom_components.ulogger.agent.errors import AgentError, StaleTransfer
 from custom_components.ulogger.agent.session import AgentSession
 from custom_components.ulogger.model.capture import CaptureKind
 from demo.device.link import SimulatedClient
-from demo.device.log_memory import LogMemory
+from demo.device.log_memory import LogMemory, Moment
 from demo.device.radio import Air
 from demo.device.samples import sample_core_dump, sample_frames
 from demo.device.virtual_time import run_virtually
@@ -215,5 +215,34 @@ def test_who_leaves_takes_what_is_under_way_and_unsubscribes() -> None:
         follower.leave()
         await following
         assert asyncio.get_running_loop().time() - began <= WITHIN
+
+    run_virtually(scene())
+
+
+def test_a_dump_that_can_not_be_taken_costs_a_connection_now_and_then_and_no_line() -> None:
+    """It keeps new lines back until a disconnect, and is offered again at once."""
+
+    async def scene() -> None:
+        world = device(
+            core_dump=sample_core_dump(DEVICE, 70_000),
+            chunk_payload=200,
+            clock=lambda: Moment(round(1000 * asyncio.get_running_loop().time()), 0),
+        )
+        follower = Follower(world, Air())
+        following = asyncio.ensure_future(follower.run())
+        await log_lines(world, [30.0])
+        await asyncio.sleep(2 * WITHIN)
+        first = follower.frames
+        requests = world.firmware.requests
+        await asyncio.sleep(60)
+        assert world.firmware.requests - requests < 60 * 10
+        await log_lines(world, [0.0, 2.0, 0.3])
+        await asyncio.sleep(2 * WITHIN)
+        assert follower.frames != first
+        # What a log goes on with is told from the rest of it where it is kept.
+        assert follower.at[-1][1] == LogMemory.frames_of(world.firmware.log)
+        follower.leave()
+        await following
+        assert world.firmware.early_erases == 0
 
     run_virtually(scene())

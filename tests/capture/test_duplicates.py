@@ -4,10 +4,11 @@ from dataclasses import replace
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from custom_components.ulogger.capture.duplicates import (
+    ARRIVAL_ERROR,
     begins_with,
     content_key,
     continuation,
@@ -230,8 +231,8 @@ def header(anchor: int, *, rate: int = 32_768, epoch_us: int = 0) -> LogHeader:
 def test_a_device_that_runs_on_is_in_the_same_boot_also_when_its_ticks_wrap(
     up: int, elapsed: float, drift: float, rate: int
 ) -> None:
-    # As long as it ran for longer before than its clock may be off.
-    up = max(up, round(2 * rate * (1 + elapsed * 0.001)))
+    # As long as it ran for longer before than its clock, or its arrival, may be off.
+    up = max(up, round(2 * rate * (1 + elapsed * 0.001)), round(2 * rate * ARRIVAL_ERROR))
     later = header(up + round(elapsed * rate * (1 + drift)), rate=rate)
     assert same_boot(header(up, rate=rate), later, elapsed)
 
@@ -241,13 +242,17 @@ def test_a_device_that_runs_on_is_in_the_same_boot_also_when_its_ticks_wrap(
     st.floats(0.01, 60_000),
     st.floats(0, 1),
     st.sampled_from([1000, 32_768]),
+    st.floats(0, 0.99 * ARRIVAL_ERROR),
+    st.floats(0, 0.99 * ARRIVAL_ERROR),
 )
+@example(2.0, 5.2, 5.0 / 5.2, 1000, 2.0, 0.0)
 def test_no_reset_passes_for_the_same_boot(
-    up: float, elapsed: float, part: float, rate: int
+    up: float, elapsed: float, part: float, rate: int, late: float, later_late: float
 ) -> None:
-    """However soon after the first buffer, and however early in its boot that was."""
+    """However soon after the first buffer, however early in its boot, however late they came."""
     later = header(round(elapsed * part * rate), rate=rate)
-    assert not same_boot(header(round(up * rate), rate=rate), later, elapsed)
+    between = elapsed - late + later_late
+    assert not same_boot(header(round(up * rate), rate=rate), later, between)
 
 
 @pytest.mark.parametrize("elapsed", [-1.0, 65_536.0, 1e9])

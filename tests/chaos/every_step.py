@@ -210,9 +210,9 @@ class Road:
         await client.connect()
         taken: list[Pending] = []
         ids: list[int] = []
-        ended = False
+        session = AgentSession(client, memory=memory)
         try:
-            async for pending in AgentSession(client, memory=memory).captures(DEVICE):
+            async for pending in session.captures(DEVICE):
                 taken.append(pending)
                 self.step("device is connected")
                 async with pending as capture:
@@ -221,14 +221,12 @@ class Road:
                     self.step("device is about to be told to erase")
                 self.step("device was told to erase")
                 delivery.wake()
-            ended = True
         except AgentError, OutboxError:
             await asyncio.sleep(1)
         finally:
             await client.disconnect()
-        dump_waits = CaptureKind.CORE_DUMP in memory.partials
         with suppress(OutboxError):
-            erased = has_erased(taken, ended=ended, dump_waits=dump_waits)
+            erased = has_erased(taken, session)
             if erased:
                 await outbox.erased(DEVICE.key)
             elif erased is False:

@@ -83,8 +83,13 @@ async def test_it_is_connected_to_again_at_once_and_its_log_comes_first(
     assert ("unsubscribe", "log_data") not in operations[:again]
     assert operations[again : again + 3] == [*SUBSCRIBED, ("write", "log_ack")]
     assert ("read", "config") not in operations[again:]
-    # What the device measures every two seconds is read when everything else is done.
-    assert operations[-1] == ("read", "rssi")
+    # What the device measures every two seconds is read when its captures are here; it also shows
+    # that the device still answered, and had nothing more to send.
+    assert operations[-3:] == [
+        ("read", "rssi"),
+        ("unsubscribe", "log_data"),
+        ("unsubscribe", "core_dump_data"),
+    ]
     assert added.size == 25 + 300 + len(LINE)
     logs = await cloud_service.wait_for("binlog", 2)
     check_log(logs[-1].payload)

@@ -1,8 +1,11 @@
 """What happens between commit and erase (nothing), and what an erase makes of equal content."""
 
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import reduce
+from operator import xor
 from typing import Any
 from unittest.mock import patch
 
@@ -12,14 +15,21 @@ from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.agent import gatt
+from custom_components.ulogger.agent.errors import LinkLost
+from custom_components.ulogger.agent.session import Pending
 from custom_components.ulogger.capture.log_buffer import LogHeader
+from custom_components.ulogger.collecting.collection import Collection
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.coordinator import DeviceCoordinator
 from custom_components.ulogger.gateway import crashes
-from custom_components.ulogger.model.capture import Capture
+from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.outbox.errors import DiskFull
+from custom_components.ulogger.outbox.model import Outcome
+from demo.device.log_memory import Moment
+from demo.device.samples import sample_core_dump, sample_frames
 from demo.device.virtual import VirtualDevice
-from tests.support.road import CORE_DUMP, IDENTITY, LOG, LinkToDevice, Road
+from tests.support.bluetooth import ADDRESS
+from tests.support.road import CORE_DUMP, FAST_AIR, IDENTITY, LOG, LinkToDevice, Road
 from tests.support.said import read_all
 
 UPTIME = 100_000
@@ -258,3 +268,126 @@ async def test_a_log_behind_which_the_dump_never_came_whole_is_still_there(
     assert await rows(account) == [("log", False), ("core_dump", False)]
     assert kinds(road) == ["collected", "core_dump"]
     assert device.empty
+
+
+async def test_the_silence_of_a_link_that_stalls_is_not_taken_for_an_erase(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    """The log's command was answered, and the dump that keeps the log came too late."""
+    write = LinkToDevice.write_gatt_char
+
+    async def stalls_then(
+        self: LinkToDevice, characteristic: Any, data: Any, response: bool
+    ) -> None:
+        await write(self, characteristic, data, response)
+        if response and self._link is not None:
+            self._link.radio.stall(2.0)
+
+    _, coordinator = await visited(road, account)
+    with patch.object(LinkToDevice, "write_gatt_char", stalls_then):
+        device, _ = await visited(road, account, dated(LOG), CORE_DUMP)
+    assert not device.empty
+    road.listen(coordinator)
+    device, _ = await visited(road, account, dated(LOG, UPTIME + 500), CORE_DUMP)
+    assert await rows(account) == [("log", False), ("core_dump", False)]
+    assert kinds(road) == ["duplicate", "collected", "core_dump"]
+    assert device.empty
+
+
+async def test_a_log_that_a_dump_keeps_there_for_good_is_never_taken_twice(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    """A dump too long for the wire is taken once, and what the log has behind it then, too."""
+    tick = hass.loop.time
+    await visited(road, account)
+    road.adapter.devices.clear()
+    device = VirtualDevice(
+        ADDRESS,
+        IDENTITY,
+        core_dump=sample_core_dump(IDENTITY, 66_000),
+        air=replace(FAST_AIR, queue=1 << 20),
+        clock=lambda: Moment(round(1000 * tick()), 0),
+    )
+    device.firmware._payload = 200
+    road.adapter.devices[ADDRESS] = device
+    coordinator = road.coordinator(account)
+    for seed in range(5):
+        device.firmware.append_log(sample_frames(30, seed=seed))
+        await coordinator.async_collect()
+    await read_all(account.runtime_data)
+    assert await rows(account) == [("log", False), ("core_dump", False)] + 4 * [("log", False)]
+    logs = await account.runtime_data.account.outbox.listing()
+    assert {row.size for row in logs if row.kind is CaptureKind.LOG} == {25 + 30}
+
+
+class Scripted:
+    """A session that hands captures out, of which the first so many are confirmed as erased."""
+
+    emptied = None
+    dump_waits = False
+
+    def __init__(self, confirmed: int, *captures: Capture) -> None:
+        self.left = confirmed
+        self.pending = captures
+
+    async def captures(self, _: Any) -> AsyncGenerator[Any]:
+        for capture in self.pending:
+            yield Pending(self, capture)  # type: ignore[arg-type]
+        raise LinkLost("that was all")
+
+    follow = captures
+
+    async def erase(self, pending: Pending) -> None:
+        if not self.left:
+            raise LinkLost("before the command")
+        self.left -= 1
+        pending.commanded = pending.answered = True
+
+    async def close(self) -> None:
+        """Have nothing to take leave of."""
+
+
+async def test_what_an_earlier_connection_had_confirmed_is_not_taken_for_held(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    """A log without a tick that is held is dropped when it comes again: not one that was erased."""
+    _, coordinator = await visited(road, account)
+    outbox = account.runtime_data.account.outbox
+    first, second = (
+        Capture(CaptureKind.LOG, IDENTITY, without_tick(seed), 1e9 + seed) for seed in (1, 2)
+    )
+    collection = Collection(account.runtime_data.account, coordinator, lambda *_: None)
+    for session in (Scripted(1, first), Scripted(0, second)):
+        with pytest.raises(LinkLost):
+            await collection._take(session, IDENTITY)  # type: ignore[arg-type]
+    await hass.async_block_till_done()
+    again = [(await outbox.add(each)).outcome for each in (first, second)]
+    assert again == [Outcome.MAY_REPEAT, Outcome.DUPLICATE]
+
+
+def without_tick(seed: int) -> bytes:
+    """Make a log of the oldest kind, which does not tell when it was made."""
+    frames = sample_frames(60, seed=seed)
+    checksum = reduce(xor, frames)
+    return struct.pack("<BIIHH", 2, 0, 1, len(frames), checksum) + frames
+
+
+async def test_a_log_that_comes_again_unconfirmed_while_it_is_followed_is_the_same(
+    hass: HomeAssistant, account: MockConfigEntry, road: Road
+) -> None:
+    _, coordinator = await visited(road, account)
+    log = Capture(CaptureKind.LOG, IDENTITY, dated(LOG), 1e9)
+    later = replace(log, data=dated(LOG, UPTIME + 1000), captured_at=1e9 + 1)
+    session = Scripted(2, log, later)
+    confirm = session.erase
+
+    async def command(pending: Pending) -> None:
+        await confirm(pending)
+        pending.answered = False
+
+    session.erase = command  # type: ignore[method-assign]
+    account_ = account.runtime_data.account
+    collection = Collection(account_, coordinator, lambda *_: None, live=True)
+    with pytest.raises(LinkLost):
+        await collection._take(session, IDENTITY)  # type: ignore[arg-type]
+    assert [each.outcome for each in collection.added] == [Outcome.STORED, Outcome.DUPLICATE]

@@ -95,6 +95,27 @@ async def test_a_log_level_is_relayed_at_once(
     assert device.connected
 
 
+@pytest.mark.usefixtures("often_read")
+async def test_a_log_level_that_could_not_be_written_is_written_as_soon_as_it_can_be(
+    road: Road, watched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, device, coordinator = watched
+    really, failed = AgentSession.write_log_config, []
+
+    async def fails_once(session: AgentSession, config: LogConfig) -> None:
+        if not failed:
+            failed.append(1)
+            raise LinkLost("told so")
+        await really(session, config)
+
+    monkeypatch.setattr(AgentSession, "write_log_config", fails_once)
+    connections = device.connections
+    await wish(coordinator, LogConfig(0, ALL_MODULES, 3600))
+    assert device.firmware.log_config is None
+    await until(lambda: device.firmware.log_config is not None)
+    assert device.connections == connections
+
+
 @pytest.fixture
 def often_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the signal strength of a device that is followed read all the time."""

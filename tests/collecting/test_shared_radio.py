@@ -313,6 +313,26 @@ async def test_a_log_configuration_that_waits_is_urgent(
     assert candidate.urgency is Urgency.LOG_CONFIG
 
 
+async def test_a_log_level_does_not_wait_for_a_device_that_is_asked_seldom(
+    hass: HomeAssistant, road: Road, radio: SharedRadio
+) -> None:
+    """It would have ended before the device is asked again."""
+    entry = await add_only_here(hass, approving(APPLICATION, adaptive_interval=True))
+    [(_, coordinator)] = await fleet(road, entry, 1)
+    for _ in range(10):
+        await coordinator.async_collect()
+    assert until_next(coordinator) > timedelta(hours=1)
+    await wish(coordinator, LogConfig(0, ALL_MODULES, 3600))
+    assert until_next(coordinator) <= timedelta(minutes=15)
+    await coordinator.async_collect()
+    assert until_next(coordinator) > timedelta(hours=1)
+
+
+def until_next(coordinator: DeviceCoordinator) -> timedelta:
+    assert coordinator.data.next_collection is not None
+    return coordinator.data.next_collection - dt_util.utcnow()
+
+
 async def test_an_advertisement_of_a_device_that_is_not_due_costs_next_to_nothing(
     hass: HomeAssistant, road: Road, radio: SharedRadio
 ) -> None:

@@ -8,11 +8,14 @@ from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.ulogger.account.approval import approving_entry, is_approved
+from custom_components.ulogger.capture.log_buffer import LogHeader
+from demo.cloud.broker import LocalBroker
+from demo.cloud.service import LocalCloud
 from demo.device.samples import sample_frames
 from demo.device.virtual import VirtualDevice
 
 from ..support.repairs import card, client, kinds
-from ..support.road import APPLICATION, IDENTITY, Road, add_only_here
+from ..support.road import APPLICATION, IDENTITY, LOG, Road, add_account, add_only_here
 
 __all__ = ["client"]
 
@@ -119,3 +122,33 @@ async def test_the_card_of_an_account_that_is_just_going_says_so(
     done = await repair.open()
     second.mock_state(hass, ConfigEntryState.LOADED)
     assert (done["type"], done["reason"]) == ("abort", "account_not_loaded")
+
+
+async def test_captures_that_wait_go_up_over_the_account_that_took_them(
+    hass: HomeAssistant,
+    broker: LocalBroker,
+    cloud_service: LocalCloud,
+    road: Road,
+    client: Any,
+) -> None:
+    """The account knows the device no longer, and still has it registered and its log named."""
+    await broker.astop()
+    first = await add_account(hass, broker)
+    device = road.device()
+    coordinator = await road.adopted(first)
+    await road.collected(device)
+    await road.idle(coordinator)
+    second = await add_only_here(hass)
+    device.firmware.append_log(sample_frames(300))
+    device.emptied.clear()
+    await choose(hass, client, "move")
+    await road.adopted(second)
+    await road.collected(device)
+    assert not first.runtime_data.devices
+    await broker.astart()
+    [boot] = await cloud_service.wait_for("boot", 1)
+    [log] = await cloud_service.wait_for("binlog", 1)
+    assert IDENTITY.serial in boot.payload.decode()
+    assert len(log.payload) == len(LOG)
+    assert LogHeader.parse(log.payload).session_token
+    assert await waiting(second) == 1

@@ -54,7 +54,7 @@ async def test_what_goes_on_but_cannot_be_cut_is_kept_whole_and_marked_for_good(
     outbox: Outbox,
 ) -> None:
     first = await outbox.add(captured(data=log(frame(1))))
-    whole = log(frame(1), frame(2), anchor=1)
+    whole = log(frame(1), frame(2), anchor=20_000)
     added = await outbox.add(captured(data=whole))
     assert (added.outcome, added.size) == (Outcome.MAY_REPEAT, len(whole))
     assert (await outbox.read(added.capture_id or 0)).data == whole
@@ -130,6 +130,19 @@ async def test_what_goes_on_from_a_log_that_one_destination_refused_is_marked_fo
     whole = log(frame(1), frame(2), frame(3), anchor=200_000)
     added = await outbox.add(captured(data=whole, at=LATER))
     assert (added.outcome, added.size) == (Outcome.MAY_REPEAT, len(whole))
+
+
+@pytest.mark.parametrize("trailer", [b"", b"trailer!"])
+async def test_a_log_that_grows_and_is_never_erased_is_marked_where_its_beginning_is_forgotten(
+    outbox: Outbox, trailer: bytes
+) -> None:
+    added = []
+    for lines in range(1, 30):
+        data = log(*map(frame, range(lines)), anchor=100_000 + 10_000 * lines) + trailer
+        added.append(await outbox.add(captured(data=data, at=NOW + 10 * lines)))
+    assert added[0].outcome is Outcome.STORED
+    assert {each.outcome for each in added[1:]} == {Outcome.CONTINUATION, Outcome.MAY_REPEAT}
+    assert sum(each.may_repeat for each in added) <= 3
 
 
 async def test_only_the_latest_contents_are_remembered(outbox: Outbox) -> None:

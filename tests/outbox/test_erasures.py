@@ -95,6 +95,29 @@ async def test_what_newer_agents_offer_after_a_reset_is_kept_whole_and_marked(
     assert len(await queue(outbox).batch()) == 2
 
 
+async def test_what_comes_late_from_a_device_that_had_just_booted_proves_no_boot(
+    outbox: Outbox,
+) -> None:
+    """Two seconds late, and reset at once: the next one's arrival fits the same boot as well."""
+    await taken(outbox, captured(data=log(*BOOT, anchor=2000) + TRAILER, at=NOW + 2))
+    again = captured(data=log(*BOOT, frame(3), anchor=5000) + TRAILER, at=NOW + 5.2)
+    assert (await outbox.add(again)).may_repeat
+
+
+@pytest.mark.parametrize(
+    ("anchor", "outcome"), [(900, Outcome.MAY_REPEAT), (160_000, Outcome.STORED)]
+)
+async def test_after_a_reset_it_is_marked_also_where_all_that_was_taken_has_left_the_disk(
+    outbox: Outbox, anchor: int, outcome: Outcome
+) -> None:
+    """Nobody can look any more whether its lines are among those that an agent offers again."""
+    taken_ids = await taken(outbox, captured(data=log(*BOOT) + TRAILER))
+    for each in taken_ids:
+        await outbox.discard(each)
+    more = captured(data=log(*BOOT, frame(3), anchor=anchor) + TRAILER, at=NOW + 60)
+    assert (await outbox.add(more)).outcome is outcome
+
+
 async def test_a_newer_agent_that_was_not_reset_has_written_anew(outbox: Outbox) -> None:
     await taken(outbox, captured(data=log(*BOOT) + TRAILER))
     again = captured(data=log(*BOOT, anchor=160_000) + TRAILER, at=NOW + 60)

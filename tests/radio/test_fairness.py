@@ -26,11 +26,13 @@ def steady(seconds: float, fails: float) -> Habit:
 def habits(draw: st.DrawFn) -> Habit:
     seconds = draw(st.floats(0.1, SESSION))
     fails = draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+    urgency = draw(st.sampled_from(Urgency))
     return Habit(
         steady(seconds, fails).session,
         interval=draw(st.sampled_from([60.0, 900.0, 6 * 3600.0])),
         first_due=draw(st.floats(0, 1800)),
-        urgency=draw(st.sampled_from(Urgency)),
+        urgency=urgency,
+        live=urgency is Urgency.LIVE,
         asked_every=draw(st.sampled_from([None, None, None, 1.0, 45.0])),
     )
 
@@ -55,7 +57,11 @@ def test_every_device_that_is_heard_begins_within_the_bound(fleet, slots, reserv
 
     usable = {source: max(1, count - reserve) for source, count in slots.items()}
     assert all(world.most_at_once[source] <= usable[source] for source in SOURCES)
+    watched = {source for each in devices if each.habit.live for source in each.hears}
     for device in devices:
+        if device.habit.urgency is Urgency.IDENTIFY and watched & device.hears.keys():
+            # What is left: a stranger ends nobody's live session.
+            continue
         least = min(usable[source] for source in device.hears)
         identifies = 300.0 if device.habit.urgency is Urgency.IDENTIFY else 0.0
         bound = longest_wait(len(devices), least, SESSION) + identifies

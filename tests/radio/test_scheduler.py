@@ -205,3 +205,13 @@ def test_strangers_do_not_end_a_live_session():
     scene.due("stranger", 0.0, Urgency.IDENTIFY)
     scene.look(5000.0)
     assert scene.yielded == []
+
+
+def test_a_stranger_that_waits_keeps_nobody_from_the_slot_of_a_live_session():
+    scene = Scene(a=1)
+    scene.due("live", 0.0, Urgency.LIVE)
+    scene.look(0.0)
+    scene.due("stranger", 0.0, Urgency.IDENTIFY)
+    scene.due("known", 500.0)
+    scene.look(500.0 + YIELD_AFTER)
+    assert scene.yielded == ["live"]

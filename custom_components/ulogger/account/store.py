@@ -5,6 +5,7 @@ configuration that still has to reach them, and how devices crashed. One private
 Assistant's `Store`.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -56,6 +57,11 @@ class DeviceRecord:
     last_config: str = ""
     crash_cleared: float = 0.0
     heard: Heard = field(default_factory=Heard)
+
+    @property
+    def log_level_due(self) -> bool:
+        """Whether the device has to be written a log configuration."""
+        return self.log_levels.due(time.time()) is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the record as JSON can hold it."""

@@ -38,6 +38,8 @@ AFTER_A_LOG: Final = (0.6, 1.0, 1.0)
 WHILE_FOLLOWING: Final = (0.5, 0.75, 0.75)
 """Patience for the next log of a device that is followed; then it is asked again."""
 AFTER_A_FOLLOWED_LOG: Final = (0.6,)
+BETWEEN_CONNECTIONS: Final = 1.0
+"""Seconds to stay with a followed device that has to be connected to again for each batch."""
 CHECKS: Final[dict[CaptureKind, Callable[[bytes], object]]] = {
     CaptureKind.LOG: check_log,
     CaptureKind.CORE_DUMP: check_core_dump,
@@ -64,6 +66,11 @@ class AgentSession:
 
     A device begins to send its log by itself, at any moment of its first two seconds with us.
     So ``subscribe`` early; after StaleTransfer connect again at once.
+
+    ``rssi`` is what the device told last of the signal strength, in dBm. ``emptied`` says at the
+    end of the captures whether the device has nothing left of what was taken, False for a log that
+    a core dump keeps there, None where nobody knows; ``dump_waits`` that a core dump was offered
+    behind the log that was taken last.
     """
 
     def __init__(
@@ -92,7 +99,10 @@ class AgentSession:
         self._requests: Requests | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._open = self._leaving = False
+        self._open = self._leaving = self._stirred = False
+        self.rssi: int | None = None
+        self.emptied: bool | None = None
+        self.dump_waits = False
 
     async def identify(self) -> DeviceIdentity:
         """Read who the device is, and nothing else; BadIdentification if that can't be used."""
@@ -105,7 +115,8 @@ class AgentSession:
         """
         if self._link.find(RSSI) is None:
             return None
-        return parse_rssi(await self._link.read(RSSI)) or None
+        self.rssi = parse_rssi(await self._link.read(RSSI)) or None
+        return self.rssi
 
     async def write_log_config(self, config: LogConfig) -> None:
         """Set what the device logs; BadLogConfig for a timeout that it can't count."""
@@ -139,7 +150,8 @@ class AgentSession:
         """Fetch what the device has, and what it logs from then on, until ``leave``.
 
         As ``captures``, each batch of lines a context of its own. A line is offered within 2 s,
-        and so is a core dump.
+        and so is a core dump. It also ends where a core dump that can't be taken keeps new lines
+        back until a disconnect: then follow the device over another connection.
         """
         return self._session(device, follow=True)
 
@@ -154,15 +166,20 @@ class AgentSession:
         try:
             await self.subscribe()
             while True:
+                committed = True
                 async with aclosing(
                     self._all(device, WHILE_FOLLOWING if follow else PATIENCE, after_log)
                 ) as captures:
                     async for pending in captures:
                         yield pending
-                        if not pending.committed:
-                            return
-                if not follow or self._leaving:
-                    return
+                        committed = pending.committed
+                if not committed or not follow or self._leaving:
+                    break
+                if self.emptied is False:
+                    # Its dump keeps new lines back as long as this connection stands.
+                    await asyncio.sleep(BETWEEN_CONNECTIONS)
+                    break
+            await self._take_leave()
         except StaleTransfer:
             if self._transfer is not None:
                 self.memory.header_ends_at = self._transfer.header_ends_at
@@ -176,6 +193,7 @@ class AgentSession:
     ) -> AsyncGenerator[Pending]:
         """Fetch a log, if there is one, then the core dump behind it, if there is one."""
         self._wanted = tuple(CaptureKind)
+        self.emptied, self.dump_waits = None, False
         while (capture := await self._capture(device, patience)) is not None:
             pending = Pending(self, capture)
             if self._on_disk(capture):
@@ -183,10 +201,32 @@ class AgentSession:
                     pass
             else:
                 yield pending
-            if not pending.committed or capture.kind is CaptureKind.CORE_DUMP:
+            if not pending.committed:
+                return
+            if capture.kind is CaptureKind.CORE_DUMP:
+                self.emptied = True
                 return
             patience = after_log
             self._wanted = (CaptureKind.CORE_DUMP,)
+        if self._transfer is not None and (offered := self._transfer.offered) is not None:
+            # A dump that can't be taken keeps the log; a new log comes when the old one is gone.
+            self.emptied = offered is CaptureKind.LOG
+
+    async def _take_leave(self) -> None:
+        """Read the signal strength late, and see whether what was silent has nothing to say.
+
+        A link may stall: only a device that answers, and has not sent anything meanwhile, is empty.
+        """
+        silent = self._transfer is not None and self._transfer.offered is None
+        with suppress(AgentError):
+            if self._link.find(RSSI) is not None:
+                await self.read_rssi()
+            elif silent:
+                await self._link.read(CONFIG)
+            else:
+                return
+            if silent and not (self._stirred or self.dump_waits):
+                self.emptied = True
 
     async def close(self) -> None:
         """Unsubscribe, and give the link its usual interval back."""
@@ -280,7 +320,7 @@ class AgentSession:
         )
         first = self._transfer is None
         waiter = self._waiter = self._loop.create_future()
-        self._transfer = transfer
+        self._transfer, self._stirred = transfer, False
         try:
             self._advance(transfer.start(self._loop.time(), self._unasked))
             self._unasked = None
@@ -303,6 +343,7 @@ class AgentSession:
     def _remember_log(self, after: Transfer) -> None:
         """Keep a committed log in mind while the device keeps it: until its core dump is done."""
         partials = self.memory.partials
+        self.dump_waits |= after.offered is CaptureKind.CORE_DUMP
         if (log := partials.get(CaptureKind.LOG)) is None:
             return
         if after.offered is CaptureKind.CORE_DUMP:
@@ -319,7 +360,8 @@ class AgentSession:
             if transfer is None and kind is CaptureKind.LOG and starts_transfer(data):
                 self._unasked = Unasked(kind, bytes(data), clock())
                 self._first_chunk_at = self._now()
-            if transfer is None or self._waiter is None:
+            if transfer is None or self._waiter is None or transfer.outcome is not None:
+                self._stirred = True
                 return
             now = clock()
             unknown = transfer.kind is None

@@ -5,6 +5,7 @@ header is asked when it was made, and in which boot of the device.
 """
 
 import hashlib
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from .frames import FRAME_OVERHEAD, iter_raw_frames
 from .log_buffer import LogHeader, check_log, xor_checksum
 
 TICKS: Final = 1 << 32
+LENGTH_BYTES: Final = 2
 ARRIVAL_ERROR: Final = 5.0
 """Seconds by which a buffer's arrival may be off the moment that its header was made."""
 CLOCK_DRIFT: Final = 0.001
@@ -117,11 +119,14 @@ def same_boot(before: LogHeader, now: LogHeader, elapsed: float) -> bool:
 
     Then the ticks between them are that time, as far as clocks and radio are exact. After a
     reset the later anchor is younger than the time between, so the two are off by at least the
-    earlier anchor: half of that is the most that may be forgiven. Ticks wrap at 32 bits; when
-    half of such a round or more lies between, nothing is proven.
+    earlier anchor: half of that is the most that may be forgiven. A buffer may arrive late, through
+    a proxy that is busy, so nothing is proven of a device that had just booted then; neither is it
+    when half a round or more of the ticks' 32 bits lies between.
     """
     rate = now.tick_rate_hz
     if before.tick_rate_hz != rate or not rate or not 0 <= elapsed * rate < TICKS // 2:
+        return False
+    if before.anchor_tick < 2 * ARRIVAL_ERROR * rate:
         return False
     off = (now.anchor_tick - before.anchor_tick - round(elapsed * rate)) % TICKS
     forgiven = min(ARRIVAL_ERROR + CLOCK_DRIFT * elapsed, before.anchor_tick / rate / 2)
@@ -166,6 +171,14 @@ def holds(previous: bytes, current: bytes) -> bool:
         now.startswith(before[start : start + FRAME_OVERHEAD]) and now.startswith(before[start:])
         for start in starts
     )
+
+
+def holds_continuation(previous: bytes, current: bytes) -> bool:
+    """Whether a buffer has in it the frames of a `continuation`, whose first ticks were moved."""
+    before, now = _frames(previous), _frames(current)
+    length, rest = before[:LENGTH_BYTES], before[FRAME_OVERHEAD:]
+    ticks = b".{%d}" % (FRAME_OVERHEAD - LENGTH_BYTES)
+    return bool(rest and re.search(re.escape(length) + ticks + re.escape(rest), now, re.DOTALL))
 
 
 def _frames(data: bytes) -> bytes:

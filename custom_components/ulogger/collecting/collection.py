@@ -138,20 +138,21 @@ class Collection:
             else:
                 # It was identified a moment ago: now its log comes first, before its next tick.
                 self._began(session)
-            async with self._rssi_meanwhile(session):
+            async with self._watched(session):
                 await self._take(session, self._admitted)
-            with suppress(AgentError):
-                await self._read_rssi(session)
+            self._show_rssi(session.rssi)
 
     @asynccontextmanager
-    async def _rssi_meanwhile(self, session: AgentSession) -> AsyncGenerator[None]:
-        """Show how well a device that is followed hears us, as long as it is."""
+    async def _watched(self, session: AgentSession) -> AsyncGenerator[None]:
+        """Show how well a device that is followed hears us, and write a log level that is due."""
         if not self.live:
             yield
             return
 
         async def watch() -> None:
             while True:
+                # What was wished while there was no link, or could not be written.
+                await self.write_log_level()
                 await asyncio.sleep(RSSI_EVERY)
                 # A lost link ends the session, and this with it; one read that failed does not.
                 with suppress(AgentError):
@@ -174,7 +175,7 @@ class Collection:
     async def _take(self, session: AgentSession, identity: DeviceIdentity) -> None:
         """Have all captures kept, and nobody notified of one before its device may erase it."""
         taken: list[Pending] = []
-        ended = False
+        self._on_device = len(self.added)
         if self._leaving:
             session.leave()
         captures_of = session.follow if self.live else session.captures
@@ -182,9 +183,10 @@ class Collection:
             async with aclosing(captures_of(identity)) as captures:
                 async for pending in captures:
                     if taken and pending.capture.kind is CaptureKind.LOG:
-                        # Another log: what came before it was erased, whatever comes now.
+                        # Another log: what came before it was erased, if that is not the same one.
+                        if all(each.answered for each in taken):
+                            self._note(erased=True)
                         taken.clear()
-                        self._note(erased=True)
                         self._on_device = len(self.added)
                     taken.append(pending)
                     try:
@@ -194,11 +196,9 @@ class Collection:
                         self._notify()
                     self.has_log |= pending.capture.kind is CaptureKind.LOG
                     self._device.show(phase=self._at_rest, bytes_done=None, bytes_total=None)
-            ended = True
             self.has_log = True
         finally:
-            dump_waits = CaptureKind.CORE_DUMP in self.memory.partials
-            if (erased := has_erased(taken, ended=ended, dump_waits=dump_waits)) is not None:
+            if (erased := has_erased(taken, session)) is not None:
                 self._note(erased=erased)
 
     @property
@@ -224,7 +224,10 @@ class Collection:
 
     async def _read_rssi(self, session: AgentSession) -> None:
         """Ask the device how well it hears us: it measures that every two seconds."""
-        if (rssi := await session.read_rssi()) is not None:
+        self._show_rssi(await session.read_rssi())
+
+    def _show_rssi(self, rssi: int | None) -> None:
+        if rssi is not None:
             self._device.show(rssi=rssi)
 
     async def _keep(self, capture: Capture) -> None:
@@ -312,16 +315,16 @@ class Collection:
         return True
 
 
-def has_erased(taken: Sequence[Pending], *, ended: bool, dump_waits: bool) -> bool | None:
+def has_erased(taken: Sequence[Pending], session: AgentSession) -> bool | None:
     """Return whether a device has erased all that it had, or none of it; None if nobody knows.
 
-    A session that came to its end found nothing more; then only what was not confirmed is in
-    doubt. The command that erases is the last one: a log's, unless a core dump comes behind it.
+    A session that left the device empty leaves only what was not confirmed in doubt. The command
+    that erases is the last one: a log's, unless a core dump comes behind it.
     """
-    if ended and all(pending.answered for pending in taken):
+    if session.emptied and all(pending.answered for pending in taken):
         return True
     if not taken:
         return None
     last = taken[-1]
-    log_waits = last.capture.kind is CaptureKind.LOG and dump_waits
+    log_waits = last.capture.kind is CaptureKind.LOG and session.dump_waits
     return False if not last.commanded or log_waits else None

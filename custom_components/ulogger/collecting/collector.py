@@ -298,7 +298,7 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
             return Urgency.LIVE
         if self._experience.troubled:
             return Urgency.TROUBLED
-        if self.record.log_levels.due(time.time()) is not None:
+        if self.record.log_level_due:
             return Urgency.LOG_CONFIG
         return Urgency.USUAL if self.record.last_collected else Urgency.NEVER_COLLECTED
 
@@ -327,9 +327,9 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self._show_schedule()
 
     @callback
-    def told_of_errors(self) -> None:
-        """Take note that what the device gave last tells of errors: it is asked sooner."""
-        self._experience.troubled = True
+    def reconsider_plan(self, *, troubled: bool = False) -> None:
+        """Take note that a log level waits or does not, or that what came last tells of errors."""
+        self._experience.troubled |= troubled
         if self._task is None and not self._stopped and not self.excluded:
             self._schedule.at_latest_in(self._interval())
             self._show_schedule()
@@ -456,8 +456,10 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
         self.session_succeeded.notify()
 
     def _interval(self) -> timedelta:
-        settings = self.account.settings
-        return self._experience.interval(settings.interval, adaptive=settings.adaptive_interval)
+        settings, awaited = self.account.settings, self.record.log_level_due
+        return self._experience.interval(
+            settings.interval, adaptive=settings.adaptive_interval, awaited=awaited
+        )
 
     def _slot_refused(self, error: NoConnectionSlot) -> None:
         """Stay in the line; that takes long only where something is wrong."""

@@ -19,11 +19,14 @@ class Experience:
         self._empty_visits = 0 if any(each.size for each in added) else self._empty_visits + 1
         self.troubled |= crashed
 
-    def interval(self, usual: timedelta, *, adaptive: bool) -> timedelta:
-        """Return how long until the next visit (see `next_interval`)."""
+    def interval(self, usual: timedelta, *, adaptive: bool, awaited: bool) -> timedelta:
+        """Return how long until the next visit (see `next_interval`).
+
+        One that is ``awaited`` is not put off: what it is to be told may have ended before.
+        """
         seconds = next_interval(
             usual.total_seconds(),
-            empty_visits=self._empty_visits,
+            empty_visits=0 if awaited else self._empty_visits,
             troubled=self.troubled,
             adaptive=adaptive,
         )

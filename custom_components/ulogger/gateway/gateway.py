@@ -189,7 +189,7 @@ class Gateway:
     ) -> None:
         """Have a device that tells of errors asked again sooner."""
         if device is not None and reading.levels.keys() & ERRORS:
-            device.told_of_errors()
+            device.reconsider_plan(troubled=True)
 
     @callback
     def _captures_stored(self) -> None:

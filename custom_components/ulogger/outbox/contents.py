@@ -18,6 +18,7 @@ from ..capture.duplicates import (
     content_key,
     continuation,
     holds,
+    holds_continuation,
     may_offer_again,
     same_boot,
     same_moment,
@@ -78,6 +79,7 @@ class Before:
     """An earlier log. Its bytes are read, and held against their seal, when they are asked for.
 
     One that is ``refused`` at a destination is missing there: what goes on from it goes up whole.
+    One that ``goes_on`` is the rest of a buffer: its first frame's ticks are not the device's.
     """
 
     def __init__(
@@ -87,10 +89,12 @@ class Before:
         taken: Taken,
         *,
         refused: bool = False,
+        goes_on: bool = False,
     ) -> None:
         self.capture_id = capture_id
         self.taken = taken
         self.refused = refused
+        self.goes_on = goes_on
         self._connection = connection
 
     @cached_property
@@ -272,7 +276,7 @@ def before(connection: sqlite3.Connection, device_id: int, capture: Capture) -> 
         return []
     rows = connection.execute(
         "SELECT captures.id, captures.erased, contents.header, contents.captured_at,"
-        " state = 'quarantined' FROM captures"
+        " state = 'quarantined', continues IS NOT NULL AND NOT may_repeat FROM captures"
         " LEFT JOIN contents ON contents.capture_id = captures.id AND whole = 1"
         " WHERE captures.device_id = ? AND captures.kind = ? AND captures.reason IS NULL"
         " AND (state <> 'quarantined' OR EXISTS (SELECT 1 FROM deliveries"
@@ -281,14 +285,16 @@ def before(connection: sqlite3.Connection, device_id: int, capture: Capture) -> 
         (device_id, capture.kind.value, _LOOK_BACK),
     ).fetchall()
     found: list[Before] = []
-    for capture_id, erased, header, captured_at, refused in reversed(rows):
+    for capture_id, erased, header, captured_at, refused, goes_on in reversed(rows):
         if captured_at is not None:
             taken = Taken(_header(header), captured_at, _flag(erased))
         elif (sealed := envelope.load(connection, capture_id)) is not None and sealed.intact:
             taken = _taken(sealed.capture, erased)
         else:
             continue
-        found.append(Before(connection, capture_id, taken, refused=bool(refused)))
+        found.append(
+            Before(connection, capture_id, taken, refused=bool(refused), goes_on=bool(goes_on))
+        )
     return found
 
 
@@ -322,9 +328,33 @@ def overlapped(earlier_logs: list[Before], capture: Capture) -> int | None:
         for each in earlier_logs
         if judge(each.taken, capture, now) is not Again.NEW
         and each.data is not None
-        and alike(each.data, capture.data)
+        and (alike(each.data, capture.data) or _rest_is_in(each, capture))
     ]
     return max(found, default=None)
+
+
+def may_repeat_forgotten(connection: sqlite3.Connection, device_id: int, capture: Capture) -> bool:
+    """Whether a log may repeat logs that have left the disk: a newer agent's after a reset."""
+    if capture.kind is not CaptureKind.LOG or capture.fault is not None:
+        return False
+    if not may_offer_again(capture.data):
+        return False
+    found = connection.execute(
+        "SELECT erased, header, captured_at FROM contents WHERE device_id = ? AND kind = ?"
+        " AND kept = 0 ORDER BY id DESC LIMIT 1",
+        (device_id, capture.kind.value),
+    ).fetchone()
+    if found is None:
+        return False
+    erased, header, captured_at = found
+    taken = Taken(_header(header), captured_at or 0.0, _flag(erased))
+    return judge(taken, capture, header_of(capture)) is not Again.NEW
+
+
+def _rest_is_in(earlier_log: Before, capture: Capture) -> bool:
+    """Whether a buffer has what a rest has; what that one went on from may be long forgotten."""
+    data = earlier_log.data if earlier_log.goes_on else None
+    return data is not None and holds_continuation(data, capture.data)
 
 
 def _after(earlier_logs: list[Before], capture: Capture, now: LogHeader | None) -> Rest | None:

@@ -47,6 +47,8 @@ def add(connection: sqlite3.Connection, capture: Capture, now: float) -> Added:
     if known is None and rest is None:
         alike = contents.overlapped(before, capture)
     may_repeat = unclear or alike is not None
+    if known is None and not before:
+        may_repeat = contents.may_repeat_forgotten(connection, device_id, capture)
     capture_id = insert(
         connection,
         device_id,

@@ -286,9 +286,12 @@ class Scheduler:
         if not live:
             return
         for candidate in sorted(self._ready, key=_rank):
-            if not live or candidate.urgency is Urgency.IDENTIFY:
+            if not live:
                 return
-            if candidate.since + YIELD_AFTER > now or candidate.address() in self.running:
+            # A stranger may rank before a device that is known, and ends nobody's session.
+            if candidate.urgency is Urgency.IDENTIFY or candidate.since + YIELD_AFTER > now:
+                continue
+            if candidate.address() in self.running:
                 continue
             sources = {path.source for path in candidate.paths()}
             if (first := next((r for r in live if r.source in sources), None)) is not None:
