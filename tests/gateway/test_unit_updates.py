@@ -70,13 +70,13 @@ async def test_an_env_that_would_give_the_token_away_or_is_anothers_is_not_taken
     unit.env_override = {"PU_AUTH_TOKEN": other.token}
     with pytest.raises(HomeAssistantError) as caught:
         await call(hass, active, "update_env")
-    assert "another_unit" in str(caught.value.translation_placeholders)
+    assert "This is another unit's file." in str(caught.value)
     unit.env_override = {"PU_MIN_LOG_LEVEL": "Error"}
     active.data["readable"] = False
     active.destination.env = replace(active.destination.env, api="https://127.0.0.1")
     with pytest.raises(HomeAssistantError) as caught:
         await call(hass, active, "update_env")
-    assert "would_be_readable" in str(caught.value.translation_placeholders)
+    assert "the token would travel readable" in str(caught.value)
     assert active.destination.env.min_level == 0
 
 
