@@ -46,6 +46,7 @@ from ..const import (
 from ..model.plain_text import one_line
 from ..model.reason import Reason
 from .account_checks import FormError
+from .account_schema import LAST_PORT
 from .uploaded_files import UploadError, Uploads
 
 CONF_ENDPOINT_FILE: Final = "endpoint_file"
@@ -158,6 +159,8 @@ async def _async_generated(hass: HomeAssistant, algorithm: str, endpoint: Endpoi
 async def _async_endpoint(
     hass: HomeAssistant, uploads: Uploads, typed: Mapping[str, Any]
 ) -> Endpoint:
+    if not 1 <= typed.get(SECTION_BROKER, {}).get(CONF_PORT, 1) <= LAST_PORT:
+        raise FieldError("base", "invalid_port")
     text, file = (typed.get(CONF_ENDPOINT) or "").strip(), typed.get(CONF_ENDPOINT_FILE)
     fields = {name: said for name, said in typed.get(SECTION_BROKER, {}).items() if said}
     if text and file:
