@@ -82,6 +82,9 @@ CLOSED = """() => ![...document.querySelector('home-assistant').shadowRoot
   .querySelectorAll('dialog-data-entry-flow')]
   .some(dialog => dialog.shadowRoot.querySelector('ha-dialog[open]'))"""
 
+CLOSE_ITEM = """() => document.querySelector('home-assistant').shadowRoot
+  .querySelectorAll('dialog-form').forEach(dialog => dialog.closeDialog())"""
+
 UNFOLD = """() => {
   const look = root => {
     for (const element of root.querySelectorAll('*')) {
@@ -213,6 +216,22 @@ class Phone:
         """Begin to add an account, and confirm that."""
         await self.go("/config/integrations/dashboard/add?domain=ulogger")
         await self.page.locator("dialog-box ha-button[slot=primaryAction]").click()
+
+    async def change_destination(self, name: str) -> None:
+        """Press the button that changes a destination, by the beginning of its name."""
+        await self.open_integration()
+        row = self.page.locator("ha-config-sub-entry-row").filter(
+            has=self.page.locator("[slot=headline]", has_text=re.compile(f"^\\s*{name}"))
+        )
+        await row.locator("ha-icon-button[slot=end]").click()
+
+    async def add_to_list(self, number: int) -> None:
+        """Begin another item of a list in a form, the list's number counted from 0."""
+        await self.page.locator("ha-selector-object").nth(number).locator("ha-button").last.click()
+
+    async def close_item(self) -> None:
+        """Close the dialog of an item of a list."""
+        await self.page.evaluate(CLOSE_ITEM)
 
     async def unfold(self) -> None:
         """Open all sections of a form."""

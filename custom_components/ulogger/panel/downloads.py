@@ -19,7 +19,7 @@ from ..capture.core_dump import CoreDump
 from ..capture.errors import CaptureError
 from ..cloud.pepeunit.errors import ArchiveRefused
 from ..const import DOMAIN
-from ..gateway.own_texts import own_reason, own_sentence
+from ..gateway.own_texts import own_reason, own_text
 from ..gateway.pepeunit import ActivePepeunit
 from ..insight.core_file import core_file
 from ..model.capture import Capture, CaptureKind
@@ -136,7 +136,7 @@ class CoreView(HomeAssistantView):
             core = await request.app[KEY_HASS].async_add_executor_job(_core, capture)
         except CaptureError as err:
             _LOGGER.info("Capture %s makes no core file: %s", capture_id, one_line(err))
-            said = own_sentence(request.app[KEY_HASS], "core_dump_unreadable")
+            said = own_text(request.app[KEY_HASS], "common.no_core_file")
             raise web.HTTPUnprocessableEntity(text=said) from err
         name = file_name(capture, int(capture_id), "core")
         return _attachment(core, name, "application/octet-stream")
