@@ -127,6 +127,7 @@ def is_ours(language: str) -> Callable[[str], bool]:
             ".*".join(map(re.escape, re.split(r"\\{\\w+\\}|\\*\\*", " ".join(text.split()))))
         )
         for text in all_of(texts(language))
+        if re.search(r"\w", re.sub(r"{\w+}", "", text))
     ]
     return lambda said: any(each.fullmatch(said) for each in patterns)
 
@@ -232,6 +233,7 @@ class Phone:
     async def close_item(self) -> None:
         """Close the dialog of an item of a list."""
         await self.page.evaluate(CLOSE_ITEM)
+        await self.page.locator("dialog-form ha-form").first.wait_for(state="hidden")
 
     async def unfold(self) -> None:
         """Open all sections of a form."""
@@ -245,6 +247,12 @@ class Phone:
         """Return what is cut off of a page or form that shows a text, all of it unfolded."""
         await self.shown(key).wait_for()
         await self.unfold()
+        await self.settle()
+        return await self.clipped()
+
+    async def measure_item(self) -> list[tuple[str, int]]:
+        """Return what is cut off of the dialog for an item of a list."""
+        await self.page.locator("dialog-form ha-form").first.wait_for()
         await self.settle()
         return await self.clipped()
 

@@ -52,7 +52,7 @@ CLESYDE = {
 
 
 CHANGES = (
-    ("Pepeunit", "pepeunit", "change_nodes", "data_description.inputs"),
+    ("Pepeunit", "pepeunit", "change_nodes", "data.inputs"),
     ("Pepeunit", "pepeunit", "files", "data_description.readable"),
     ("Clesyde", "clesyde", "captures", "data_description.include_kept"),
     ("Clesyde", "clesyde", "provision", "data_description.token"),
@@ -60,11 +60,8 @@ CHANGES = (
     ("UDMI", "udmi", "site", "data_description.unencrypted"),
 )
 """What can be changed of which destination, and what its form shows."""
-LISTS = {
-    "change_nodes": ("unit_output.fields.template.name", "unit_input.fields.shown_as.name"),
-    "change_devices": ("udmi_proxy.fields.proxy_id.name", "udmi_point.fields.writable.name"),
-}
-"""What an item shows of the lists in a form."""
+LISTS = {"change_nodes": ("output", "input"), "change_devices": ("proxy", "point")}
+"""The lists in a form, each with a dialog for its items."""
 
 
 def make_devices() -> list[VirtualDevice]:
@@ -217,7 +214,7 @@ async def see_the_destinations(page: Phone) -> Found:
         yield f"{name} {step}", await page.measure(f"{form}.{step}.{key}")
         for number, item in enumerate(LISTS.get(step, ())):
             await page.add_to_list(number)
-            yield f"{name} {item}", await page.measure(f"selector.{item}")
+            yield f"{name} {item}", await page.measure_item()
             await page.close_item()
         await page.close()
 

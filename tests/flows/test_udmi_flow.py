@@ -266,7 +266,7 @@ async def test_devices_are_changed_and_the_key_stays(
         "points": [{"point": "room", "entity": "sensor.a", "writable": True}],
     }
     done = await answer(hass, form, **given)
-    expect_abort(done, "reconfigure_successful", destination="udmi")
+    expect_abort(done, "reconfigure_successful", own=False, destination="udmi")
     [subentry] = account.subentries.values()
     assert subentry.data["prefix"] == "DEV"
     assert subentry.data["keys"] == before["keys"]
@@ -291,7 +291,7 @@ async def test_another_endpoint_keeps_what_is_not_given(
         "unencrypted": False,
     }
     done = await answer(hass, form, **typed)
-    expect_abort(done, "reconfigure_successful", destination="udmi")
+    expect_abort(done, "reconfigure_successful", own=False, destination="udmi")
     [subentry] = account.subentries.values()
     assert subentry.data["endpoint"]["config_sync_sec"] == 7
     assert subentry.data["ca"] == before["ca"]
