@@ -94,6 +94,8 @@ UNFOLD = """() => {
   };
   look(document.body);
 }"""
+FITS_ALL = re.compile(r"{name}|{(first|since)}\W*\w{0,3}\W*{(last|until)}")
+"""Texts that are nearly all placeholders: whatever Home Assistant says would seem to be them."""
 CONFIGURE = {
     "de": "Konfigurieren",
     "en": "Configure",
@@ -123,11 +125,9 @@ def all_of(node: Mapping[str, Any]) -> list[str]:
 def is_ours(language: str) -> Callable[[str], bool]:
     """Return what tells the integration's texts from Home Assistant's, filled in or not."""
     patterns = [
-        re.compile(
-            ".*".join(map(re.escape, re.split(r"\\{\\w+\\}|\\*\\*", " ".join(text.split()))))
-        )
+        re.compile(".*".join(map(re.escape, re.split(r"\{\w+\}|\*\*", " ".join(text.split())))))
         for text in all_of(texts(language))
-        if re.search(r"\w", re.sub(r"{\w+}", "", text))
+        if not FITS_ALL.fullmatch(text)
     ]
     return lambda said: any(each.fullmatch(said) for each in patterns)
 
