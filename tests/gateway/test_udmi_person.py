@@ -65,6 +65,27 @@ async def test_an_answer_to_what_nobody_asks_any_longer_counts_for_nothing(
     assert (done["type"], done["reason"]) == ("abort", "account_not_loaded")
 
 
+async def test_who_was_not_answered_asks_again_after_a_restart(
+    hass: HomeAssistant, account: MockConfigEntry, asked: ActiveUdmi, site: LocalSite
+) -> None:
+    assert await hass.config_entries.async_unload(account.entry_id)
+    await hass.async_block_till_done()
+    assert "udmi_redirect" not in issues(hass)
+    assert await hass.config_entries.async_setup(account.entry_id)
+    await until(hass, site, lambda: "udmi_redirect" in issues(hass))
+
+
+async def test_a_later_broker_is_asked_for_in_place_of_an_earlier_one(
+    hass: HomeAssistant, asked: ActiveUdmi, site: LocalSite, client: Any
+) -> None:
+    said = json.dumps(site.endpoint(hostname="later.invalid")).encode()
+    later = blob(said, kind="application/json")
+    await site.configure("GAT-1", blobset={"blobs": {ENDPOINT_BLOB: later}})
+    await until(hass, site, lambda: asked.asked and asked.asked.hostname == "later.invalid")
+    shown = card(hass, client, "udmi_redirect")
+    assert shown.issue.translation_placeholders["host"].startswith("later.invalid")
+
+
 async def test_a_gateway_stays_off_where_the_disk_does_not_take_that_it_is_on(
     hass: HomeAssistant,
     account: MockConfigEntry,

@@ -53,10 +53,11 @@ def add_gateway_blocks(active: ActiveUdmi) -> None:
         with suppress(CloudError):
             await destination.flush_state(speaker)
 
+    redirect = _redirect(active)
     blobset = make_blobset(
         hass,
         lambda: active.account.entry.runtime_data.images,
-        {KEY: Kind(_redirect(active).apply)},
+        {KEY: Kind(redirect.apply, admit=redirect.admit)},
         changed=speaker.changed,
         keep=lambda memory: active.memory.async_keep(BLOBS, dict(memory)),
         flush=flush,
@@ -99,7 +100,12 @@ def _add_place(
     own = speaker is active.destination.gateway
     discovery = Discovery(
         {BLE: _scanner(active).listen} if own else {},
-        Inventory(addresses, lambda: GATEWAY_FEATURES if own else PROXY_FEATURES, points),
+        Inventory(
+            addresses,
+            lambda: GATEWAY_FEATURES if own else PROXY_FEATURES,
+            points,
+            lambda: sorted(active.destination.proxies) if own else (),
+        ),
         changed=speaker.changed,
         publish=speaker.publish,
         clock=time.monotonic,

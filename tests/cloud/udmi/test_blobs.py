@@ -36,12 +36,14 @@ class Site(World):
         self.disk_fails = False
         self.slow_web: asyncio.Event | None = None
         self.slow_handler: asyncio.Event | None = None
+        self.person: asyncio.Future[None] | None = None
+        self.asked: list[str] = []
         self.phases: list[str] = []
         self.blobs = self.make()
 
     def make(self) -> Blobset:
         return Blobset(
-            {"image": Kind(self.handle, MOST)},
+            {"image": Kind(self.handle, MOST, self.admit)},
             changed=self.changed_,
             now=self.now,
             fetch=self.fetch,
@@ -67,6 +69,12 @@ class Site(World):
         if url not in self.web:
             raise BlobFailed("The server answers 404", "blobset.blob.fetch")
         return self.web[url]
+
+    async def admit(self, content: bytes, generation: str) -> None:
+        assert content == CONTENT
+        self.asked.append(generation)
+        if self.person is not None:
+            await self.person
 
     async def handle(self, content: bytes, generation: str) -> None:
         assert generation in self.on_disk["image"]["done"], "it was not remembered before"
@@ -346,3 +354,49 @@ def test_any_content_comes_out_as_it_went_in(content: bytes, base: bool) -> None
 def test_any_text_is_content_or_refused(text: str) -> None:
     with suppress(BlobFailed):
         assert len(read_data_url(f"data:{text}", 50)) <= 50
+
+
+# A person who is asked first
+
+
+async def test_what_waits_for_a_person_is_not_being_applied(site: Site) -> None:
+    site.person = asyncio.get_running_loop().create_future()
+    await site.image()
+    assert (site.asked, site.applied, site.phases) == ([generation(1)], [], [])
+    site.person.set_result(None)
+    await settle()
+    assert site.applied == [(CONTENT, generation(1))]
+    assert site.state["phase"] == "final"
+
+
+async def test_a_later_generation_takes_the_place_of_one_that_waits_for_a_person(
+    site: Site,
+) -> None:
+    site.person = asyncio.get_running_loop().create_future()
+    await site.image()
+    site.person = None
+    await site.image(2)
+    assert site.applied == [(CONTENT, generation(2))]
+    assert site.state == {"phase": "final", "generation": generation(2)}
+
+
+async def test_who_waits_for_a_person_at_a_restart_is_asked_again(site: Site) -> None:
+    site.person = asyncio.get_running_loop().create_future()
+    await site.image()
+    site.blobs.close()
+    await settle()
+    site.person = None
+    site.blobs = site.make()
+    await site.image()
+    assert site.asked == [generation(1)] * 2
+    assert site.applied == [(CONTENT, generation(1))]
+
+
+async def test_what_a_person_declines_is_final_and_not_asked_again(site: Site) -> None:
+    site.person = asyncio.get_running_loop().create_future()
+    site.person.set_exception(BlobFailed("nobody wants it"))
+    await site.image()
+    assert (site.problem, site.applied) == ("blobset.blob.apply", [])
+    site.blobs = site.make()
+    await site.image()
+    assert site.asked == [generation(1)]

@@ -26,6 +26,7 @@ class Air(World):
         self.there = [Found(each, system={"name": each}) for each in there]
         self.listeners: list[Callable[[Found], None]] = []
         self.deaf = ""
+        self.proxies: list[str] = []
         self.make()
 
     def make(self) -> None:
@@ -35,6 +36,7 @@ class Air(World):
                 families=lambda: {"ipv4": "10.0.0.2", "Bad": "1"},
                 features=lambda: {"discovery.scan": {"stage": "stable"}},
                 points=lambda: {"battery": {"units": "V", "writable": False}},
+                proxies=lambda: self.proxies,
             ),
             changed=self.changed,
             publish=self.publish,
@@ -300,6 +302,16 @@ async def test_a_device_says_once_what_it_is(air: Air) -> None:
     assert air.discovery.state() is None
     air.discovery.configure({"generation": air.stamp(-100)}, air.now())
     assert len(air.events) == 1
+
+
+async def test_a_gateway_lists_those_it_speaks_for_when_it_is_asked(air: Air) -> None:
+    air.proxies = ["BLE-1", "BLE-2"]
+    generation = air.stamp()
+    config = {"generation": generation, "enumerations": {"devices": "entries"}}
+    air.discovery.configure(config, air.now())
+    [(_at, _subfolder, event)] = air.events
+    proxied = {"resource_type": "PROXIED"}
+    assert event == {"generation": generation, "devices": {"BLE-1": proxied, "BLE-2": proxied}}
 
 
 ODD = st.none() | st.booleans() | st.integers(-5, 10**13) | st.text(max_size=5) | st.just([])

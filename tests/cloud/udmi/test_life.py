@@ -333,7 +333,9 @@ class Redirecting:
 
     async def go(self, **other: Any) -> None:
         said = {**ENDPOINT.as_dict(), "hostname": "other.broker.invalid", **other}
-        await self.redirect.apply(json.dumps(said).encode(), "g")
+        content = json.dumps(said).encode()
+        await self.redirect.admit(content, "g")
+        await self.redirect.apply(content, "g")
 
 
 async def test_the_old_broker_hears_of_it_before_the_new_one_is_tried() -> None:
@@ -375,7 +377,7 @@ async def test_an_endpoint_without_encryption_is_refused() -> None:
         await world.go(transport="tcp")
     assert failed.value.category == "blobset.blob.parse"
     with pytest.raises(BlobFailed):
-        await world.redirect.apply(b"{", "g")
+        await world.redirect.admit(b"{", "g")
     assert not world.link.tried
 
 

@@ -125,6 +125,28 @@ async def test_a_value_whose_end_has_passed_changes_nothing(building: Building) 
     assert standing(building) == (None, None)
 
 
+@pytest.mark.parametrize("stop", ["soon", 5, {}])
+async def test_a_value_that_stops_at_no_moment_is_invalid(building: Building, stop: object) -> None:
+    point = {"set_value": 25, "stop_time": stop}
+    building.configure(set_value_expiry=building.stamp(600), points={"setpoint": point})
+    await building.pass_(10)
+    assert building.writes == []
+    assert standing(building)[0] == "invalid"
+
+
+async def test_a_point_stops_before_the_others_where_the_site_says_so(building: Building) -> None:
+    point = {"set_value": 25, "stop_time": building.stamp(50)}
+    building.configure(set_value_expiry=building.stamp(600), points={"setpoint": point})
+    await building.pass_(49)
+    assert building.values["setpoint"] == 25
+    await building.pass_(2)
+    assert building.values["setpoint"] == 20
+    later = {"set_value": 25, "stop_time": building.stamp(600)}
+    building.configure(set_value_expiry=building.stamp(50), points={"setpoint": later})
+    await building.pass_(51)
+    assert building.values["setpoint"] == 20
+
+
 async def test_when_its_end_comes_the_point_goes_back(building: Building) -> None:
     building.set("setpoint", 25, 100)
     await building.pass_(99)

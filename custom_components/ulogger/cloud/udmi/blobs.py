@@ -8,7 +8,8 @@ What the state says of a blob:
 Invariants: a generation of a blob is handed to its handler at most once, over restarts too: it is
 remembered before it is. One that a restart has interrupted is final, and says so. A blob
 is fetched, or applied, one after another; another generation takes the place of one that is
-still being fetched, and waits for one that is being applied.
+still being fetched, or waits for a person, and waits for one that is being applied. Whoever waits
+for a person when Home Assistant stops is asked again.
 """
 
 import asyncio
@@ -43,10 +44,14 @@ type RunElsewhere = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of blob: what applies it, and how large it may be in bytes."""
+    """A kind of blob: what applies it, and how large it may be in bytes.
+
+    ``admit`` returns once its content may be applied, and raises BlobFailed where it may not.
+    """
 
     handle: BlobHandler
     most: int = SMALL
+    admit: BlobHandler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +174,7 @@ class Blobset:
         if blob.task is not None and not blob.applying:
             blob.task.cancel()
             blob.task = None
-            self._tell(self._entry(key, "its fetching was given up", ABORT, Severity.NOTICE))
+            self._tell(self._entry(key, "it was given up", ABORT, Severity.NOTICE))
 
     # How it goes
 
@@ -199,6 +204,8 @@ class Blobset:
 
     async def _fetch_and_apply(self, key: str, blob: _Blob, wanted: Wanted) -> None:
         content = await self._content(key, wanted)
+        if (admit := self._kinds[key].admit) is not None:
+            await admit(content, wanted.generation)
         # From here on it counts as applied, whatever comes in between.
         blob.applying = True
         blob.generation, blob.phase, blob.status = wanted.generation, "apply", None

@@ -1,6 +1,6 @@
 """What a device says of itself when it is asked, and of what it finds around it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -11,6 +11,7 @@ from .generations import read_generation
 from .localnet import FAMILY, in_families
 
 MOST_FAMILIES: Final = 20
+PROXIED: Final = {"resource_type": "PROXIED"}
 STABLE: Final = {"stage": "stable"}
 OF_ALL: Final = ("enumeration", "enumeration.families", "enumeration.features")
 GATEWAY_FEATURES: Final[Mapping[str, Mapping[str, str]]] = dict.fromkeys(
@@ -24,11 +25,15 @@ PROXY_FEATURES: Final[Mapping[str, Mapping[str, str]]] = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a device can say of itself: its addresses, features and points as messages have them."""
+    """What a device can say of itself: its addresses, features and points as messages have them.
+
+    ``proxies`` are the IDs of the devices that it speaks for.
+    """
 
     families: Callable[[], Mapping[str, str]] = field(default=dict)
     features: Callable[[], Mapping[str, Any]] = field(default=dict)
     points: Callable[[], Mapping[str, Any]] = field(default=dict)
+    proxies: Callable[[], Iterable[str]] = tuple
 
 
 class Discovery:
@@ -110,6 +115,8 @@ class Discovery:
             event["features"] = dict(self._inventory.features())
         if _asked(depths, "points"):
             event["points"] = dict(self._inventory.points())
+        if _asked(depths, "devices"):
+            event["devices"] = {each: dict(PROXIED) for each in self._inventory.proxies()}
         self._publish(self.name, event)
 
     def state(self) -> Mapping[str, Any] | None:

@@ -4,7 +4,10 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
+
+from .status import read_stamp
 
 type Value = str | bool | int | float
 """What a point shows: text, a truth value, or a finite number."""
@@ -78,12 +81,16 @@ def by_reference(points: Mapping[str, Point]) -> dict[str, Point]:
 
 @dataclass(frozen=True, slots=True)
 class WantedPoint:
-    """What a config says of one point; None where it says nothing."""
+    """What a config says of one point; None where it says nothing.
+
+    ``stop`` is when its set value ends, as it stands there.
+    """
 
     reference: str | None = None
     units: str | None = None
     set_value: Value | None = None
     increment: float | None = None
+    stop: Any = None
     problem: str = ""
     """What of it is not as the schema has it."""
 
@@ -106,8 +113,24 @@ class WantedPoint:
             found["units"],
             found["set_value"],
             found["cov_increment"],
+            config.get("stop_time"),
             ", ".join(wrong),
         )
+
+    def sooner(self, ends: datetime | None) -> datetime | None:
+        """Return when the set value ends, if all set values end then; None if one is unknown."""
+        if ends is None or self.stop is None:
+            return ends
+        stop = read_end(self.stop)
+        return None if stop is None else min(ends, stop)
+
+
+def read_end(text: Any) -> datetime | None:
+    """Return when set values end as a config says it, None where it is no date and time."""
+    try:
+        return read_stamp(text)
+    except ValueError:
+        return None
 
 
 def _text(value: Any) -> str | None:
@@ -125,6 +148,7 @@ _FIELDS: Final[tuple[tuple[str, Callable[[Any], Any], str], ...]] = (
     ("units", _text, "text"),
     ("set_value", as_value, "text, number or truth value"),
     ("cov_increment", _positive, "number from 0"),
+    ("stop_time", read_end, "date and time"),
 )
 
 

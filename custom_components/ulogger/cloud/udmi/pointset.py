@@ -12,10 +12,20 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from .block import Changed, Clock, Now, PublishEvent
-from .points import NAME, Point, Value, WantedPoint, as_value, by_reference, moved, names
+from .points import (
+    NAME,
+    Point,
+    Value,
+    WantedPoint,
+    as_value,
+    by_reference,
+    moved,
+    names,
+    read_end,
+)
 from .sampling import LONGEST, RATE, Sampling
 from .status import Severity, make_status
-from .writeback import Check, ReadPoint, Request, Shows, Write, Writeback, as_near, end_of
+from .writeback import Check, ReadPoint, Request, Shows, Write, Writeback, as_near
 
 INVALID: Final = "pointset.point.invalid"
 FAILURE: Final = "pointset.point.failure"
@@ -203,9 +213,9 @@ class Pointset:
         self._problems[name] = make_status(text, category, Severity.ERROR, self._now())
 
     def _requests(self) -> dict[str, Request]:
-        ends = end_of(self._config.get("set_value_expiry"))
+        ends = read_end(self._config.get("set_value_expiry"))
         return {
-            name: Request(point, wanted.set_value, ends)
+            name: Request(point, wanted.set_value, wanted.sooner(ends))
             for name, point in self._active.items()
             if (wanted := self._wanted.get(name)) is not None and wanted.set_value is not None
         }

@@ -2,8 +2,8 @@
 
 The old broker hears that it is being applied before the connection to it is closed; the new one
 has to take us in time, else the old one has us back. A host that nobody has approved waits for a
-person, and until then nothing is tried. Sites that send the gateway to and fro are not followed for
-long.
+person, and until then nothing is tried, and nothing is said to be applied. Sites that send the
+gateway to and fro are not followed for long.
 """
 
 from collections import deque
@@ -48,14 +48,21 @@ class Redirect:
         self._clock = clock
         self._switches: deque[float] = deque()
 
+    async def admit(self, content: bytes, generation: str) -> None:
+        """Wait until a person has approved the endpoint; raises BlobFailed where nobody does."""
+        present = self._link.target.endpoint
+        endpoint = self._read(content, present)
+        if endpoint == present or self._approved(endpoint.hostname):
+            return
+        if not await self._ask(endpoint):
+            raise BlobFailed(f"a person did not approve {endpoint.address}")
+
     async def apply(self, content: bytes, generation: str) -> None:
-        """Go to the endpoint that is the blob's content; raises BlobFailed."""
+        """Go to the endpoint that is the blob's content, and may be; raises BlobFailed."""
         present = self._link.target
         endpoint = self._read(content, present.endpoint)
         if endpoint == present.endpoint:
             return
-        if not self._approved(endpoint.hostname) and not await self._ask(endpoint):
-            raise BlobFailed(f"a person did not approve {endpoint.address}")
         self._count()
         try:
             # The old broker has to hear that it is being applied, and may not listen.

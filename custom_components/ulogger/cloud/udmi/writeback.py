@@ -175,9 +175,9 @@ class Writeback:
         if not request.point.writable:
             return "nobody has marked it writable"
         if request.ends is None:
-            return "the config has no set_value_expiry, or none that is a date and time"
+            return "its set_value_expiry is missing, or that or its stop_time is no date and time"
         if request.ends <= sent_at:
-            return "set_value_expiry is not later than the config's timestamp"
+            return "its set_value_expiry or stop_time is not later than the config's timestamp"
         return stale
 
     def _set(self, name: str, request: Request, target: Value, held: _Held | None) -> None:
@@ -430,14 +430,6 @@ class Writeback:
         """Stop writing; what is set stays in `memory`."""
         for task in self._tasks:
             task.cancel()
-
-
-def end_of(text: Any) -> datetime | None:
-    """Return when set values end as a config says it, None where it is no date and time."""
-    try:
-        return read_stamp(text)
-    except ValueError:
-        return None
 
 
 def _is(before: Value, now: Value) -> bool:
