@@ -12,7 +12,6 @@ from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import issue_registry as ir
-from homeassistant.helpers.translation import async_get_translations
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.ulogger.account.store import outbox_path
@@ -24,6 +23,7 @@ from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.model import REFUSED, CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
 from tests.support.account import CRASH_LOG, SENSOR, ToldTransport, core_dump, load, log, meet
+from tests.support.language import speak
 from tests.support.outbox_world import queue
 from tests.support.repairs import card, client, kinds
 
@@ -167,8 +167,7 @@ async def test_the_list_is_in_the_language_of_the_house_and_calls_the_device_as_
     fault: CaptureFault,
     said: str,
 ) -> None:
-    hass.config.language = "de"
-    await async_get_translations(hass, "de", "common", {DOMAIN})
+    await speak(hass, "de")
     device = meet(account)
     found = dr.async_get(hass).async_get_device_by_identifier(device.identifier, account.entry_id)
     assert found is not None

@@ -149,7 +149,9 @@ async def test_another_schema_is_taken_and_a_node_that_is_gone_is_shown(
     pepeunit.refusing = (403, "no")
     await pepeunit.command(unit, "SchemaUpdate")
     await until(lambda: "schema" in active.updates.failures)
-    assert "no" in str(cards(hass)["pepeunit_file_kept"].translation_placeholders)
+    told = cards(hass)["pepeunit_file_kept"].translation_placeholders
+    assert told is not None
+    assert told["detail"].startswith(f"Pepeunit does not let {active.title} do that.")
 
 
 async def test_the_log_is_sent_again_when_it_is_asked_for_also_after_a_restart(
