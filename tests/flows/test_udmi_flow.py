@@ -171,12 +171,18 @@ async def test_a_certificate_needs_its_key_and_a_key_has_to_be_one(
 
 
 async def test_a_broker_that_is_not_there_is_told(
-    hass: HomeAssistant, account: MockConfigEntry, upload: Upload, site: LocalSite
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    upload: Upload,
+    site: LocalSite,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     site.door.way = Way.NONE
     nobody = json.dumps(site.endpoint(port=free_port()))
     form = await begin(hass, account, **await typed_site(upload, site, endpoint=nobody))
     expect_form(form, "user", {"base": "cannot_connect"}, destination="udmi")
+    assert "can't be used" in caplog.text
 
 
 async def test_fields_do_as_well_as_a_file_and_the_password_is_no_part_of_the_entry(
