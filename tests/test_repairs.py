@@ -10,6 +10,7 @@ import pytest
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntryState
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
@@ -21,7 +22,8 @@ from custom_components.ulogger.model.capture import Capture, CaptureFault, Captu
 from custom_components.ulogger.outbox.errors import DiskFailed
 from custom_components.ulogger.outbox.model import REFUSED, CaptureState
 from custom_components.ulogger.outbox.outbox import Outbox
-from tests.support.account import CRASH_LOG, SENSOR, ToldTransport, core_dump, load, log
+from tests.support.account import CRASH_LOG, SENSOR, ToldTransport, core_dump, load, log, meet
+from tests.support.language import speak
 from tests.support.outbox_world import queue
 from tests.support.repairs import card, client, kinds
 
@@ -146,8 +148,35 @@ async def test_the_card_lists_what_is_in_quarantine(
     menu = await card(hass, client, "quarantine").open()
     shown = menu["description_placeholders"]
     assert shown["count"] == "2"
-    assert f"- A87DE76F0011: log, {len(CRASH_LOG)} B (refused)" in shown["captures"]
-    assert "- A87DE76F0011: core_dump, " in shown["captures"]
+    refused = "The cloud refused the capture"
+    assert f"- A87DE76F0011: Log, {len(CRASH_LOG)} B. {refused}" in shown["captures"]
+    assert "- A87DE76F0011: Core dump, " in shown["captures"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (CaptureFault.CHECKSUM, "Die Prüfsumme"),
+        (CaptureFault.TOO_LONG, "Sie ist länger, als geholt werden kann"),
+    ],
+)
+async def test_the_list_is_in_the_language_of_the_house_and_calls_the_device_as_its_user_does(
+    hass: HomeAssistant,
+    client: Any,
+    account: MockConfigEntry,
+    fault: CaptureFault,
+    said: str,
+) -> None:
+    await speak(hass, "de")
+    device = meet(account)
+    found = dr.async_get(hass).async_get_device_by_identifier(device.identifier, account.entry_id)
+    assert found is not None
+    dr.async_get(hass).async_update_device(found.id, name_by_user="Keller")
+    await account.runtime_data.account.outbox.add(log(fault=fault))
+    await account.runtime_data.account.async_refresh_counters()
+    menu = await card(hass, client, "quarantine").open()
+    shown = menu["description_placeholders"]["captures"]
+    assert shown.startswith(f"- Keller: Log, {len(log().data)} B. {said}")
 
 
 async def test_a_serial_in_the_list_is_text_whatever_it_looks_like(
@@ -159,7 +188,7 @@ async def test_a_serial_in_the_list_is_text_whatever_it_looks_like(
     await account.runtime_data.account.async_refresh_counters()
     menu = await card(hass, client, "quarantine").open()
     assert menu["description_placeholders"]["captures"].startswith(
-        "- ! x (www evil.invalid) b: log, "
+        "- ! x (www evil.invalid) b: Log, "
     )
 
 
@@ -285,14 +314,15 @@ async def test_an_account_that_goes_before_the_card_is_opened_has_no_quarantine(
 
 
 async def test_a_disk_that_fails_is_said_and_the_card_stays(
-    hass: HomeAssistant, client: Any, quarantine: Outbox
+    hass: HomeAssistant, client: Any, quarantine: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     repair = card(hass, client, "quarantine")
     menu = await repair.open()
     with patch.object(Outbox, "retry", side_effect=DiskFailed("input/output error")):
         ended = await repair.answer(menu, next_step_id="retry")
     assert ended["reason"] == "outbox_failed"
-    assert ended["description_placeholders"] == {"detail": "input/output error"}
+    assert ended["description_placeholders"] == {"detail": "The disk failed"}
+    assert "input/output error" in caplog.text
     assert kinds(hass) == ["quarantine"]
     with patch.object(Outbox, "listing", side_effect=DiskFailed("input/output error")):
         assert (await repair.open())["reason"] == "outbox_failed"

@@ -21,6 +21,12 @@ NOT_TO_BE_TRANSLATED = {"{name}", "{first}, {last}"}
 THE_SAME_IN = {("de", "{fault} in {place}")}
 KEY = re.compile(r"^(?!.+[_-]{2})(?![_-])[a-z0-9-_]+(?<![_-])$")
 FLOWS = r"(?:config|options|config_subentries\.\w+)"
+COUNTS = "brought_over|count|functions|limit|lost|quarantined|seconds"
+"""Placeholders of texts that are numbers, and 1 sometimes."""
+NAMED_IN_ARCHIVE = ("escapes", "name_twice", "not_a_file", "packed_oddly")
+NAMED_IN_UNIT = ("invalid_choice", "out_of_range", "too_many_topics")
+NAMED_IN_UDMI = ("host_invalid", "point_invalid", "point_twice", "proxy_invalid", "proxy_twice")
+NAMED_BY_CLESYDE = ("api_failed", "host_invalid", "registration_refused")
 URL = re.compile(r"(\w+://|www\.)[a-z0-9]", re.IGNORECASE)
 
 
@@ -107,11 +113,31 @@ def test_no_count_has_a_unit_that_is_wrong_for_one(language: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])
 def test_an_error_leaves_to_the_log_how_it_came_about(language: str) -> None:
-    """What is wrong with a file that a person chose, or what Pepeunit says, is for that person."""
-    of_files = ("not_a_capture", "credentials", "archive", "pepeunit")
-    detailed = [key for key, text in texts(language).items() if "{detail}" in text]
-    for key in detailed:
-        assert not key.startswith("exceptions.") or any(each in key for each in of_files), key
+    """What stands in a file, what the other side answers, and a sentence of ours are for people."""
+    detailed = {key for key, text in texts(language).items() if "{detail}" in text}
+    assert detailed == {
+        *(f"exceptions.archive_{each}.message" for each in NAMED_IN_ARCHIVE),
+        *(f"exceptions.pepeunit_{each}.message" for each in ("file", "invalid", "not_a_uuid")),
+        *(f"config_subentries.pepeunit.error.{each}" for each in NAMED_IN_UNIT),
+        *(f"config_subentries.clesyde.error.{each}" for each in NAMED_BY_CLESYDE),
+        "config_subentries.udmi.error.endpoint_invalid",
+        *(f"config_subentries.udmi.error.{each}" for each in NAMED_IN_UDMI),
+        "issues.firmware_refused.description",
+        "issues.otlp_rejected.description",
+        "issues.pepeunit_file_kept.description",
+        "issues.pepeunit_firmware.fix_flow.abort.image_refused",
+        "issues.quarantine.fix_flow.abort.outbox_failed",
+        "issues.outbox_recovered.fix_flow.abort.outbox_failed",
+        "issues.udmi_unreachable.description",
+    }
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_no_sentence_counts_one_captures(language: str) -> None:
+    """A number stands by itself: no word after it has to agree with it; in Chinese none does."""
+    for key, text in texts(language).items():
+        if not key.startswith("common.many_"):
+            assert not re.search(rf"{{(?:{COUNTS})}} ?(?!s\b)[A-Za-zÀ-ÿ]", text), key
 
 
 @pytest.mark.parametrize("language", ["en", *LANGUAGES])

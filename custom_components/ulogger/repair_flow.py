@@ -1,5 +1,6 @@
 """What all repairs share: the words of an issue, a question, and the account that it is about."""
 
+import logging
 from typing import cast
 
 import probatio
@@ -8,8 +9,11 @@ from homeassistant.config_entries import ConfigEntryState
 from homeassistant.helpers import issue_registry as ir
 
 from .gateway.gateway import UloggerConfigEntry
-from .model.plain_text import LONGEST_LINE, plain_text
+from .gateway.own_texts import own_reason
+from .model.plain_text import one_line
 from .outbox.errors import OutboxError
+
+_LOGGER = logging.getLogger(__name__)
 
 type IssueData = dict[str, str | int | float | None]
 type UserInput = dict[str, str] | None
@@ -53,7 +57,8 @@ class EntryFlow(Flow):
 
     def failed(self, err: OutboxError) -> RepairsFlowResult:
         """End the flow, because the disk or the outbox did not do what was asked."""
+        _LOGGER.info("The outbox did not do what was asked: %s", one_line(err))
         return self.async_abort(
             reason="outbox_failed",
-            description_placeholders={"detail": plain_text(err, LONGEST_LINE)},
+            description_placeholders={"detail": own_reason(self.hass, err.reason)},
         )

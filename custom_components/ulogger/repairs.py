@@ -23,12 +23,13 @@ from .cloud.pepeunit.errors import ArchiveRefused
 from .const import CONF_DEVICE_LIMIT, DOMAIN
 from .firmware.matching import ImageKey
 from .flows.options_schema import MOST_DEVICES, device_limit_field
-from .gateway.gateway import UloggerConfigEntry
-from .gateway.own_texts import own_sentence
+from .gateway.gateway import Gateway, UloggerConfigEntry
+from .gateway.own_texts import own_reason, own_sentence, own_text
 from .gateway.pepeunit import ActivePepeunit
 from .model.plain_text import LONGEST_LINE, plain_text
+from .model.reason import Reason
 from .outbox.errors import OutboxError
-from .outbox.model import CaptureState, Row
+from .outbox.model import REFUSED, CaptureState, Row
 from .outbox.outbox import Outbox
 from .panel.downloads import LINK_VALID, quarantine_path, unit_archive_path
 from .repair_flow import EntryFlow, Flow, IssueData, UserInput
@@ -107,11 +108,7 @@ class QuarantineFlow(EntryFlow):
             rows = await _quarantined(entry.runtime_data.account.outbox)
         except OutboxError as err:
             return self.failed(err)
-        lines = [
-            f"- {plain_text(row.key[1], LONGEST_LINE)}: {row.kind.value}, {row.size} B "
-            f"({plain_text(row.reason or '')})"
-            for row in rows[:ROWS_SHOWN]
-        ]
+        lines = [self._line(entry.runtime_data, row) for row in rows[:ROWS_SHOWN]]
         if len(rows) > ROWS_SHOWN:
             lines.append("- …")
         return self.async_show_menu(
@@ -119,6 +116,15 @@ class QuarantineFlow(EntryFlow):
             menu_options=["export", "retry", "discard", "keep"],
             description_placeholders={"count": str(len(rows)), "captures": "\n".join(lines)},
         )
+
+    def _line(self, gateway: Gateway, row: Row) -> str:
+        """Say of one capture whose it is, what it is, and why it can't be delivered."""
+        device = gateway.devices.get(row.key)
+        name = plain_text(row.key[1] if device is None else device.called, LONGEST_LINE)
+        kind = own_text(self.hass, f"selector.capture_kind.options.{row.kind.value}")
+        reason = Reason.MESSAGE_REFUSED if row.reason in (None, REFUSED) else row.reason
+        why = own_text(self.hass, f"common.fault_{reason}") or own_reason(self.hass, reason)
+        return f"- {name}: {kind or row.kind.value}, {row.size} B. {why}"
 
     async def async_step_keep(self, user_input: UserInput = None) -> RepairsFlowResult:
         """Leave everything as it is, and ask no more until there is more of it."""

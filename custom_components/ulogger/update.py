@@ -71,5 +71,5 @@ class UnitUpdate(DestinationEntity, UpdateEntity):
     @override
     async def async_install(self, version: str | None, backup: bool, **kwargs: Any) -> None:
         """Fetch the archive and check it; what becomes of it a person decides in a repair."""
-        with unit_errors(self.destination.title):
+        with unit_errors(self.hass, self.destination.title):
             await self.destination.updates.async_fetch()

@@ -24,8 +24,11 @@ export async function loadTexts(language: string): Promise<Localize> {
   return localizer((await response.json()) as Texts);
 }
 
-/** Returns what says the given texts. */
+/** Returns what says the given texts; one thing is counted by a text of its own, if there is one. */
 export function localizer(texts: Texts): Localize {
-  return (key, values = {}) =>
-    texts[key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+  return (key, values = {}) => {
+    const one = `${key}_one`;
+    const text = values["count"] === 1 && one in texts ? texts[one as TextKey] : texts[key];
+    return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+  };
 }

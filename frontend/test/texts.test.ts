@@ -25,3 +25,14 @@ test("values are put in, and what is missing stays visible", () => {
   expect(localize("found", { count: 3 })).toBe("3 lines");
   expect(localize("found")).toBe("{count} lines");
 });
+
+test.each([
+  { texts: en, lines: "1 line", devices: "Asked of 1 device." },
+  { texts: de, lines: "1 Zeile", devices: "Bei 1 Gerät angefordert." },
+  { texts: es, lines: "1 línea", devices: "Solicitado a 1 dispositivo." },
+  { texts: fr, lines: "1 ligne", devices: "Demandé à 1 appareil." },
+])("one thing is one: $lines", ({ texts, lines, devices }) => {
+  const localize = localizer(texts);
+  expect(localize("found", { count: 1 })).toBe(lines);
+  expect(localize("asked", { count: 1 })).toBe(devices);
+});

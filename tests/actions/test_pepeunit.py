@@ -1,12 +1,15 @@
 """What automations ask of a Pepeunit unit, and who may."""
 
 import json
+from unittest.mock import patch
 
 import pytest
 from homeassistant.core import Context, HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError, Unauthorized
 from pytest_homeassistant_custom_component.common import MockConfigEntry, MockUser
 
+from custom_components.ulogger.account.key_store import SecretsNotKept
+from custom_components.ulogger.account.unit_files import UnitFiles
 from custom_components.ulogger.const import DOMAIN
 from demo.pepeunit.service import LocalPepeunit
 from demo.pepeunit.units import Unit
@@ -54,8 +57,9 @@ async def test_every_action_answers(
         (500, HomeAssistantError, "pepeunit_unreachable"),
     ],
 )
-async def test_a_refusal_of_the_api_is_an_error_that_says_why(
+async def test_a_refusal_of_the_api_is_an_error_that_says_what_to_do_and_the_log_says_why(
     hass: HomeAssistant,
+    caplog: pytest.LogCaptureFixture,
     account: MockConfigEntry,
     pepeunit: LocalPepeunit,
     unit: Unit,
@@ -63,12 +67,31 @@ async def test_a_refusal_of_the_api_is_an_error_that_says_why(
     kind: type[Exception],
     key: str,
 ) -> None:
+    caplog.set_level("INFO")
     active = await add_unit(hass, account, pepeunit, unit)
     pepeunit.refusing = (status, "because")
     with pytest.raises(kind) as caught:
         await call(hass, active, "get_state_storage")
     assert caught.value.translation_key == key  # type: ignore[attr-defined]
-    assert caught.value.translation_placeholders["detail"] == "because"  # type: ignore[attr-defined]
+    assert active.title in str(caught.value)
+    # Whoever asked for something invalid has to know what of it.
+    assert ("because" in str(caught.value)) is (status == 422)
+    assert f"{active.title}: {key}: because ({key})" in caplog.text
+
+
+async def test_what_is_no_uuid_and_a_full_disk_are_told_in_words(
+    hass: HomeAssistant, account: MockConfigEntry, pepeunit: LocalPepeunit, unit: Unit
+) -> None:
+    active = await add_unit(hass, account, pepeunit, unit)
+    with pytest.raises(ServiceValidationError, match=r"'\.\./units' is no UUID"):
+        await call(hass, active, "find_inputs", node="../units", limit=1, offset=0)
+    unit.env_override = {"PU_MIN_LOG_LEVEL": "Error"}
+    full = SecretsNotKept("the disk did not take them")
+    with (
+        patch.object(UnitFiles, "async_keep_env", side_effect=full),
+        pytest.raises(HomeAssistantError, match="The disk did not take the files"),
+    ):
+        await call(hass, active, "update_env")
 
 
 async def test_actions_are_for_administrators_and_for_units(

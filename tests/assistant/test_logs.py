@@ -176,3 +176,13 @@ async def test_versions_are_told_apart_by_what_devices_logged(
     assert (old["logs"], old["core_dumps"], new["logs"], new["core_dumps"]) == (2, 1, 1, 0)
     assert old["lines_by_level"]["error"] == old["lines_by_level"]["info"] == 1
     assert (old["errors_per_1000_lines"], new["errors_per_1000_lines"]) == (500.0, 1000.0)
+
+
+async def test_a_device_that_is_asked_for_where_there_is_none_yet_is_a_mistake(
+    assistant: Assistant, offered: MockConfigEntry
+) -> None:
+    for each in list(offered.runtime_data.devices.values()):
+        await offered.runtime_data.async_forget(each.identity.key)
+    said = await assistant.mistake("search_logs", device="A1")
+    assert "no device A1" in said
+    assert "and no other one yet" in said

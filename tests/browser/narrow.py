@@ -82,6 +82,9 @@ CLOSED = """() => ![...document.querySelector('home-assistant').shadowRoot
   .querySelectorAll('dialog-data-entry-flow')]
   .some(dialog => dialog.shadowRoot.querySelector('ha-dialog[open]'))"""
 
+CLOSE_ITEM = """() => document.querySelector('home-assistant').shadowRoot
+  .querySelectorAll('dialog-form').forEach(dialog => dialog.closeDialog())"""
+
 UNFOLD = """() => {
   const look = root => {
     for (const element of root.querySelectorAll('*')) {
@@ -91,6 +94,8 @@ UNFOLD = """() => {
   };
   look(document.body);
 }"""
+FITS_ALL = re.compile(r"{name}|{(first|since)}\W*\w{0,3}\W*{(last|until)}")
+"""Texts that are nearly all placeholders: whatever Home Assistant says would seem to be them."""
 CONFIGURE = {
     "de": "Konfigurieren",
     "en": "Configure",
@@ -120,10 +125,9 @@ def all_of(node: Mapping[str, Any]) -> list[str]:
 def is_ours(language: str) -> Callable[[str], bool]:
     """Return what tells the integration's texts from Home Assistant's, filled in or not."""
     patterns = [
-        re.compile(
-            ".*".join(map(re.escape, re.split(r"\\{\\w+\\}|\\*\\*", " ".join(text.split()))))
-        )
+        re.compile(".*".join(map(re.escape, re.split(r"\{\w+\}|\*\*", " ".join(text.split())))))
         for text in all_of(texts(language))
+        if not FITS_ALL.fullmatch(text)
     ]
     return lambda said: any(each.fullmatch(said) for each in patterns)
 
@@ -214,6 +218,23 @@ class Phone:
         await self.go("/config/integrations/dashboard/add?domain=ulogger")
         await self.page.locator("dialog-box ha-button[slot=primaryAction]").click()
 
+    async def change_destination(self, name: str) -> None:
+        """Press the button that changes a destination, by the beginning of its name."""
+        await self.open_integration()
+        row = self.page.locator("ha-config-sub-entry-row").filter(
+            has=self.page.locator("[slot=headline]", has_text=re.compile(f"^\\s*{name}"))
+        )
+        await row.locator("ha-icon-button[slot=end]").click()
+
+    async def add_to_list(self, number: int) -> None:
+        """Begin another item of a list in a form, the list's number counted from 0."""
+        await self.page.locator("ha-selector-object").nth(number).locator("ha-button").last.click()
+
+    async def close_item(self) -> None:
+        """Close the dialog of an item of a list."""
+        await self.page.evaluate(CLOSE_ITEM)
+        await self.page.locator("dialog-form ha-form").first.wait_for(state="hidden")
+
     async def unfold(self) -> None:
         """Open all sections of a form."""
         await self.page.evaluate(UNFOLD)
@@ -226,6 +247,12 @@ class Phone:
         """Return what is cut off of a page or form that shows a text, all of it unfolded."""
         await self.shown(key).wait_for()
         await self.unfold()
+        await self.settle()
+        return await self.clipped()
+
+    async def measure_item(self) -> list[tuple[str, int]]:
+        """Return what is cut off of the dialog for an item of a list."""
+        await self.page.locator("dialog-form ha-form").first.wait_for()
         await self.settle()
         return await self.clipped()
 

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from custom_components.ulogger.insight.faults import FaultKind
+from demo.clesyde.platform import LocalClesyde
 from demo.device.virtual import VirtualDevice
 from demo.fleet import EXAMPLE, Buffers, make_fleet
 from demo.harness import Harness
-from tests.browser.narrow import LANGUAGES, WIDTH, Phone, texts
+from demo.pepeunit.service import LocalPepeunit
+from demo.pepeunit.units import Unit
+from demo.udmi.site import LocalSite
+from tests.browser.narrow import LANGUAGES, WIDTH, Phone, is_ours, texts
 from tests.support.chromium import MISSING, find_chromium, open_page
 
 pytestmark = [
@@ -37,6 +41,7 @@ FORMS = {
     "folder": "folder.step.user.data_description.keep_days",
     "otlp": "otlp.step.user.data_description.headers",
     "pepeunit": "pepeunit.step.user.data_description.readable",
+    "udmi": "udmi.step.user.data_description.unencrypted",
     "firmware_image": "firmware_image.step.user.data_description.image",
 }
 """Config subentries with a form that comes first, and what it shows."""
@@ -44,6 +49,19 @@ CLESYDE = {
     "provision": "provision.data_description.token",
     "upload": "upload.data_description.iot_key",
 }
+
+
+CHANGES = (
+    ("Pepeunit", "pepeunit", "change_nodes", "data.inputs"),
+    ("Pepeunit", "pepeunit", "files", "data_description.readable"),
+    ("Clesyde", "clesyde", "captures", "data_description.include_kept"),
+    ("Clesyde", "clesyde", "provision", "data_description.token"),
+    ("UDMI", "udmi", "change_devices", "data_description.approved_hosts"),
+    ("UDMI", "udmi", "site", "data_description.unencrypted"),
+)
+"""What can be changed of which destination, and what its form shows."""
+LISTS = {"change_nodes": ("output", "input"), "change_devices": ("proxy", "point")}
+"""The lists in a form, each with a dialog for its items."""
 
 
 def make_devices() -> list[VirtualDevice]:
@@ -184,6 +202,54 @@ async def test_nothing_is_cut_off_on_a_phone(tmp_path: Path) -> None:
                 see_the_account(page), see_consent(page), see_the_repair(page), see_the_panel(page)
             )
         assert {where: each for where, each in cut.items() if each} == {}
+
+
+async def see_the_destinations(page: Phone) -> Found:
+    for name, kind, step, key in CHANGES:
+        form = f"config_subentries.{kind}.step"
+        await page.change_destination(name)
+        menu = f"{form}.reconfigure.menu_options.{step}"
+        yield f"{name} menu with {step}", await page.measure(menu)
+        await page.press(menu)
+        yield f"{name} {step}", await page.measure(f"{form}.{step}.{key}")
+        for number, item in enumerate(LISTS.get(step, ())):
+            await page.add_to_list(number)
+            yield f"{name} {item}", await page.measure_item()
+            await page.close_item()
+        await page.close()
+
+
+@pytest.mark.usefixtures("socket_enabled")
+async def test_nothing_is_cut_off_where_destinations_are_changed(tmp_path: Path) -> None:
+    unit = Unit.make(inputs=["lamp"], outputs=["temperature"])
+    async with (
+        Harness(
+            tmp_path,
+            make_devices(),
+            pepeunit=LocalPepeunit(tmp_path / "pepeunit", units=[unit]),
+            clesyde=LocalClesyde(tmp_path / "clesyde"),
+            site=LocalSite(tmp_path / "site"),
+        ) as demo,
+        open_page() as opened,
+    ):
+        entry = await demo.set_up_account()
+        await demo.add_site(entry["entry_id"])
+        page = Phone(opened, demo, entry["entry_id"])
+        await page.sign_in()
+        cut: dict[str, list[tuple[str, int]]] = {}
+        for language in LANGUAGES:
+            await page.speak(language)
+            async for place, found in see_the_destinations(page):
+                cut[f"{language} {place}"] = found
+    assert {where: each for where, each in cut.items() if each} == {}
+
+
+def test_ours_are_known_filled_in_or_not() -> None:
+    ours = is_ours("de")
+    assert ours(texts("de")["config_subentries"]["udmi"]["step"]["user"]["title"])
+    assert ours("Das Zertifikat von Werkstatt ist abgelaufen")
+    assert not ours("Geräte, die nicht zu einem Untereintrag gehören")
+    assert not is_ours("es")("Dispositivos que no pertenecen a una subentrada")
 
 
 @pytest.mark.usefixtures("socket_enabled")

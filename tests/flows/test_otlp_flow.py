@@ -168,7 +168,9 @@ async def test_own_authority_and_client_certificate(
         refused(await fill(hass, account, collector.url), url="tls_untrusted")
         certificate = client.cert_chain_pems[0].bytes()
         only_one = {"certificate": await upload(certificate)}
-        refused(await fill(hass, account, collector.url, tls=only_one), tls="both_files")
+        done = await fill(hass, account, collector.url, tls=only_one)
+        refused(done, tls="both_files")
+        assert not done["data_schema"].schema["tls"].options["collapsed"]
         stranger = trustme.CA().issue_cert("gateway.invalid")
         wrong = {
             "certificate": await upload(certificate),

@@ -68,6 +68,11 @@ async def test_a_unit_is_made_of_pasted_files(
 ) -> None:
     nodes = await begin(hass, account, **files(pepeunit, unit))
     expect_form(nodes, "nodes", destination="pepeunit")
+    fields = nodes["data_schema"].schema["inputs"].config["fields"]
+    assert fields["shown_as"]["selector"]["select"]["options"] == [
+        {"value": "sensor", "label": "A sensor with its last value"},
+        {"value": "event", "label": "An event for every value"},
+    ]
     done = await answer(
         hass,
         nodes,
@@ -223,7 +228,7 @@ async def test_nodes_and_files_are_changed_and_a_unit_is_there_once(
     expect_form(refused, "files", {"env": "another_unit"}, destination="pepeunit")
     unit.env_override = {"PU_MIN_LOG_LEVEL": "Error"}
     done = await answer(hass, refused, env=json.dumps(pepeunit.env(unit)), readable=True)
-    assert done["reason"] == "reconfigure_successful"
+    expect_abort(done, "reconfigure_successful", own=False, destination="pepeunit")
     kept = await UnitFiles.async_load(hass, account, unit.uuid)
     assert kept is not None
     assert kept.env.min_level == 3

@@ -65,7 +65,7 @@ async def test_a_password_that_is_not_typed_again_stays(
     await add_with_password(hass, account, upload, site)
     form = await change(hass, account, "site")
     done = await answer(hass, form, **typed_change(site))
-    expect_abort(done, "reconfigure_successful", destination="udmi")
+    expect_abort(done, "reconfigure_successful", own=False, destination="udmi")
     [subentry] = account.subentries.values()
     assert subentry.data["endpoint"]["config_sync_sec"] == 7
     assert kept(hass_storage)[subentry.data["keys"]] == {"password": site.door.password}
@@ -93,7 +93,7 @@ async def test_a_key_that_is_forgotten_is_replaced_by_another(
     expect_form(form, "register", destination="udmi")
     site.door.keys.clear()
     register(site, form["description_placeholders"]["public_key"])
-    expect_abort(await answer(hass, form), "reconfigure_successful", destination="udmi")
+    expect_abort(await answer(hass, form), "reconfigure_successful", own=False, destination="udmi")
     [subentry] = account.subentries.values()
     assert kept(hass_storage)[subentry.data["keys"]]["private_key"] != key
 
@@ -155,7 +155,7 @@ async def test_a_name_that_a_person_gave_stays(
     hass.config_entries.async_update_subentry(account, subentry, title="Roof")
     form = await change(hass, account, "site")
     done = await answer(hass, form, **typed_change(site))
-    expect_abort(done, "reconfigure_successful", destination="udmi")
+    expect_abort(done, "reconfigure_successful", own=False, destination="udmi")
     [subentry] = account.subentries.values()
     assert subentry.title == "Roof"
     assert subentry.data["endpoint"]["config_sync_sec"] == 7

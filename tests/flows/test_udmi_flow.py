@@ -171,12 +171,18 @@ async def test_a_certificate_needs_its_key_and_a_key_has_to_be_one(
 
 
 async def test_a_broker_that_is_not_there_is_told(
-    hass: HomeAssistant, account: MockConfigEntry, upload: Upload, site: LocalSite
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    upload: Upload,
+    site: LocalSite,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     site.door.way = Way.NONE
     nobody = json.dumps(site.endpoint(port=free_port()))
     form = await begin(hass, account, **await typed_site(upload, site, endpoint=nobody))
     expect_form(form, "user", {"base": "cannot_connect"}, destination="udmi")
+    assert "can't be used" in caplog.text
 
 
 async def test_fields_do_as_well_as_a_file_and_the_password_is_no_part_of_the_entry(
@@ -266,7 +272,7 @@ async def test_devices_are_changed_and_the_key_stays(
         "points": [{"point": "room", "entity": "sensor.a", "writable": True}],
     }
     done = await answer(hass, form, **given)
-    expect_abort(done, "reconfigure_successful", destination="udmi")
+    expect_abort(done, "reconfigure_successful", own=False, destination="udmi")
     [subentry] = account.subentries.values()
     assert subentry.data["prefix"] == "DEV"
     assert subentry.data["keys"] == before["keys"]
@@ -291,7 +297,7 @@ async def test_another_endpoint_keeps_what_is_not_given(
         "unencrypted": False,
     }
     done = await answer(hass, form, **typed)
-    expect_abort(done, "reconfigure_successful", destination="udmi")
+    expect_abort(done, "reconfigure_successful", own=False, destination="udmi")
     [subentry] = account.subentries.values()
     assert subentry.data["endpoint"]["config_sync_sec"] == 7
     assert subentry.data["ca"] == before["ca"]

@@ -16,7 +16,7 @@ from custom_components.ulogger.cloud.udmi.keys import derived_password, generate
 from demo.udmi.door import AUDIENCE, Way
 from demo.udmi.gateways import register
 from demo.udmi.site import LocalSite
-from tests.support.flows import Upload, answer, expect_form
+from tests.support.flows import Upload, add_destination, answer, expect_form
 from tests.support.udmi import DEVICES, site, typed_site
 
 from .test_udmi_flow import account, begin, kept, upload
@@ -153,3 +153,23 @@ async def test_without_tls_only_where_that_is_confirmed(
     expect_form(form, "user", {"base": "unencrypted"}, destination="udmi")
     form = await answer(hass, form, **{**typed, "unencrypted": True})
     assert (await created(hass, form))["endpoint"]["transport"] == "tcp"
+
+
+def is_open(form: Any, name: str) -> bool:
+    """Whether a section of a form stands open."""
+    return not form["data_schema"].schema[name].options["collapsed"]
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536, 1e12])
+async def test_a_port_that_there_is_not_is_told_in_words_and_its_section_stands_open(
+    hass: HomeAssistant, account: MockConfigEntry, upload: Upload, site: LocalSite, port: float
+) -> None:
+    typed = await typed_site(upload, site)
+    fields = {"hostname": "127.0.0.1", "port": port, "client_id": "/r/A/d/GAT-1"}
+    form = await add_destination(hass, account.entry_id, "udmi")
+    assert not is_open(form, "broker")
+    keys = {"generate": "none"}
+    form = await answer(hass, form, **{**typed, "endpoint": "", "broker": fields, "keys": keys})
+    expect_form(form, "user", {"base": "invalid_port"}, destination="udmi")
+    assert is_open(form, "broker")
+    assert not is_open(form, "keys")

@@ -148,6 +148,10 @@ async def test_what_a_collector_rejects_is_counted_shown_and_a_repair(
         counted = {"partialSuccess": {"rejectedLogRecords": 3, "errorMessage": "too old"}}
         return web.json_response(counted if request.path.endswith("logs") else {})
 
+    async def unexplained(request: web.Request, _number: int) -> web.Response:
+        counted = {"partialSuccess": {"rejectedLogRecords": 1}}
+        return web.json_response(counted if request.path.endswith("logs") else {})
+
     collector.answer = partly
     added = await account.runtime_data.account.outbox.add(log())
     account.runtime_data.destinations[subentry.subentry_id].delivery.wake()
@@ -162,6 +166,12 @@ async def test_what_a_collector_rejects_is_counted_shown_and_a_repair(
     card = issue(hass, account, subentry.subentry_id, "otlp_rejected")
     assert card is not None
     assert (card.translation_placeholders or {})["detail"] == "too old"
+    collector.answer = unexplained
+    await account.runtime_data.account.outbox.add(core_dump())
+    account.runtime_data.destinations[subentry.subentry_id].delivery.wake()
+    silent = "otlp_rejected_silently"
+    await until(lambda: issue(hass, account, subentry.subentry_id, silent) is not None)
+    assert issue(hass, account, subentry.subentry_id, "otlp_rejected") is None
 
 
 def issue(hass: HomeAssistant, account: MockConfigEntry, about: str, key: str) -> Any:
@@ -183,7 +193,9 @@ async def test_what_a_person_can_mend_is_a_repair_until_it_is_mended(
     status: int,
     key: str,
     state: ConnectionState,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     meet(account)
     subentry = await add_collector(hass, account, collector.url)
     destination = destination_of(account, subentry.subentry_id)
@@ -192,7 +204,10 @@ async def test_what_a_person_can_mend_is_a_repair_until_it_is_mended(
     added = await account.runtime_data.account.outbox.add(log())
     account.runtime_data.destinations[subentry.subentry_id].delivery.wake()
     await until(lambda: destination.state is state)
-    assert issue(hass, account, subentry.subentry_id, key) is not None
+    card = issue(hass, account, subentry.subentry_id, key)
+    assert card is not None
+    assert str(status) not in str(card.translation_placeholders)
+    assert f"{status}" in next(line for line in caplog.messages if line.endswith(f"({key})"))
     collector.answer = None
     destination.forgive()
     assert await got(account, subentry.subentry_id, added.capture_id)

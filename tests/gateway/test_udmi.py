@@ -72,9 +72,13 @@ async def delivered(account: MockConfigEntry, destination: str, *captures: Any) 
     assert await delivery.wait_delivered(SENSOR.key, ids, SECONDS) == set(ids)
 
 
-def issues(hass: HomeAssistant) -> set[str | None]:
-    registry = ir.async_get(hass)
-    return {each.translation_key for each in registry.issues.values() if each.domain == DOMAIN}
+def issues(hass: HomeAssistant) -> dict[str | None, dict[str, str]]:
+    """Return what is shown, with the values in it."""
+    return {
+        each.translation_key: each.translation_placeholders or {}
+        for each in ir.async_get(hass).issues.values()
+        if each.domain == DOMAIN
+    }
 
 
 def is_connected(account: MockConfigEntry, subentry: ConfigSubentry) -> bool:

@@ -18,7 +18,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 from custom_components.ulogger.account.destination_keys import async_load_keys
 from custom_components.ulogger.account.udmi_memory import UdmiMemory
 from custom_components.ulogger.cloud.destination import ConnectionState
-from custom_components.ulogger.cloud.errors import CloudError
+from custom_components.ulogger.cloud.errors import CannotConnect, CloudError
 from custom_components.ulogger.cloud.udmi.endpoint import ES256, Endpoint
 from custom_components.ulogger.cloud.udmi.keys import generate
 from custom_components.ulogger.cloud.udmi.rotation import NotKept
@@ -199,8 +199,13 @@ async def test_what_is_heard_is_known_by_its_address_and_its_points(
 
 
 async def test_trouble_with_the_connection_is_told_by_its_kind(
-    hass: HomeAssistant, account: MockConfigEntry, upload: Upload, site: LocalSite
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    upload: Upload,
+    site: LocalSite,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     subentry = await add_gateway(hass, account, upload, site)
     active = gateway_of(account, subentry)
     await until(hass, site, lambda: active.connected)
@@ -209,8 +214,14 @@ async def test_trouble_with_the_connection_is_told_by_its_kind(
         active.account.changed.notify()
         assert "udmi_name_conflict" in issues(hass)
     active.disconnected_since = time.time() - 7 * 24 * 3600
-    active.account.changed.notify()
-    assert "udmi_unreachable" in issues(hass)
+    for failure, said in (
+        (CannotConnect("[Errno 111]"), "The broker does not answer"),
+        (None, "The cloud can't be reached"),
+    ):
+        link.failure = failure
+        active.account.changed.notify()
+        assert issues(hass)["udmi_unreachable"]["detail"] == said
+    assert "Errno 111] (udmi_unreachable)" in caplog.text
     assert "udmi_name_conflict" not in issues(hass)
 
 

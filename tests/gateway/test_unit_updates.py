@@ -70,13 +70,13 @@ async def test_an_env_that_would_give_the_token_away_or_is_anothers_is_not_taken
     unit.env_override = {"PU_AUTH_TOKEN": other.token}
     with pytest.raises(HomeAssistantError) as caught:
         await call(hass, active, "update_env")
-    assert "another_unit" in str(caught.value.translation_placeholders)
+    assert "This is another unit's file." in str(caught.value)
     unit.env_override = {"PU_MIN_LOG_LEVEL": "Error"}
     active.data["readable"] = False
     active.destination.env = replace(active.destination.env, api="https://127.0.0.1")
     with pytest.raises(HomeAssistantError) as caught:
         await call(hass, active, "update_env")
-    assert "would_be_readable" in str(caught.value.translation_placeholders)
+    assert "the token would travel readable" in str(caught.value)
     assert active.destination.env.min_level == 0
 
 
@@ -149,7 +149,9 @@ async def test_another_schema_is_taken_and_a_node_that_is_gone_is_shown(
     pepeunit.refusing = (403, "no")
     await pepeunit.command(unit, "SchemaUpdate")
     await until(lambda: "schema" in active.updates.failures)
-    assert "no" in str(cards(hass)["pepeunit_file_kept"].translation_placeholders)
+    told = cards(hass)["pepeunit_file_kept"].translation_placeholders
+    assert told is not None
+    assert told["detail"].startswith(f"Pepeunit does not let {active.title} do that.")
 
 
 async def test_the_log_is_sent_again_when_it_is_asked_for_also_after_a_restart(

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import FormData
 from homeassistant.config_entries import SOURCE_USER
+from homeassistant.core import DOMAIN as HOMEASSISTANT_DOMAIN
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType, section
 from homeassistant.setup import async_setup_component
@@ -76,6 +77,7 @@ def expect_abort(
     assert result["type"] is FlowResultType.ABORT, result
     assert result["reason"] == reason
     assert (reason in flow["abort"]) is own
+    assert (result.get("translation_domain") == HOMEASSISTANT_DOMAIN) is not own
 
 
 def expect_menu(result: Any, step_id: str) -> None:

@@ -1,6 +1,7 @@
 """What is done for a device by hand: registering it, and uploading a buffer out of a file."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,9 +30,12 @@ from ..errors import user_errors
 from ..gateway.gateway import Gateway
 from ..model.capture import Capture, CaptureKind
 from ..model.identity import DeviceIdentity
+from ..model.plain_text import one_line
 from ..outbox.model import Outcome
 from .samples import ATTR_TIMESTAMP, TIME, mistake, parse_time
 from .targets import async_targets, gateway_of, name_of, required
+
+_LOGGER = logging.getLogger(__name__)
 
 ATTR_PATH = "path"
 ATTR_KIND = "kind"
@@ -132,7 +136,11 @@ async def _upload_file(call: ServiceCall) -> ServiceResponse:
     """
     gateway, identity = whose(call)
     data, written = await call.hass.async_add_executor_job(_read, call.hass, call.data[ATTR_PATH])
-    kind, header = _kind(data, call.data.get(ATTR_KIND))
+    try:
+        kind, header = _kind(data, call.data.get(ATTR_KIND))
+    except CaptureError as err:
+        _LOGGER.info("%s is no capture: %s", call.data[ATTR_PATH], one_line(err))
+        raise mistake("not_a_capture", path=call.data[ATTR_PATH]) from err
     if header is not None and not identity.serial:
         identity = header.device
     at = parse_time(call.data.get(ATTR_TIMESTAMP))
@@ -215,21 +223,21 @@ def _read(hass: HomeAssistant, path: str) -> tuple[bytes, float]:
 
 
 def _kind(data: bytes, said: str | None) -> tuple[CaptureKind, CoreDumpHeader | None]:
-    """Return what a buffer is, whole and unharmed; a core dump with who it is from."""
+    """Return what a buffer is, whole and unharmed; a core dump with who it is from.
+
+    Raises CaptureError for one that is neither whole log nor whole core dump.
+    """
     if said != CaptureKind.LOG:
         try:
             header = check_core_dump(data)
-        except CaptureError as err:
+        except CaptureError:
             if said is not None:
-                raise mistake("not_a_capture", detail=err) from err
+                raise
         else:
             # Nearly anything passes for a dump of a version that nobody knows.
             if header.version == KNOWN_VERSION or (said and header.length >= HEADER_SIZE):
                 return CaptureKind.CORE_DUMP, header
             if said is not None:
-                raise mistake("not_a_capture", detail=f"{header.length} bytes")
-    try:
-        check_log(data)
-    except CaptureError as err:
-        raise mistake("not_a_capture", detail=err) from err
+                raise CaptureError(f"a core dump of {header.length} bytes")
+    check_log(data)
     return CaptureKind.LOG, None

@@ -180,7 +180,7 @@ def async_register_pepeunit_actions(hass: HomeAssistant) -> None:
 
 async def _call(do: Do, call: ServiceCall) -> ServiceResponse:
     unit = _unit(call)
-    with unit_errors(unit.title):
+    with unit_errors(call.hass, unit.title):
         return await do(unit, call.data)
 
 

@@ -36,7 +36,9 @@ class Question:
         named = [each for each in everyone if each.identity.serial == serial]
         if not named:
             known = ", ".join(sorted(each.identity.serial for each in everyone)[:50])
-            raise mistake("no_such_device", device=serial, known=known or "-")
+            if not known:
+                raise mistake("no_devices_yet", device=serial)
+            raise mistake("no_such_device", device=serial, known=known)
         return named
 
 

@@ -1,6 +1,8 @@
 """Add a thing at Clesyde as a destination of an account, or change one."""
 
+import logging
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import probatio
@@ -49,9 +51,12 @@ from ..const import (
     FORMAT_DECODED,
     FORMAT_RAW,
 )
+from ..model.plain_text import one_line
 from .account_checks import FormError
 from .clesyde_checks import async_check_thing, thing_is_taken
 from .uploaded_files import UploadError, Uploads
+
+_LOGGER = logging.getLogger(__name__)
 
 CONF_INCLUDE_KEPT: Final = "include_kept"
 CONF_CONFIG: Final = "config"
@@ -125,8 +130,7 @@ class ClesydeSubentryFlow(ConfigSubentryFlow):
                 thing = await self._async_registered(user_input)
                 await async_check_thing(self.hass, thing)
             except ThingError as err:
-                field = err.field if err.field in user_input else "base"
-                errors, detail = {field: err.reason}, err.detail
+                errors, detail = _told(err, user_input)
             except FormError as err:
                 errors = {"base": next(iter(err.errors.values()))}
             else:
@@ -146,8 +150,7 @@ class ClesydeSubentryFlow(ConfigSubentryFlow):
                 thing = await self._async_uploaded(user_input)
                 await async_check_thing(self.hass, thing)
             except ThingError as err:
-                field = err.field if err.field in user_input else "base"
-                errors, detail = {field: err.reason}, err.detail
+                errors, detail = _told(err, user_input)
             except UploadError as err:
                 errors = {"base": err.reason}
             except FormError as err:
@@ -278,6 +281,12 @@ class ClesydeSubentryFlow(ConfigSubentryFlow):
             description_placeholders={"example": EXAMPLE, "detail": detail or "-"},
             errors=errors,
         )
+
+
+def _told(err: ThingError, typed: Mapping[str, Any]) -> tuple[dict[str, str], str]:
+    """Return what a form says of an error, at its field; how it came about is for the log."""
+    _LOGGER.info("No thing can be made: %s", one_line(err))
+    return {err.field if err.field in typed else "base": err.reason}, err.detail
 
 
 def _title(data: Any) -> str:

@@ -190,7 +190,7 @@ class FirmwareImageFlow(ConfigSubentryFlow):
                 "file": plain_text(self._uploaded or self._source),
                 "functions": str(imported.functions if imported else 0),
                 "lines": str(imported.lines if imported else 0),
-                "modules": ", ".join(map(plain_text, imported.modules if imported else ())) or "-",
+                "modules": ", ".join(map(plain_text, imported.modules if imported else ())) or "0",
             },
         )
 

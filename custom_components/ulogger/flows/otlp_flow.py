@@ -39,6 +39,7 @@ from .account_checks import FormError
 from .account_schema import CA_SELECTOR, CERTIFICATE_SELECTOR, PRIVATE_KEY_SELECTOR
 from .folder_flow import CONF_INCLUDE_KEPT
 from .otlp_checks import CONF_FORGET, SECTION_TLS, Checked, async_check_collector
+from .sections import opened
 from .uploaded_files import Uploads
 
 EXAMPLE = "https://collector.example:4318"
@@ -157,9 +158,10 @@ class OtlpSubentryFlow(ConfigSubentryFlow):
         shown: dict[str, Any] | None,
         errors: dict[str, str],
     ) -> SubentryFlowResult:
+        form = opened(schema, shown) if errors else schema
         return self.async_show_form(
             step_id=step_id,
-            data_schema=self.add_suggested_values_to_schema(schema, shown),
+            data_schema=self.add_suggested_values_to_schema(form, shown),
             description_placeholders={"example": EXAMPLE},
             errors=errors,
         )

@@ -5,6 +5,8 @@ from typing import Any
 
 import probatio
 from homeassistant.config_entries import ConfigSubentryFlow, SubentryFlowResult
+from homeassistant.core import DOMAIN as HOMEASSISTANT_DOMAIN
+from homeassistant.helpers import translation
 from homeassistant.helpers.selector import (
     ActionSelector,
     BooleanSelector,
@@ -16,6 +18,7 @@ from homeassistant.helpers.selector import (
     FileSelectorConfig,
     ObjectSelector,
     ObjectSelectorConfig,
+    SelectOptionDict,
     SelectSelector,
     SelectSelectorConfig,
     TemplateSelector,
@@ -115,7 +118,7 @@ class PepeunitSubentryFlow(ConfigSubentryFlow):
                     data={**checked.data, **nodes, CONF_SINCE: self._since},
                     unique_id=f"pepeunit-{checked.env.unit}",
                 )
-        return self._nodes_form("nodes", checked.schema, user_input, errors)
+        return await self._nodes_form("nodes", checked.schema, user_input, errors)
 
     async def async_step_reconfigure(
         self, user_input: dict[str, Any] | None = None
@@ -139,7 +142,7 @@ class PepeunitSubentryFlow(ConfigSubentryFlow):
             else:
                 return self.async_update_and_abort(self._get_entry(), present, data_updates=nodes)
         shown = user_input or dict(present.data)
-        return self._nodes_form("change_nodes", files.schema, shown, errors)
+        return await self._nodes_form("change_nodes", files.schema, shown, errors)
 
     async def async_step_files(
         self, user_input: dict[str, Any] | None = None
@@ -164,7 +167,9 @@ class PepeunitSubentryFlow(ConfigSubentryFlow):
                 )
                 # The files are none of the subentry, and may be all that is new.
                 self.hass.config_entries.async_schedule_reload(self._get_entry().entry_id)
-                return self.async_abort(reason="reconfigure_successful")
+                return self.async_abort(
+                    reason="reconfigure_successful", translation_domain=HOMEASSISTANT_DOMAIN
+                )
         shown = user_input or {CONF_READABLE: present.data[CONF_READABLE]}
         return self._files_form("files", CHANGE_SCHEMA, shown, errors, placeholders)
 
@@ -201,25 +206,35 @@ class PepeunitSubentryFlow(ConfigSubentryFlow):
             description_placeholders={"field": "", "detail": "", **placeholders},
         )
 
-    def _nodes_form(
+    async def _nodes_form(
         self,
         step_id: str,
         schema: Schema,
         shown: dict[str, Any] | None,
         errors: dict[str, str],
     ) -> SubentryFlowResult:
+        form = _nodes_schema(schema, await self._async_ways_to_show())
         return self.async_show_form(
             step_id=step_id,
-            data_schema=self.add_suggested_values_to_schema(_nodes_schema(schema), shown),
+            data_schema=self.add_suggested_values_to_schema(form, shown),
             errors=errors,
         )
+
+    async def _async_ways_to_show(self) -> list[SelectOptionDict]:
+        """Return what an input can be; within a list the frontend translates no options."""
+        language = self.hass.config.language
+        texts = await translation.async_get_translations(self.hass, language, "common", {DOMAIN})
+        return [
+            SelectOptionDict(value=way, label=texts[f"component.{DOMAIN}.common.as_{way}"])
+            for way in ("sensor", "event")
+        ]
 
 
 def _placeholders(err: FormError) -> dict[str, str]:
     return err.placeholders if isinstance(err, FileError) else {}
 
 
-def _nodes_schema(schema: Schema) -> probatio.Schema:
+def _nodes_schema(schema: Schema, ways_to_show: list[SelectOptionDict]) -> probatio.Schema:
     """Return the form for the nodes of a unit."""
     outputs = ObjectSelector(
         ObjectSelectorConfig(
@@ -248,7 +263,7 @@ def _nodes_schema(schema: Schema) -> probatio.Schema:
             translation_key="unit_input",
             fields={
                 CONF_NODE: {"required": True, "selector": _choice(list(schema.inputs))},
-                CONF_SHOWN_AS: {"required": True, "selector": _choice(["sensor", "event"])},
+                CONF_SHOWN_AS: {"required": True, "selector": _choice(ways_to_show)},
                 CONF_ACTIONS: {"selector": ActionSelector().serialize()["selector"]},
                 CONF_ENCRYPTED: {"selector": BooleanSelector().serialize()["selector"]},
             },
@@ -262,6 +277,6 @@ def _nodes_schema(schema: Schema) -> probatio.Schema:
     )
 
 
-def _choice(options: list[str]) -> dict[str, Any]:
+def _choice(options: list[str] | list[SelectOptionDict]) -> dict[str, Any]:
     choice = SelectSelector(SelectSelectorConfig(options=options)).serialize()["selector"]
     return dict(choice)

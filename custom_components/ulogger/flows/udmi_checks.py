@@ -1,5 +1,6 @@
 """What must hold before this Home Assistant is a gateway at a UDMI site, up to one connection."""
 
+import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -42,8 +43,10 @@ from ..const import (
     DOMAIN,
     SUBENTRY_UDMI,
 )
+from ..model.plain_text import one_line
 from ..model.reason import Reason
 from .account_checks import FormError
+from .account_schema import LAST_PORT
 from .uploaded_files import UploadError, Uploads
 
 CONF_ENDPOINT_FILE: Final = "endpoint_file"
@@ -61,6 +64,7 @@ SHOWN: Final = frozenset(
     {
         Reason.CANNOT_CONNECT,
         Reason.CERTIFICATE_REFUSED,
+        Reason.CLOUD_FAILED,
         Reason.NOT_AUTHORISED,
         Reason.TIMEOUT,
         Reason.TLS_UNTRUSTED,
@@ -68,6 +72,7 @@ SHOWN: Final = frozenset(
     }
 )
 """Reasons that have a text of their own in the form."""
+_LOGGER = logging.getLogger(__name__)
 _PREFIX: Final = re.compile(r"[A-Z]{2,6}")
 
 
@@ -154,6 +159,8 @@ async def _async_generated(hass: HomeAssistant, algorithm: str, endpoint: Endpoi
 async def _async_endpoint(
     hass: HomeAssistant, uploads: Uploads, typed: Mapping[str, Any]
 ) -> Endpoint:
+    if not 1 <= typed.get(SECTION_BROKER, {}).get(CONF_PORT, 1) <= LAST_PORT:
+        raise FieldError("base", "invalid_port")
     text, file = (typed.get(CONF_ENDPOINT) or "").strip(), typed.get(CONF_ENDPOINT_FILE)
     fields = {name: said for name, said in typed.get(SECTION_BROKER, {}).items() if said}
     if text and file:
@@ -220,7 +227,8 @@ async def _async_keys(
     except UploadError as err:
         raise FieldError("base", err.reason) from err
     except KeyUnusable as err:
-        raise FieldError("base", "unusable_files", str(err)) from err
+        _LOGGER.info("A key or certificate can't be used: %s", err)
+        raise FieldError("base", "unusable_files") from err
     return pair
 
 
@@ -239,7 +247,8 @@ async def async_check_site(hass: HomeAssistant, site: CheckedSite) -> None:
             key = shown.private_key if shown and certificate else None
             tls = await run(client_context, site.ca, certificate, key, create_client_context)
     except (KeyUnusable, UnusableFiles) as err:
-        raise FieldError("base", "unusable_files", str(err)) from err
+        _LOGGER.info("Key and certificate can't be used: %s", err)
+        raise FieldError("base", "unusable_files") from err
     broker = Broker(
         host=endpoint.hostname,
         port=endpoint.port,
@@ -256,7 +265,8 @@ async def async_check_site(hass: HomeAssistant, site: CheckedSite) -> None:
         await connection.open()
     except CloudError as err:
         reason = err.reason if err.reason in SHOWN else Reason.CANNOT_CONNECT
-        raise FieldError("base", reason, str(err)) from err
+        _LOGGER.info("%s can't be used: %s", endpoint.address, one_line(err))
+        raise FieldError("base", reason) from err
     finally:
         await connection.close()
 

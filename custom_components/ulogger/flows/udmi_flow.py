@@ -21,9 +21,6 @@ from homeassistant.helpers.selector import (
     EntitySelector,
     FileSelector,
     FileSelectorConfig,
-    NumberSelector,
-    NumberSelectorConfig,
-    NumberSelectorMode,
     ObjectSelector,
     ObjectSelectorConfig,
     ObjectSelectorField,
@@ -67,8 +64,10 @@ from ..const import (
     DOMAIN,
 )
 from .account_checks import FormError
-from .account_schema import CA_SELECTOR, CERTIFICATE_SELECTOR, PRIVATE_KEY_SELECTOR
+from .account_schema import CA_SELECTOR, CERTIFICATE_SELECTOR, LAST_PORT, PRIVATE_KEY_SELECTOR
 from .folder_flow import CONF_INCLUDE_KEPT
+from .numbers import whole_number
+from .sections import opened
 from .udmi_checks import (
     CONF_AUDIENCE,
     CONF_CLIENT_ID,
@@ -95,10 +94,9 @@ LINK_VALID: Final = timedelta(hours=1)
 EXAMPLE: Final = "/r/ZZ-TRI-FECTA/d/GAT-1"
 
 _PASSWORD = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD, autocomplete="off"))
-_PORT = NumberSelector(NumberSelectorConfig(min=1, max=65535, mode=NumberSelectorMode.BOX))
 _BROKER = {
     probatio.Optional(CONF_HOSTNAME): TextSelector(),
-    probatio.Optional(CONF_PORT): _PORT,
+    probatio.Optional(CONF_PORT): whole_number(1, LAST_PORT),
     probatio.Optional(CONF_CLIENT_ID): TextSelector(),
     probatio.Optional(CONF_TOPIC_PREFIX): TextSelector(),
     probatio.Optional(CONF_AUDIENCE): TextSelector(),
@@ -410,9 +408,10 @@ class UdmiSubentryFlow(ConfigSubentryFlow):
         errors: dict[str, str],
         detail: str = "",
     ) -> SubentryFlowResult:
+        form = opened(schema, shown) if errors else schema
         return self.async_show_form(
             step_id=step_id,
-            data_schema=self.add_suggested_values_to_schema(schema, shown),
+            data_schema=self.add_suggested_values_to_schema(form, shown),
             errors=errors,
             description_placeholders={"example": EXAMPLE, "detail": detail or "-"},
         )

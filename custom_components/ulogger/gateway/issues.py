@@ -1,5 +1,6 @@
 """What a person should look at: repair issues, raised and cleared by the state of things."""
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +22,7 @@ from ..cloud.folder.folder import FolderDestination
 from ..cloud.otlp.otlp import OtlpDestination
 from ..const import DOMAIN, SUBENTRY_CLESYDE
 from ..model.identity import ULOGGER
-from ..model.plain_text import LONGEST_LINE, plain_text
+from ..model.plain_text import LONGEST_LINE, one_line, plain_text
 from ..model.reason import Reason
 from .destinations import ActiveDestination
 from .gateway import UloggerConfigEntry
@@ -41,32 +42,35 @@ CLOUD_PATIENCE = 3600.0
 DEVICE_PATIENCE = 24 * 3600.0
 QUOTA_DAYS = 3
 
+_LOGGER = logging.getLogger(__name__)
+
 
 def collector_issues(
     active: ActiveDestination, collector: OtlpDestination, *, patience_over: bool
 ) -> Iterator[Issue]:
     """Say what is wrong with a collector that only a person can mend."""
     failure = collector.failure
-    placeholders = {
-        "destination": active.title,
-        "detail": str(failure or ""),
-        "count": str(active.counters.waiting),
-    }
+    placeholders = {"destination": active.title, "count": str(active.counters.waiting)}
+    about, detail = active.id, str(failure or "")
     match failure and failure.reason:
         case Reason.API_TOKEN_REFUSED:
-            severity = ir.IssueSeverity.ERROR
-            yield Issue("otlp_refused", active.id, severity=severity, placeholders=placeholders)
+            error = ir.IssueSeverity.ERROR
+            yield Issue("otlp_refused", about, False, error, placeholders, detail=detail)
         case Reason.TLS_UNTRUSTED:
-            yield Issue("otlp_untrusted", active.id, placeholders=placeholders)
+            yield Issue("otlp_untrusted", about, placeholders=placeholders, detail=detail)
         case Reason.NOT_A_COLLECTOR:
-            yield Issue("otlp_not_a_collector", active.id, placeholders=placeholders)
+            yield Issue("otlp_not_a_collector", about, placeholders=placeholders, detail=detail)
         case Reason.REDIRECTED:
-            yield Issue("otlp_redirected", active.id, placeholders=placeholders)
+            yield Issue("otlp_redirected", about, placeholders=placeholders, detail=detail)
         case _ if patience_over:
-            yield Issue("otlp_unreachable", active.id, placeholders=placeholders)
+            yield Issue("otlp_unreachable", about, placeholders=placeholders, detail=detail)
     if collector.rejected:
-        rejected = {"count": str(collector.rejected), "detail": collector.rejection or "-"}
-        yield Issue("otlp_rejected", active.id, placeholders={**placeholders, **rejected})
+        said = {**placeholders, "count": str(collector.rejected)}
+        if collector.rejection:
+            quoted = {**said, "detail": collector.rejection}
+            yield Issue("otlp_rejected", about, placeholders=quoted)
+        else:
+            yield Issue("otlp_rejected_silently", about, placeholders=said)
 
 
 class Issues:
@@ -106,6 +110,8 @@ class Issues:
             # A card that was answered is gone, whether or not that has helped.
             there = registry.async_get_issue(DOMAIN, issue_id) is not None
             before = self._shown.get(issue_id)
+            if before is None and issue.detail:
+                _LOGGER.info("%s: %s (%s)", self._entry.title, one_line(issue.detail), issue.key)
             if there and before == issue:
                 continue
             if there and before is not None and issue.count > before.count:

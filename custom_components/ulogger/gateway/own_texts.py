@@ -15,6 +15,11 @@ def own_sentence(hass: HomeAssistant, key: str, **values: str) -> str:
     return (own_text(hass, f"exceptions.{key}.message") or key).format(**values)
 
 
+def own_reason(hass: HomeAssistant, reason: str) -> str:
+    """Return what a `Reason` is called, as the sensor *Problem* shows it."""
+    return own_text(hass, f"entity.sensor.last_error.state.{reason}") or reason
+
+
 def own_text(hass: HomeAssistant, key: str) -> str | None:
     """Return the text that stands in ``translations/`` under a dotted key; None without one.
 

@@ -146,7 +146,7 @@ class ActivePepeunit(ActiveDestination):
             **super().diagnostics(),
             "readable": self.readable,
             "missing_nodes": self.destination.missing,
-            "files_kept_because": dict(self.updates.failures),
+            "files_kept_because": {file: str(err) for file, err in self.updates.failures.items()},
             "commit": self.updates.commit,
             "target_commit": target and target.commit,
         }

@@ -7,7 +7,9 @@ from typing import Final
 from homeassistant.helpers import issue_registry as ir
 
 from ..cloud.destination import ConnectionState
+from ..model.reason import Reason
 from .issue import Issue
+from .own_texts import own_reason
 from .udmi_site import ActiveUdmi
 
 PATIENCE: Final = 3600.0
@@ -21,7 +23,9 @@ def site_issues(active: ActiveUdmi) -> Iterator[Issue]:
     placeholders = {
         "destination": active.title,
         "broker": destination.link.target.endpoint.address,
-        "detail": str(failure or "-"),
+        "detail": own_reason(
+            active.account.hass, Reason.CLOUD_UNREACHABLE if failure is None else failure.reason
+        ),
         "count": str(active.counters.waiting),
     }
     if destination.off:
@@ -32,11 +36,18 @@ def site_issues(active: ActiveUdmi) -> Iterator[Issue]:
     match destination.state:
         case ConnectionState.CREDENTIALS_REFUSED:
             severity = ir.IssueSeverity.ERROR
-            yield Issue("udmi_refused", about, severity=severity, placeholders=placeholders)
+            yield Issue(
+                "udmi_refused",
+                about,
+                severity=severity,
+                placeholders=placeholders,
+                detail=str(failure or ""),
+            )
         case ConnectionState.CLIENT_ID_CONFLICT:
             yield Issue("udmi_name_conflict", about, placeholders=placeholders)
         case _ if since is not None and time.time() - since >= PATIENCE:
-            yield Issue("udmi_unreachable", about, placeholders=placeholders)
+            detail = str(failure or "")
+            yield Issue("udmi_unreachable", about, placeholders=placeholders, detail=detail)
     if (asked := active.asked) is not None:
         said = {**placeholders, "host": asked.address}
         severity = ir.IssueSeverity.ERROR

@@ -1,5 +1,6 @@
 """From a config entry to uLogger: credentials, the way there, tokens."""
 
+import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from ..cloud.ulogger.over_http import UloggerOverHttp
 from ..cloud.ulogger.tokens import TokenCache
 from ..cloud.ulogger.topics import LONGEST, LONGEST_AT_AWS
 from .home_assistant_mqtt import HomeAssistantTransport
+
+_LOGGER = logging.getLogger(__name__)
 
 AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
@@ -88,10 +91,10 @@ async def async_set_up_ulogger(
         try:
             context, expiry = await hass.async_add_executor_job(_tls, entry, key)
         except CredentialsError as err:
+            _LOGGER.info("The certificate of %s can't be used: %s", entry.title, err)
             raise ConfigEntryAuthFailed(
                 translation_domain=c.DOMAIN,
                 translation_key="credentials_unusable",
-                translation_placeholders={"detail": str(err)},
             ) from err
         host = entry.data[c.CONF_BROKER]
         if not _is_aws(host):

@@ -8,7 +8,9 @@ from homeassistant.helpers import issue_registry as ir
 
 from ..cloud.destination import ConnectionState
 from .issue import Issue
+from .own_texts import own_text
 from .pepeunit import ActivePepeunit
+from .unit_words import why_kept
 
 PATIENCE: Final = 3600.0
 
@@ -27,8 +29,10 @@ def unit_issues(unit: ActivePepeunit) -> Iterator[Issue]:
     for topic in unit.destination.link.denied:
         about = f"{unit.id}-{topic}"
         yield Issue("pepeunit_denied", about, fixable=True, placeholders={"topic": topic})
-    for which, detail in unit.updates.failures.items():
-        placeholders = {"file": f"{which}.json", "detail": detail}
+    for which, failure in unit.updates.failures.items():
+        file = f"{which}.json"
+        why = why_kept(unit.account.hass, unit.title, file, failure)
+        placeholders = {"file": file, "detail": why}
         yield Issue("pepeunit_file_kept", f"{unit.id}-{which}", placeholders=placeholders)
     for node in unit.destination.missing:
         yield Issue("pepeunit_node_gone", f"{unit.id}-{node}", placeholders={"node": node})
@@ -39,6 +43,8 @@ def unit_issues(unit: ActivePepeunit) -> Iterator[Issue]:
             fixable=True,
             placeholders={
                 "version": unit.updates.commit or "?",
-                "images": ", ".join(unit.updates.images) or "-",
+                "images": ", ".join(unit.updates.images)
+                or own_text(unit.account.hass, "common.no_images")
+                or "",
             },
         )

@@ -59,7 +59,7 @@ class UnitUpdates:
         self.tls = tls
         self.target: TargetVersion | None = None
         self.link: str | None = None
-        self.failures: dict[str, str] = {}
+        self.failures: dict[str, Exception] = {}
         self.images: list[str] = []
         self.fetched = False
         self.forbidden = False
@@ -136,7 +136,7 @@ class UnitUpdates:
         return schema
 
     def _failed(self, which: str, err: Exception) -> None:
-        self.failures[which] = str(err)
+        self.failures[which] = err
         self._note(Level.WARNING, f"{which}.json stays as it is: {err}")
         self._changed()
 

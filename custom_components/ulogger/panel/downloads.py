@@ -1,5 +1,6 @@
 """Captures for people: one as a file, a crash for a debugger, all of the quarantine as a zip."""
 
+import logging
 import re
 import zipfile
 from contextlib import suppress
@@ -18,12 +19,16 @@ from ..capture.core_dump import CoreDump
 from ..capture.errors import CaptureError
 from ..cloud.pepeunit.errors import ArchiveRefused
 from ..const import DOMAIN
+from ..gateway.own_texts import own_reason, own_text
 from ..gateway.pepeunit import ActivePepeunit
 from ..insight.core_file import core_file
 from ..model.capture import Capture, CaptureKind
+from ..model.plain_text import one_line
 from ..outbox.errors import NoSuchCapture, OutboxError
 from ..outbox.model import CaptureState
 from ..outbox.outbox import Outbox
+
+_LOGGER = logging.getLogger(__name__)
 
 LINK_VALID = timedelta(hours=1)
 
@@ -82,7 +87,13 @@ async def _capture(request: web.Request, entry_id: str, capture_id: str) -> Capt
     except NoSuchCapture as err:
         raise web.HTTPNotFound from err
     except OutboxError as err:
-        raise web.HTTPServiceUnavailable(text=str(err)) from err
+        raise _unavailable(request, err) from err
+
+
+def _unavailable(request: web.Request, err: OutboxError) -> web.HTTPServiceUnavailable:
+    """Return the answer where the disk or the outbox fails; how is for the log."""
+    _LOGGER.info("A download failed: %s", one_line(err))
+    return web.HTTPServiceUnavailable(text=own_reason(request.app[KEY_HASS], err.reason))
 
 
 def _attachment(body: bytes, name: str, content_type: str) -> web.Response:
@@ -124,7 +135,9 @@ class CoreView(HomeAssistantView):
         try:
             core = await request.app[KEY_HASS].async_add_executor_job(_core, capture)
         except CaptureError as err:
-            raise web.HTTPUnprocessableEntity(text=str(err)) from err
+            _LOGGER.info("Capture %s makes no core file: %s", capture_id, one_line(err))
+            said = own_text(request.app[KEY_HASS], "common.no_core_file")
+            raise web.HTTPUnprocessableEntity(text=said) from err
         name = file_name(capture, int(capture_id), "core")
         return _attachment(core, name, "application/octet-stream")
 
@@ -149,7 +162,7 @@ class QuarantineView(HomeAssistantView):
                 with suppress(NoSuchCapture):
                     captures[row.capture_id] = await outbox.read(row.capture_id)
         except OutboxError as err:
-            raise web.HTTPServiceUnavailable(text=str(err)) from err
+            raise _unavailable(request, err) from err
         archive = await request.app[KEY_HASS].async_add_executor_job(_zip, captures)
         return _attachment(archive, "ulogger-quarantine.zip", "application/zip")
 

@@ -82,7 +82,7 @@ async def test_only_a_uuid_is_asked_for(api: RestClient, pepeunit: LocalPepeunit
     for ask in (api.inputs_of_output, lambda bad: api.units_of_nodes([bad])):
         with pytest.raises(RestError) as caught:
             await ask("../../units")
-        assert caught.value.failure is RestFailure.INVALID
+        assert caught.value.failure is RestFailure.NOT_A_UUID
     with pytest.raises(RestError):
         await api.set_input("", "1")
     assert pepeunit.requests == []

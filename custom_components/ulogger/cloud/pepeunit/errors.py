@@ -48,6 +48,7 @@ class RestFailure(StrEnum):
 
     FORBIDDEN = "pepeunit_forbidden"
     INVALID = "pepeunit_invalid"
+    NOT_A_UUID = "pepeunit_not_a_uuid"
     NOT_FOUND = "pepeunit_not_found"
     UNREACHABLE = "pepeunit_unreachable"
     UNTRUSTED = "pepeunit_untrusted"

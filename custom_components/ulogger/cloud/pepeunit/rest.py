@@ -192,7 +192,7 @@ def checked_uuid(text: str) -> str:
     try:
         return str(UUID(text.strip()))
     except (ValueError, AttributeError) as err:
-        raise RestError(RestFailure.INVALID, f"{str(text)[:64]!r} is no UUID") from err
+        raise RestError(RestFailure.NOT_A_UUID, repr(str(text)[:64])) from err
 
 
 def _page(limit: int, offset: int) -> list[tuple[str, str]]:
