@@ -457,9 +457,8 @@ class DeviceCollector(DataUpdateCoordinator[DeviceState]):
 
     def _interval(self) -> timedelta:
         settings, awaited = self.account.settings, self.record.log_level_due
-        return self._experience.interval(
-            settings.interval, adaptive=settings.adaptive_interval, awaited=awaited
-        )
+        usual, adaptive = settings.interval, settings.adaptive_interval
+        return self._experience.interval(usual, adaptive=adaptive, awaited=awaited)
 
     def _slot_refused(self, error: NoConnectionSlot) -> None:
         """Stay in the line; that takes long only where something is wrong."""
