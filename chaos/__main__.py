@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import sys
+import traceback
 import tempfile
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -211,6 +212,10 @@ async def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(asyncio.run(main(sys.argv[1:])))
+    except TimeoutError:
+        # It has no text of its own; where it was waited for says what did not come.
+        say(f"chaos: not in time\n{traceback.format_exc()}")
+        sys.exit(1)
     except (ApiError, BrokerError, HassError, OSError) as error:
         say(f"chaos: {error}")
         sys.exit(1)
