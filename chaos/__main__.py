@@ -7,9 +7,9 @@ import json
 import re
 import signal
 import sys
-import traceback
 import tempfile
 import time
+import traceback
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from random import Random
