@@ -32,7 +32,7 @@ from custom_components.ulogger.insight.reading import LogFrame, Reading
 from custom_components.ulogger.model.capture import Capture, CaptureKind
 from custom_components.ulogger.model.identity import DeviceIdentity
 from custom_components.ulogger.model.level import Level
-from demo.hass import free_port
+from demo.ports import free_port
 
 FRAMES: Final = 4_000
 AT: Final = 1_795_225_292.0

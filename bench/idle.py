@@ -35,7 +35,8 @@ from custom_components.ulogger.account.store import STORAGE_VERSION, DeviceRecor
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.model.identity import DeviceIdentity
 from demo.cloud.broker import LocalBroker
-from demo.hass import REPOSITORY, free_port, web_server
+from demo.hass import REPOSITORY, web_server
+from demo.ports import free_port
 
 CUSTOMER_ID = 4711
 SOURCE = "DE:50:00:00:00:03"

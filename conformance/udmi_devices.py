@@ -11,7 +11,7 @@ from aiohttp import web
 from custom_components.ulogger import const as c
 from demo.api import Json
 from demo.cloud.broker import HOST
-from demo.hass import free_port
+from demo.ports import free_port
 from demo.udmi.checking import ADDRESS, moment
 from demo.udmi.comparing import compare_entries
 from demo.udmi.site import LocalSite, as_text, blob

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from demo.api import Json
-from demo.hass import free_port
+from demo.ports import free_port
 from demo.udmi.checking import moment
 from demo.udmi.site import ENDPOINT_BLOB, Device, LocalSite, blob
 

@@ -35,9 +35,10 @@ from .cloud.policy import PolicyGate
 from .cloud.service import LocalCloud
 from .device.server import RadioServer
 from .device.virtual import VirtualDevice
-from .hass import Hass, free_port
+from .hass import Hass
 from .otlp import LocalCollector
 from .pepeunit.service import LocalPepeunit
+from .ports import free_port
 from .readback import image_keys
 from .udmi.gateways import add_gateway
 from .udmi.site import LocalSite

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,14 +67,6 @@ EXPECTED = re.compile(r"We found a custom integration|SetupPhases|has not been t
 
 class HassError(Exception):
     """Home Assistant did not start, or ended by itself."""
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Hass:

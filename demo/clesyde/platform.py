@@ -30,7 +30,7 @@ from custom_components.ulogger.model.capture import CaptureKind
 
 from ..cloud.broker import HOST, LocalBroker
 from ..cloud.certificates import Issued
-from ..hass import free_port
+from ..ports import free_port
 from .shadows import Shadow
 
 TOKEN: Final = "provisioning-token"

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ..ports import free_port
 from .certificates import CERTIFICATE, PRIVATE_KEY, Authority, Issued
 
 HOST = "127.0.0.1"
@@ -47,7 +48,7 @@ class LocalBroker:
         self.directory = directory
         self.authority = Authority(directory / "certificates", customer_id)
         self.customer_id = customer_id
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self.settings = list(settings)
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
@@ -269,9 +270,3 @@ def listens(port: int) -> bool:
             return not met_itself
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

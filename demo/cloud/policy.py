@@ -9,7 +9,7 @@ from typing import Self
 
 from paho.mqtt.client import topic_matches_sub
 
-from ..hass import free_port
+from ..ports import free_port
 from .broker import HOST, LocalBroker
 from .certificates import CERTIFICATE, PRIVATE_KEY
 from .limits import Answer, Client, Limits

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..cloud.broker import HOST, LocalBroker
 from ..cloud.certificates import CERTIFICATE, PRIVATE_KEY
-from ..hass import free_port
+from ..ports import free_port
 
 LARGEST_PACKET = 256 * 1024
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from ..cloud.broker import HOST
 from ..cloud.policy import _filters, _read, _text
-from ..hass import free_port
+from ..ports import free_port
 from .broker import PepeunitBroker
 
 NOT_AUTHORISED = b"\x20\x02\x00\x05"

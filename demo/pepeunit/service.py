@@ -25,7 +25,7 @@ from aiohttp import web
 
 from ..cloud.broker import HOST
 from ..cloud.certificates import CERTIFICATE, PRIVATE_KEY
-from ..hass import free_port
+from ..ports import free_port
 from .broker import PepeunitBroker
 from .gate import Gate
 from .judging import judge

@@ -15,7 +15,7 @@ from typing import Final
 from ..cloud.broker import HOST
 from ..cloud.certificates import CERTIFICATE, PRIVATE_KEY, Authority
 from ..cloud.policy import PUBACK, _filters, _read, _text
-from ..hass import free_port
+from ..ports import free_port
 from .broker import SiteBroker
 from .door import Connect, Door, NotAdmitted, Way
 

@@ -22,7 +22,7 @@ from tests.support.chromium import MISSING, find_chromium, open_page
 
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.xdist_group("home_assistant_process"),
+    pytest.mark.xdist_group("home_assistant_demo"),
     pytest.mark.skipif(find_chromium() is None, reason=MISSING),
 ]
 

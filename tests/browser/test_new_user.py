@@ -9,7 +9,7 @@ from tests.support.chromium import MISSING, find_chromium
 
 pytestmark = [
     pytest.mark.timeout(240),
-    pytest.mark.xdist_group("home_assistant_process"),
+    pytest.mark.xdist_group("home_assistant_demo"),
     pytest.mark.skipif(find_chromium() is None, reason=MISSING),
 ]
 

@@ -10,7 +10,7 @@ V3 = AGENT / "v3-crash"
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.xdist_group("home_assistant_process")
+@pytest.mark.xdist_group("home_assistant_demo")
 async def test_every_decoded_frame_arrives_once_with_its_text() -> None:
     code, report, told = await demo_check(
         *("--devices", "3", "--destination", "otlp"),

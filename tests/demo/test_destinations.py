@@ -6,7 +6,7 @@ from .test_road import demo_check
 
 pytestmark = [
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("home_assistant_process"),
+    pytest.mark.xdist_group("home_assistant_demo"),
 ]
 
 THERE = {"captures": 4, "identical": True}

@@ -14,7 +14,7 @@ from demo.harness import Harness
 pytestmark = [
     pytest.mark.usefixtures("socket_enabled"),
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("home_assistant_process"),
+    pytest.mark.xdist_group("home_assistant_demo"),
 ]
 
 AUTOMATION = {

@@ -25,7 +25,7 @@ def metrics_of(frames: list[dict[str, Any]]) -> dict[str, float]:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.xdist_group("home_assistant_process")
+@pytest.mark.xdist_group("home_assistant_demo")
 async def test_lines_metrics_and_crash_are_read_back_with_the_image() -> None:
     code, report, told = await demo_check(
         *("--symbols", V3 / "firmware.elf"),

@@ -16,7 +16,7 @@ from demo.hass import REPOSITORY
 
 pytestmark = [
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("home_assistant_process"),
+    pytest.mark.xdist_group("home_assistant_demo"),
 ]
 
 

@@ -13,7 +13,7 @@ from pytest_homeassistant_custom_component.typing import ClientSessionGenerator
 
 from custom_components.ulogger.const import DOMAIN
 from custom_components.ulogger.panel.downloads import async_register_downloads
-from demo.hass import free_port
+from demo.ports import free_port
 from demo.udmi.door import Way
 from demo.udmi.gateways import register
 from demo.udmi.site import LocalSite

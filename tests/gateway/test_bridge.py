@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, override
@@ -25,18 +24,13 @@ from custom_components.ulogger.gateway.home_assistant_mqtt import HomeAssistantT
 from custom_components.ulogger.model.telemetry import Event
 from demo.cloud.broker import LocalBroker, listens
 from demo.cloud.service import LocalCloud
+from demo.ports import free_port
 from tests.support.local_cloud import CUSTOMER_ID
 from tests.support.road import APPLICATION, CORE_DUMP, IDENTITY, LOG, Road, approving
 
 PREFIX = "ulogger/"
 CLIENT = "homeassistant.components.mqtt.client"
 BRIDGE = Path(__file__).parents[2] / "docs" / "bridge.md"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class HomeBroker(LocalBroker):

@@ -4,7 +4,9 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from freezegun.api import FrozenDateTimeFactory
+from homeassistant.components import bluetooth
 from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import (
     MockConfigEntry,
@@ -96,7 +98,10 @@ async def test_a_device_that_is_only_seen_is_told_once_a_day(
     account: MockConfigEntry,
     device: DeviceCoordinator,
     transport: ToldTransport,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    heard = service_info(rssi=-66)
+    monkeypatch.setattr(bluetooth, "async_last_service_info", lambda *_, **__: heard)
     device.set_collect(collect=False)
     for _ in range(2 * 49):
         see(device, -66)
