@@ -172,6 +172,38 @@ async def test_confirming_the_card_collects_all_devices_of_the_application(
     assert untouched(neighbour)
 
 
+@pytest.mark.parametrize("moment", ["adopt_approved", "adopt_heard"])
+async def test_a_device_that_was_approved_a_moment_ago_comes_in_when_the_account_is_there_again(
+    hass: HomeAssistant,
+    broker: LocalBroker,
+    road: Road,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    """Its platforms have gone, and the account has not: what came in then would stay, and dead."""
+    entry = await add_account(hass, broker, {})
+    device = road.device(heard=False)
+    await meet(road, device)
+    fleet, stop = entry.runtime_data.fleet, entry.runtime_data.async_stop
+
+    async def stopping() -> None:
+        getattr(fleet, moment)()
+        await stop()
+
+    monkeypatch.setattr(entry.runtime_data, "async_stop", stopping)
+    hass.config_entries.async_update_entry(entry, options=approving(APPLICATION))
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    assert fleet.devices == {}
+    coordinator = await road.adopted(entry)
+    await road.collected(device)
+    await road.idle(coordinator)
+    shown = hass.states.get(road.entity_id(entry, "in_range"))
+    assert shown is not None
+    assert shown.state == "on"
+    assert "does not generate unique IDs" not in caplog.text
+
+
 async def test_ignoring_the_card_leaves_the_device_alone_for_good(
     hass: HomeAssistant, broker: LocalBroker, road: Road
 ) -> None:

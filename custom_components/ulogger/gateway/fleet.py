@@ -62,12 +62,19 @@ class Fleet:
         """Whether there are as many devices as the account may take in."""
         return len(self.devices) >= self.account.settings.device_limit
 
+    @property
+    def _ending(self) -> bool:
+        """Whether the account is being unloaded: entities that come now would stay for ever."""
+        return self.entry.state is ConfigEntryState.UNLOAD_IN_PROGRESS
+
     @callback
     def adopt_approved(self) -> None:
         """Take in the devices that were identified and that may be collected by now.
 
         Those that were taken in before come first and are never too many.
         """
+        if self._ending:
+            return
         for record in self.uncollected():
             if self.account.collects(record.identity) and self._is_known(record):
                 self._adopt(record)
@@ -77,6 +84,8 @@ class Fleet:
     @callback
     def adopt_heard(self) -> None:
         """Take in the devices that may be collected by now, of those in range."""
+        if self._ending:
+            return
         for record in self._waiting_alone():
             if bluetooth.async_address_present(self.hass, record.address, connectable=True):
                 self._adopt_within_limits(record)
@@ -117,7 +126,7 @@ class Fleet:
         if owner is None:
             self._vacate(address, identity.key)
             self.unapproved.notify(record)
-        elif self.entry.state is not ConfigEntryState.UNLOAD_IN_PROGRESS:
+        elif not self._ending:
             self._adopt_within_limits(record)
 
     def _record(self, identity: DeviceIdentity, address: str, name: str) -> DeviceRecord:
