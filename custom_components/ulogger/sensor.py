@@ -11,6 +11,7 @@ from homeassistant.components.sensor import (
     SensorEntityDescription,
     SensorStateClass,
 )
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import (
     MAX_LENGTH_STATE_STATE,
     PERCENTAGE,
@@ -18,7 +19,7 @@ from homeassistant.const import (
     EntityCategory,
     UnitOfInformation,
 )
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.typing import StateType
 
@@ -385,11 +386,14 @@ async def async_setup_entry(
             *(MetricSensor(device, name) for name in device.heard.names(limit)),
         ],
     )
-    entry.async_on_unload(
-        gateway.metric_found.add(
-            lambda device, name: async_add_entities([MetricSensor(device, name)])
-        )
-    )
+
+    @callback
+    def found(device: DeviceCoordinator, name: str) -> None:
+        # One that is found while the account is unloaded comes when it is there again.
+        if entry.state is not ConfigEntryState.UNLOAD_IN_PROGRESS:
+            async_add_entities([MetricSensor(device, name)])
+
+    entry.async_on_unload(gateway.metric_found.add(found))
 
 
 class DeviceSensor(DeviceEntity, QuietSensor):

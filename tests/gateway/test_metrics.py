@@ -172,6 +172,24 @@ async def test_sensors_and_values_are_there_after_a_restart(
         assert shown(hass, device, name).attributes == state.attributes
 
 
+async def test_a_metric_that_is_found_while_the_account_is_unloaded_comes_with_the_next_load(
+    hass: HomeAssistant,
+    account: MockConfigEntry,
+    met: DeviceCoordinator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway = account.runtime_data
+    stop = gateway.async_stop
+
+    async def stopping() -> None:
+        gateway.metric_found.notify(met, "battery_mv")
+        await stop()
+
+    monkeypatch.setattr(gateway, "async_stop", stopping)
+    assert await hass.config_entries.async_unload(account.entry_id)
+    assert sensor_id(hass, met, "battery_mv") is None
+
+
 async def test_a_person_may_choose_another_unit(
     hass: HomeAssistant, account: MockConfigEntry, met: DeviceCoordinator
 ) -> None:
