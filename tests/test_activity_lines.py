@@ -112,11 +112,12 @@ async def test_errors_after_a_crash_are_told_again(
     assert lines == ["logged {'error': 1}"]
 
 
+@pytest.mark.parametrize("log", [LOG, telling(ERROR, CRITICAL)], ids=["plain", "with errors"])
 async def test_new_firmware_is_one_line(
-    account: MockConfigEntry, road: Road, lines: list[str], changes: list[str]
+    account: MockConfigEntry, road: Road, lines: list[str], changes: list[str], log: bytes
 ) -> None:
     coordinator = await met(road, account)
-    having(road, LOG, identity=replace(IDENTITY, git_version="5.0.0", git_hash="0ddba11"))
+    having(road, log, identity=replace(IDENTITY, git_version="5.0.0", git_hash="0ddba11"))
     lines.clear()
     await coordinator.async_collect()
     await all_told(road, account)
