@@ -23,6 +23,9 @@ UNTOLD: Final[dict[str, object]] = {EntityStateAttribute.UNIT_OF_MEASUREMENT: No
 class QuietSensor(CoordinatorEntity[DeviceCoordinator], SensorEntity):
     """A sensor of which no change is a line; ``details`` are its attributes."""
 
+    _written: object = None
+    _changes: bool | None = None
+
     @property
     def details(self) -> dict[str, object]:
         """What there is to say beside the state."""
@@ -47,12 +50,17 @@ class QuietSensor(CoordinatorEntity[DeviceCoordinator], SensorEntity):
     @property
     @override
     def extra_state_attributes(self) -> dict[str, object]:
-        return {**self.details, **UNTOLD} if self.untold else self.details
+        changes = self.untold if self._changes is None else self._changes
+        return {**self.details, **UNTOLD} if changes else self.details
 
     @callback
     @override
     def _handle_coordinator_update(self) -> None:
-        changes = self.untold
+        # Most updates are of something else, and what a state looks like is dear to find out.
+        before, self._written = self._written, (self.available, self.native_value)
+        self._changes = self._written != before and self.untold
         super()._handle_coordinator_update()
-        if changes:
+        if self._changes:
+            self._changes = False
             super()._handle_coordinator_update()
+        self._changes = None
